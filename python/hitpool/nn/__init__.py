@@ -1,0 +1,22 @@
+"""Network parts: dense layers, position encoding, encoder, decoder, matching, losses."""
+
+from hitpool.nn.attention import Attention
+from hitpool.nn.decoder import DecoderLayerConfig, MaskFormerDecoder
+from hitpool.nn.dense import Dense
+from hitpool.nn.encoder import Encoder
+from hitpool.nn.input_net import InputNet
+from hitpool.nn.maskformer import MaskFormer
+from hitpool.nn.matcher import Matcher
+from hitpool.nn.position_encoder import PositionEncoder
+
+__all__ = [
+    "Attention",
+    "DecoderLayerConfig",
+    "Dense",
+    "Encoder",
+    "InputNet",
+    "MaskFormer",
+    "MaskFormerDecoder",
+    "Matcher",
+    "PositionEncoder",
+]

@@ -1,0 +1,107 @@
+"""Transformer encoder."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from hitpool.nn.attention import Attention
+from hitpool.nn.dense import Dense
+
+Norm = Literal["LayerNorm", "RMSNorm"]
+
+
+def allowed_keys(valid: Tensor) -> Tensor:
+    """Attention mask over padded keys.
+
+    Args:
+        valid: bool [..., M], False at padding.
+
+    Returns:
+        `valid` [..., M], but all True for events without any valid key: a softmax over nothing would be NaN.
+    """
+    return valid | ~valid.any(-1, keepdim=True)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward network, each behind a norm and added to its input.
+
+    Args:
+        dim: Features D.
+        num_heads: Attention heads.
+        hidden_dim_scale: Width of the feed-forward network in units of `dim`.
+        dropout: Probability of dropping attention weights and hidden features in training.
+        norm: Kind of normalisation.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        hidden_dim_scale: int = 2,
+        dropout: float = 0.0,
+        norm: Norm = "LayerNorm",
+    ) -> None:
+        super().__init__()
+        self.attention_norm = getattr(nn, norm)(dim)
+        self.attention = Attention(dim, num_heads, dropout)
+        self.dense_norm = getattr(nn, norm)(dim)
+        self.dense = Dense(dim, dim, hidden_dim_scale=hidden_dim_scale, dropout=dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            x: [B, M, D].
+            mask: bool [B, 1, M], True where attention is allowed.
+
+        Returns:
+            [B, M, D].
+        """
+        x = x + self.attention(self.attention_norm(x), mask=mask)
+        return x + self.dense(self.dense_norm(x))
+
+
+class Encoder(nn.Module):
+    """Transformer encoder with the norm in front of each block and one at the end.
+
+    Args:
+        num_layers: Number of layers.
+        dim: Features D.
+        num_heads: Attention heads per layer.
+        hidden_dim_scale: Width of the feed-forward networks in units of `dim`.
+        dropout: Probability of dropping attention weights and hidden features in training.
+        norm: Kind of normalisation; torch's RMSNorm is several times slower than its LayerNorm on CPU.
+
+    Source: Xiong et al., On layer normalization in the transformer architecture (arXiv:2002.04745).
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        dim: int,
+        num_heads: int = 8,
+        hidden_dim_scale: int = 2,
+        dropout: float = 0.0,
+        norm: Norm = "LayerNorm",
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, num_heads, hidden_dim_scale, dropout, norm) for _ in range(num_layers)
+        )
+        self.norm = getattr(nn, norm)(dim)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Encode the hits of a batch.
+
+        Args:
+            x: Embeddings [B, M, D].
+            valid: bool [B, M], False at padded hits; they influence no valid hit.
+
+        Returns:
+            Encoded hits [B, M, D].
+        """
+        mask = allowed_keys(valid).unsqueeze(1)  # [B, 1, M]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)

@@ -1,0 +1,35 @@
+"""From named fields to one tensor."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def stack_fields(inputs: Mapping[str, Tensor], input_name: str, fields: list[str]) -> Tensor:
+    """Stack the fields of one kind of input into a float32 tensor.
+
+    Args:
+        inputs: `<input_name>_<field>` [B, M] for each field; further entries are ignored.
+        input_name: Kind of input, such as `hit`.
+        fields: Names in the order of the last dimension.
+
+    Returns:
+        The fields [B, M, F].
+
+    Raises:
+        KeyError: A field is missing.
+
+    Example:
+        >>> x = {"hit_r": torch.tensor([[1.0, 2.0]]), "hit_phi": torch.tensor([[0.0, 0.5]])}
+        >>> stack_fields(x, "hit", ["r", "phi"])
+        tensor([[[1.0000, 0.0000],
+                 [2.0000, 0.5000]]])
+    """
+    if missing := [field for field in fields if f"{input_name}_{field}" not in inputs]:
+        prefix = f"{input_name}_"
+        available = [key.removeprefix(prefix) for key in inputs if key.startswith(prefix)]
+        raise KeyError(
+            f"{input_name} has no fields {missing}; add them to data.inputs.{input_name} (has {available})"
+        )
+    return torch.stack([inputs[f"{input_name}_{field}"] for field in fields], dim=-1).float()

@@ -1,0 +1,48 @@
+"""From hit fields to embeddings."""
+
+import torch
+from torch import Tensor, nn
+
+from hitpool.nn.fields import stack_fields
+
+
+class InputNet(nn.Module):
+    """Embeds each hit on its own, from its fields and, if wanted, an encoding of its position.
+
+    It runs in float32 under autocast too, because bfloat16 coordinates have steps of 31 mm at 6 m.
+
+    Args:
+        input_name: Kind of input, such as `hit`; field f is read from `<input_name>_<f>`.
+        fields: Fields given to `net`, in this order.
+        net: Maps [..., F] to [..., D].
+        posenc: Its encoding [B, M, D] is added to the output of `net`.
+    """
+
+    def __init__(
+        self, input_name: str, fields: list[str], net: nn.Module, posenc: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        size = getattr(net, "input_size", len(fields))
+        if size != len(fields):
+            raise ValueError(
+                f"InputNet {input_name}: net takes {size} features and fields lists {len(fields)}; set net.input_size "
+                f"to {len(fields)}"
+            )
+        self.input_name = input_name
+        self.fields = list(fields)
+        self.net = net
+        self.posenc = posenc
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Embed all hits of a batch.
+
+        Args:
+            inputs: `<input_name>_<field>` [B, M] for each field.
+
+        Returns:
+            Embeddings [B, M, D], float32.
+        """
+        features = stack_fields(inputs, self.input_name, self.fields)  # [B, M, F]
+        with torch.autocast(features.device.type, enabled=False):
+            embed = self.net(features)  # [B, M, D]
+            return embed if self.posenc is None else embed + self.posenc(inputs)

@@ -1,0 +1,138 @@
+"""Losses and matching costs of object validity and of hit masks.
+
+A loss compares matched predictions with their targets and returns a 0-dim tensor. A cost compares every prediction
+with every target and returns [B, N, N] (event, prediction, target). Both work in float32.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import softplus
+
+FOCAL_GAMMA = 2.0
+
+
+def object_bce_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross-entropy, weighted, mean over all slots.
+
+    Args:
+        logit: [B, N].
+        target: bool [B, N].
+        weight: [B, N].
+    """
+    return bce(logit.float(), target.float(), weight)
+
+
+def object_bce_cost(logit: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of each prediction with each target.
+
+    Args:
+        logit: [B, N].
+        target: bool [B, N].
+    """
+    logit = logit.float().unsqueeze(-1)  # [B, N, 1]
+    return softplus(logit) - logit * target.float().unsqueeze(-2)
+
+
+def _focal_factor(logit: Tensor, target: Tensor) -> Tensor:
+    return torch.where(target, logit.neg(), logit).sigmoid() ** FOCAL_GAMMA
+
+
+def _mean(value: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    return (value * weight).sum() / count.clamp(min=1)
+
+
+def mask_bce_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross-entropy, weighted per object, mean over objects and valid hits.
+
+    Args:
+        logit: [B, N, M].
+        target: bool [B, N, M].
+        valid: bool [B, 1, M], False at padded hits.
+        weight: [B, N, 1].
+    """
+    logit = torch.where(valid, logit.float(), 0.0)
+    loss = bce(logit, target.float(), reduction="none")
+    return _mean(loss, valid * weight, valid.sum() * logit.shape[1])
+
+
+def mask_focal_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
+    """Focal loss (gamma = 2), weighted per object, mean over objects and valid hits.
+
+    Args:
+        logit: [B, N, M].
+        target: bool [B, N, M].
+        valid: bool [B, 1, M], False at padded hits.
+        weight: [B, N, 1].
+
+    Source: Lin et al., Focal loss for dense object detection (arXiv:1708.02002).
+    """
+    logit = torch.where(valid, logit.float(), 0.0)
+    loss = bce(logit, target.float(), reduction="none") * _focal_factor(logit, target)
+    return _mean(loss, valid * weight, valid.sum() * logit.shape[1])
+
+
+def mask_dice_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
+    """Dice loss, weighted per object, mean over objects.
+
+    Args:
+        logit: [B, N, M].
+        target: bool [B, N, M].
+        valid: bool [B, 1, M], False at padded hits.
+        weight: [B, N, 1].
+
+    Source: Milletari et al., V-Net (arXiv:1606.04797).
+    """
+    prob = torch.where(valid, logit.float().sigmoid(), 0.0)  # [B, N, M]
+    true = target & valid
+    dice = 1 - (2 * (prob * true).sum(-1) + 1) / (prob.sum(-1) + true.sum(-1) + 1)  # [B, N]
+    return (dice * weight.squeeze(-1)).mean()
+
+
+def mask_bce_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy of each prediction with each target, mean over valid hits.
+
+    Args:
+        logit: [B, N, M].
+        target: bool [B, N, M].
+        valid: bool [B, 1, M], False at padded hits.
+    """
+    logit = torch.where(valid, logit.float(), 0.0)
+    total = (softplus(logit) * valid).sum(
+        -1, keepdim=True
+    ) - logit @ target.float().mT  # softplus(-x) = softplus(x) - x
+    return total / valid.sum(-1, keepdim=True).clamp(min=1)
+
+
+def mask_focal_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Focal loss of each prediction with each target, mean over valid hits.
+
+    Args:
+        logit: [B, N, M].
+        target: bool [B, N, M].
+        valid: bool [B, 1, M], False at padded hits.
+    """
+    logit = torch.where(valid, logit.float(), 0.0)
+    positive = softplus(-logit) * logit.neg().sigmoid() ** FOCAL_GAMMA * valid
+    negative = softplus(logit) * logit.sigmoid() ** FOCAL_GAMMA * valid
+    total = negative.sum(-1, keepdim=True) + (positive - negative) @ target.float().mT
+    return total / valid.sum(-1, keepdim=True).clamp(min=1)
+
+
+def mask_dice_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Dice loss of each prediction with each target.
+
+    Args:
+        logit: [B, N, M].
+        target: bool [B, N, M].
+        valid: bool [B, 1, M], False at padded hits.
+    """
+    prob = torch.where(valid, logit.float().sigmoid(), 0.0)
+    true = (target & valid).float()
+    return 1 - (2 * prob @ true.mT + 1) / (prob.sum(-1, keepdim=True) + true.sum(-1).unsqueeze(-2) + 1)
+
+
+OBJECT_LOSSES = {"object_bce": object_bce_loss}
+OBJECT_COSTS = {"object_bce": object_bce_cost}
+MASK_LOSSES = {"mask_bce": mask_bce_loss, "mask_focal": mask_focal_loss, "mask_dice": mask_dice_loss}
+MASK_COSTS = {"mask_bce": mask_bce_cost, "mask_focal": mask_focal_cost, "mask_dice": mask_dice_cost}

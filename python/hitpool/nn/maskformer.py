@@ -1,0 +1,199 @@
+"""The model: input network, encoder, decoder, tasks."""
+
+import torch
+from torch import Tensor, nn
+
+from hitpool.nn.decoder import MaskFormerDecoder
+from hitpool.nn.matcher import Matcher
+
+LayerTensors = dict[str, dict[str, dict[str, Tensor]]]
+
+
+class MaskFormer(nn.Module):
+    """Transformer that finds objects among hits and describes them through its tasks.
+
+    Args:
+        input_nets: One network that embeds the hits.
+        encoder: Maps embeddings [B, M, D] and hit validity [B, M] to encoded hits [B, M, D].
+        decoder: Refines the object queries against the hits.
+        tasks: Tasks, run in this order.
+        dim: Features D of the embeddings.
+        target_object: Name of the true objects, such as `particle`.
+        matcher: Assigns predictions to true objects.
+
+    Raises:
+        ValueError: The parts differ in `dim`, names of tasks repeat, or a task comes before one whose output it needs.
+
+    Source: Cheng et al., Masked-attention mask transformer (arXiv:2112.01527).
+    """
+
+    def __init__(
+        self,
+        input_nets: nn.ModuleList,
+        encoder: nn.Module,
+        decoder: MaskFormerDecoder,
+        tasks: nn.ModuleList,
+        dim: int,
+        target_object: str = "particle",
+        matcher: Matcher | None = None,
+    ) -> None:
+        super().__init__()
+        if len(input_nets) != 1:
+            raise ValueError(f"MaskFormer: input_nets needs exactly one network, got {len(input_nets)}")
+        self.input_nets = input_nets
+        self.encoder = encoder
+        self.decoder = decoder
+        self.tasks = tasks
+        self.dim = dim
+        self.target_object = target_object
+        self.matcher = matcher or Matcher()
+        self.input_name: str = input_nets[0].input_name
+        self._check_dims()
+        self._check_tasks()
+
+    def _check_dims(self) -> None:
+        parts = {"input_nets.0.net": getattr(self.input_nets[0].net, "output_size", None)}
+        parts |= {
+            "encoder": getattr(self.encoder, "dim", None),
+            "decoder.decoder_layer_config": self.decoder.dim,
+        }
+        parts["input_nets.0.posenc"] = getattr(self.input_nets[0].posenc, "dim", None)
+        parts |= {f"task {task.name}": getattr(task, "dim", None) for task in self.tasks}
+        for part, dim in parts.items():
+            if dim is not None and dim != self.dim:
+                raise ValueError(
+                    f"MaskFormer: {part} has dim = {dim} and the model dim = {self.dim}; set both to the same"
+                )
+
+    def _check_tasks(self) -> None:
+        names = [task.name for task in self.tasks]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"MaskFormer: names of tasks repeat: {sorted(repeated)}; give each task its own")
+        produced: set[str] = set()
+        for task in self.tasks:
+            for key in getattr(task, "required_outputs", []):
+                if key in produced:
+                    continue
+                later = [other.name for other in self.tasks if key in other.outputs]
+                advice = (
+                    f"put it after task {later[0]}"
+                    if later
+                    else "add an ObjectHitMaskTask with that output before it"
+                )
+                raise ValueError(
+                    f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}"
+                )
+            produced.update(task.outputs)
+
+    def forward(self, inputs: dict[str, Tensor]) -> LayerTensors:
+        """Run the network.
+
+        Args:
+            inputs: `<input>_<field>` float [B, M] and `<input>_valid` bool [B, M].
+
+        Returns:
+            Outputs of the tasks as layer -> task -> name -> tensor; layers `layer_0` to `layer_<L-1>`, where the tasks
+            ran in front of that decoder layer, and `final`.
+        """
+        embed, valid = f"{self.input_name}_embed", f"{self.input_name}_valid"
+        x = {"inputs": inputs, valid: inputs[valid]}
+        x[embed] = self.encoder(self.input_nets[0](inputs), inputs[valid])  # [B, M, D]
+        x, outputs = self.decoder(x, self.tasks, self.input_name)
+        final: dict[str, dict[str, Tensor]] = {}
+        for task in self.tasks:
+            final[task.name] = task(x, outputs=final)
+        return outputs | {"final": final}
+
+    def match(self, outputs: LayerTensors, targets: dict[str, Tensor]) -> LayerTensors:
+        """Bring the predictions of each layer into the order of the true objects.
+
+        Args:
+            outputs: What `forward` returned; it is left as it is.
+            targets: `<target_object>_valid` bool [B, N] and the targets of the tasks.
+
+        Returns:
+            A new nested dict, where slot i of every entry named in `task.outputs` belongs to target i.
+
+        Raises:
+            ValueError: Numbers of slots and queries differ, or a cost is NaN.
+        """
+        target_valid = targets[f"{self.target_object}_valid"]
+        if target_valid.shape[-1] != self.decoder.num_queries:
+            raise ValueError(
+                f"MaskFormer: targets have {target_valid.shape[-1]} slots and the decoder {self.decoder.num_queries} "
+                "queries; set data.max_particles and decoder.num_queries to the same"
+            )
+        return {
+            layer: self._match_layer(layer, done, target_valid, targets) for layer, done in outputs.items()
+        }
+
+    def _match_layer(
+        self, layer: str, done: dict[str, dict[str, Tensor]], target_valid: Tensor, targets: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
+        ran = [task for task in self.tasks if task.name in done]
+        with torch.no_grad():
+            costs = {
+                f"{layer} {task.name} {name}": cost
+                for task in ran
+                for name, cost in task.cost(done[task.name], targets).items()
+            }
+        pred_idx = self.matcher(costs, target_valid, targets.get("sample_id"))  # [B, N]
+        event = torch.arange(len(pred_idx), device=pred_idx.device).unsqueeze(-1)  # [B, 1]
+        matched = dict(done)
+        for task in ran:
+            if task.should_permute_outputs(layer, done):
+                matched[task.name] = {
+                    name: tensor[event, pred_idx] if name in task.outputs else tensor
+                    for name, tensor in done[task.name].items()
+                }
+        return matched
+
+    def loss(self, outputs: LayerTensors, targets: dict[str, Tensor]) -> LayerTensors:
+        """Losses of matched outputs.
+
+        Args:
+            outputs: What `match` returned.
+            targets: Targets of the tasks.
+
+        Returns:
+            layer -> task -> name -> 0-dim tensor; their sum is to be minimised. In layers other than `final` only
+            tasks with an intermediate loss appear.
+        """
+        return {
+            layer: {
+                task.name: task.loss(done[task.name], targets, layer_outputs=done)
+                for task in self.tasks
+                if task.name in done and (layer == "final" or task.has_intermediate_loss)
+            }
+            for layer, done in outputs.items()
+        }
+
+    def predict(self, outputs: LayerTensors) -> LayerTensors:
+        """Predictions of the final layer, from matched or unmatched outputs.
+
+        Args:
+            outputs: What `forward` or `match` returned.
+
+        Returns:
+            `final` -> task -> name -> tensor.
+        """
+        final, query_mask = outputs["final"], None
+        for task in self.tasks:
+            if (mask := task.query_mask(final[task.name])) is not None:
+                query_mask = mask
+        return {
+            "final": {task.name: task.predict(final[task.name], query_mask=query_mask) for task in self.tasks}
+        }
+
+    def metrics(self, preds: LayerTensors, targets: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Metrics of matched predictions.
+
+        Args:
+            preds: What `predict` returned for matched outputs.
+            targets: Targets of the tasks.
+
+        Returns:
+            task -> name -> 0-dim tensor. What is not defined in the batch, such as the mean over no particle, is
+            left out.
+        """
+        return {task.name: task.metrics(preds["final"][task.name], targets) for task in self.tasks}

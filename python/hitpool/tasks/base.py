@@ -1,0 +1,145 @@
+"""What every task is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Task(nn.Module):
+    """Part of the model that makes one kind of prediction, with its loss, its matching cost and its metrics.
+
+    Args:
+        name: Key of its outputs, losses and predictions.
+        dim: Features D of the embeddings that it reads.
+        outputs: Names of the tensors [B, N, ...] that `forward` returns and that matching permutes.
+        has_intermediate_loss: Run and be scored in front of each decoder layer too.
+    """
+
+    def __init__(self, name: str, dim: int, outputs: list[str], has_intermediate_loss: bool) -> None:
+        super().__init__()
+        self.name = name
+        self.dim = dim
+        self.inputs: list[str] = []
+        self.outputs = outputs
+        self.has_intermediate_loss = has_intermediate_loss
+
+    def forward(
+        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor]:
+        """Outputs of the task.
+
+        Args:
+            x: Embeddings `<object>_embed` [B, N, D] and `<input>_embed` [B, M, D], validity `<input>_valid` bool
+                [B, M], raw fields `<input>_<field>` [B, M] under `inputs` or directly.
+            outputs: Outputs of the tasks that already ran, task -> name -> tensor.
+
+        Returns:
+            The tensors named in `outputs`.
+        """
+        raise NotImplementedError
+
+    def predict(
+        self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Predictions in physical units from the task's outputs.
+
+        Args:
+            outputs: What `forward` returned.
+            query_mask: bool [B, N], False at queries that are not in use.
+            **kwargs: Ignored.
+        """
+        raise NotImplementedError
+
+    def loss(
+        self,
+        outputs: dict[str, Tensor],
+        targets: dict[str, Tensor],
+        layer_outputs: Mapping[str, Any] | None = None,
+    ) -> dict[str, Tensor]:
+        """Weighted losses of matched outputs, as 0-dim tensors by name.
+
+        Args:
+            outputs: What `forward` returned, slot i belonging to target i.
+            targets: Truth of the batch.
+            layer_outputs: Outputs of all tasks of the layer.
+        """
+        raise NotImplementedError
+
+    def cost(
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Weighted matching costs [B, N, N] (event, prediction, target) by name; none by default.
+
+        Args:
+            outputs: What `forward` returned.
+            targets: Truth of the batch.
+            **kwargs: Ignored.
+        """
+        return {}
+
+    def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Metrics as 0-dim tensors by name, without those that are not defined in the batch; none by default.
+
+        Args:
+            preds: What `predict` returned for matched outputs.
+            targets: Truth of the batch.
+        """
+        return {}
+
+    def attn_mask(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Masks bool [B, N, M] by kind of input, True where a query may attend to a hit; none by default.
+
+        Args:
+            outputs: What `forward` returned.
+        """
+        return {}
+
+    def query_mask(self, outputs: dict[str, Tensor]) -> Tensor | None:
+        """Mask bool [B, N] of the queries in use; None by default, for all.
+
+        Args:
+            outputs: What `forward` returned.
+        """
+        return None
+
+    def key_mask(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Masks bool [B, M] by kind of input, True at hits to keep; none by default.
+
+        Args:
+            outputs: What `forward` returned.
+        """
+        return {}
+
+    def should_run_at_layer(self, layer_index: int) -> bool:
+        """Whether the task runs in front of this decoder layer.
+
+        Args:
+            layer_index: Number of the layer, from 0.
+        """
+        return self.has_intermediate_loss
+
+    def should_permute_outputs(self, layer_name: str, layer_outputs: Mapping[str, Any]) -> bool:
+        """Whether matching permutes the task's outputs in a layer.
+
+        Args:
+            layer_name: `layer_0` ... or `final`.
+            layer_outputs: Outputs of all tasks of the layer.
+        """
+        return self.name in layer_outputs
+
+
+def check_terms(task: str, kind: str, given: Mapping[str, float], known: Mapping[str, Any]) -> None:
+    """Refuse losses or costs that do not exist.
+
+    Args:
+        task: Name of the task.
+        kind: `losses` or `costs`.
+        given: Weights by name.
+        known: Functions by name.
+
+    Raises:
+        ValueError: A name is not known.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"task {task}: {kind} {unknown} do not exist; choose from {sorted(known)}")

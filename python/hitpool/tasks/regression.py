@@ -1,0 +1,202 @@
+"""Estimates the parameters of objects."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss, smooth_l1_loss
+
+from hitpool.nn.dense import Dense
+from hitpool.tasks.base import Task
+from hitpool.tasks.target_space import TargetSpace, wrap_angle
+
+LOSSES = {"l1": l1_loss, "l2": mse_loss, "smooth_l1": smooth_l1_loss}
+CENTRAL_68 = (0.158655, 0.841345)
+
+
+class RegressionTask(Task):
+    """Regression of K fields for each object slot; subclasses give `forward`.
+
+    Args:
+        name: Key of its outputs, losses and predictions.
+        output_object: Name of the predicted objects: `<output_object>_regr` [B, N, K] in the learned space.
+        target_object: Name of the true objects: `<target_object>_valid` and `<target_object>_<field>` [B, N].
+        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by sign.
+        loss_weight: Weight of the loss.
+        dim: Features D of the embeddings.
+        inverse_fields: Positive fields that are learned and scored as 1 / value and predicted as value.
+        periodic_fields: Angles: the loss uses the wrapped difference, predictions lie in (-pi, pi].
+        sign_fields: Fields of +1 and -1 that are learned as a logit by binary cross-entropy.
+        prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are not
+            named have [1, 1000], so that 1 / value near 0 does not give absurd values.
+        standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to compute
+            them from the training data.
+        loss: Function of the difference in the learned space.
+        has_intermediate_loss: Run and be scored in front of each decoder layer too.
+
+    Raises:
+        ValueError: Options contradict or name fields that are not regressed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        output_object: str,
+        target_object: str,
+        fields: list[str],
+        loss_weight: float,
+        dim: int,
+        inverse_fields: list[str] | None = None,
+        periodic_fields: list[str] | None = None,
+        sign_fields: list[str] | None = None,
+        prediction_range: dict[str, tuple[float, float]] | None = None,
+        standardize: bool | dict[str, tuple[float, float]] = False,
+        loss: Literal["l1", "l2", "smooth_l1"] = "smooth_l1",
+        has_intermediate_loss: bool = False,
+    ) -> None:
+        super().__init__(name, dim, [f"{output_object}_regr"], has_intermediate_loss)
+        if loss not in LOSSES:
+            raise ValueError(f"task {name}: loss {loss} does not exist; choose from {sorted(LOSSES)}")
+        self.output_object = output_object
+        self.target_object = target_object
+        self.fields = list(fields)
+        self.loss_weight = loss_weight
+        self.loss_name = loss
+        self.space = TargetSpace(
+            fields, inverse_fields, periodic_fields, sign_fields, prediction_range, standardize=standardize
+        )
+
+    def fit_standardization(self, values: dict[str, Tensor]) -> None:
+        """Compute mean and spread of each field from the training data; does nothing unless `standardize` is true.
+
+        Args:
+            values: Targets of all training particles [n] in physical units by field; further ones are ignored.
+
+        Raises:
+            ValueError: A field is missing, or holds nothing, NaN, Inf or, if inverse, values of 0 or below.
+        """
+        self.space.fit(values)
+
+    def predict(
+        self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        physical = self.space.decode(outputs[f"{self.output_object}_regr"])  # [B, N, K]
+        return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
+
+    def loss(
+        self,
+        outputs: dict[str, Tensor],
+        targets: dict[str, Tensor],
+        layer_outputs: Mapping[str, Any] | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
+
+        Raises:
+            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or `standardize`
+                is true and `fit_standardization` was not called.
+        """
+        if self.space.spread.isnan().any():
+            raise ValueError(
+                f"task {self.name}: standardize is true and there are no means yet; call fit_standardization first"
+            )
+        valid, physical = self._targets(targets)
+        pred = outputs[f"{self.output_object}_regr"][valid].float()  # [P, K]
+        difference = self.space.difference(pred, self.space.encode(physical))
+        terms = LOSSES[self.loss_name](difference, torch.zeros_like(difference), reduction="none")
+        if self.space.sign.any():
+            sign = binary_cross_entropy_with_logits(pred, (physical > 0).float(), reduction="none")
+            terms = torch.where(self.space.sign, sign, terms)
+        return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
+
+    def _targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Validity [B, N] and targets [P, K] of the P true objects, checked."""
+        prefix = f"{self.target_object}_"
+        if missing := [field for field in self.fields if prefix + field not in targets]:
+            raise KeyError(
+                f"task {self.name}: no targets {missing}; add them to data.targets.{self.target_object}"
+            )
+        valid = targets[f"{prefix}valid"]
+        physical = torch.stack([targets[prefix + field][valid].float() for field in self.fields], dim=-1)
+        bad = ~physical.isfinite() | (self.space.inverse & (physical <= 0))
+        if bad.any():
+            index, k = bad.nonzero()[0].tolist()
+            event, slot = valid.nonzero()[index].tolist()
+            label = int(targets["sample_id"][event]) if "sample_id" in targets else f"{event} of the batch"
+            needed = (
+                "finite and above 0, because it is in inverse_fields" if self.space.inverse[k] else "finite"
+            )
+            raise ValueError(
+                f"task {self.name}: target {self.fields[k]} must be {needed}, got {physical[index, k].item():g} in "
+                f"event {label}, slot {slot}"
+            )
+        return valid, physical
+
+    def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """For each field mean, sigma68 and rms of the residual (prediction - truth) over true objects.
+
+        Fields that end in pt have `<field>_rel_res_*`, relative to the truth; phi is wrapped; fields that end in q have
+        `<field>_accuracy`, the share of right signs, instead. sigma68 is half of the central 68.27 % interval. Empty
+        without true objects.
+        """
+        valid, physical = self._targets(targets)
+        if not len(physical):
+            return {}
+        metrics = {}
+        for k, field in enumerate(self.fields):
+            true = physical[:, k]  # [P]
+            pred = preds[f"{self.output_object}_{field}"][valid]
+            quantity = field.rsplit("_", 1)[-1]
+            if self.space.sign[k] or quantity == "q":
+                metrics[f"{field}_accuracy"] = ((pred >= 0) == (true >= 0)).float().mean()
+                continue
+            residual, label = pred - true, f"{field}_res"
+            if self.space.periodic[k] or quantity == "phi":
+                residual = wrap_angle(residual)
+            elif self.space.inverse[k] or quantity == "pt":
+                residual, label = residual / true, f"{field}_rel_res"
+            low, high = residual.quantile(residual.new_tensor(CENTRAL_68))
+            metrics |= {
+                f"{label}_mean": residual.mean(),
+                f"{label}_sigma68": (high - low) / 2,
+                f"{label}_rms": residual.square().mean().sqrt(),
+            }
+        return metrics
+
+
+class ObjectRegressionTask(RegressionTask):
+    """Regression from the query alone.
+
+    Args:
+        name: Key of its outputs, losses and predictions.
+        input_object: Reads `<input_object>_embed`.
+        output_object: Name of the predicted objects: `<output_object>_regr` [B, N, K] in the learned space.
+        target_object: Name of the true objects: `<target_object>_valid` and `<target_object>_<field>` [B, N].
+        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by sign.
+        loss_weight: Weight of the loss.
+        dim: Features D of the embeddings.
+        **kwargs: Options of every regression task.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        input_object: str,
+        output_object: str,
+        target_object: str,
+        fields: list[str],
+        loss_weight: float,
+        dim: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, output_object, target_object, fields, loss_weight, dim, **kwargs)
+        self.input_object = input_object
+        self.inputs = [f"{input_object}_embed"]
+        self.net = Dense(dim, len(fields))
+
+    def forward(
+        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor]:
+        queries = x[f"{self.input_object}_embed"]  # [B, N, D]
+        with torch.autocast(queries.device.type, enabled=False):
+            return {f"{self.output_object}_regr": self.net(queries.float())}
