@@ -1,0 +1,185 @@
+"""The Lightning data module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hitpool.data.batch_sampler import LengthGroupedBatchSampler
+from hitpool.data.dataset import EventDataset
+
+
+class HitDataModule(pl.LightningDataModule):
+    """Reads training, validation and test events from data set folders and gives padded batches.
+
+    A batch is ``(inputs, targets)``, see ``EventDataset``. The order of an epoch depends on ``seed`` and the number
+    of the epoch alone; each event comes once per epoch, over all ranks; see ``LengthGroupedBatchSampler``. The
+    validation and test order is the same in every epoch, but not that of the files (there, events are ordered by
+    process); ``sample_id`` says which event is which.
+
+    Args:
+        train_dir: Folder of the training events; needed by ``fit``.
+        val_dir: Folder of the validation events; needed by ``fit`` and ``validate``.
+        test_dir: Folder of the test events; needed by ``test`` and ``predict``.
+        inputs: One entry: the input name (``hit``) and its fields, columns of the files or derived ones.
+        targets: One entry: the name of the truth objects (``particle``) and their fields, columns of ``tracks`` or
+            ``<prefix>qpt`` = ``<prefix>q`` / ``<prefix>pt``.
+        num_train: Number of training events, a random but reproducible choice; -1 for all.
+        num_val: Number of validation events; -1 for all.
+        num_test: Number of test events; -1 for all.
+        batch_size: Most events in a batch, for each rank.
+        num_workers: Processes that read ahead; 0 reads in the main process.
+        max_particles: Slots for truth particles in an event.
+        group_by_length: Put events of similar hit count into one batch, to spend little on padding.
+        seed: Seed of the choice of events and of their order.
+        scale_factors: Factor for each column or derived field (replaces the defaults of the muon columns).
+        points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces the defaults
+            of the muon columns).
+        truth_link: Column that links a hit to its track.
+
+    Raises:
+        ValueError: If a folder that is needed is not set, or the data are bad.
+        FileNotFoundError: If a folder or file is missing.
+    """
+
+    def __init__(
+        self,
+        inputs: dict[str, list[str]],
+        targets: dict[str, list[str]],
+        train_dir: Path | str | None = None,
+        val_dir: Path | str | None = None,
+        test_dir: Path | str | None = None,
+        num_train: int = -1,
+        num_val: int = -1,
+        num_test: int = -1,
+        batch_size: int = 200,
+        num_workers: int = 0,
+        max_particles: int = 2,
+        group_by_length: bool = True,
+        seed: int = 42,
+        scale_factors: dict[str, float] | None = None,
+        points: dict[str, list[list[str]]] | None = None,
+        truth_link: str = "spacePoint_truthLink",
+    ) -> None:
+        super().__init__()
+        self.train_dir = train_dir
+        self.val_dir = val_dir
+        self.test_dir = test_dir
+        self.inputs = inputs
+        self.targets = targets
+        self.num_train = num_train
+        self.num_val = num_val
+        self.num_test = num_test
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.max_particles = max_particles
+        self.group_by_length = group_by_length
+        self.seed = seed
+        self.scale_factors = scale_factors
+        self.points = points
+        self.truth_link = truth_link
+        self._datasets: dict[str, EventDataset] = {}
+
+    def setup(self, stage: str) -> None:
+        """Opens and checks the data sets that a stage needs.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+        """
+        if stage == "fit" and self.trainer is not None and self.trainer.overfit_batches > 0:
+            raise ValueError(
+                "trainer.overfit_batches is not supported, because Lightning would replace the batch sampler; "
+                "set data.num_train (and data.val_dir to the training folder) instead"
+            )
+        for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
+            self.dataset(split)
+
+    def dataset(self, split: str) -> EventDataset:
+        """Opens a data set at the first call.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+
+        Returns:
+            The data set; the same object at every call.
+
+        Raises:
+            ValueError: If the folder is not set, or the data are bad.
+            FileNotFoundError: If the folder or a file is missing.
+        """
+        if split not in self._datasets:
+            directory = getattr(self, f"{split}_dir")
+            if directory is None:
+                raise ValueError(
+                    f"{split}_dir is not set: expected the folder of the {split} data set, got None"
+                )
+            self._datasets[split] = EventDataset(
+                directory,
+                self.inputs,
+                self.targets,
+                num_events=getattr(self, f"num_{split}"),
+                max_particles=self.max_particles,
+                seed=self.seed,
+                scale_factors=self.scale_factors,
+                points=self.points,
+                truth_link=self.truth_link,
+            )
+        return self._datasets[split]
+
+    def train_targets(self) -> dict[str, Tensor]:
+        """Gives the targets of all particles of the chosen training events.
+
+        Returns:
+            For each target field, float32 [particles].
+        """
+        return self.dataset("train").particle_values()
+
+    def train_dataloader(self) -> DataLoader:
+        """Training batches, in a new order every epoch."""
+        return self._loader("train", reshuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        """Validation batches, in the same order every epoch."""
+        return self._loader("val", reshuffle=False)
+
+    def test_dataloader(self) -> DataLoader:
+        """Test batches."""
+        return self._loader("test", reshuffle=False)
+
+    def predict_dataloader(self) -> DataLoader:
+        """The test batches again."""
+        return self._loader("test", reshuffle=False)
+
+    def _loader(self, split: str, reshuffle: bool) -> DataLoader:
+        dataset = self.dataset(split)
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        sampler = LengthGroupedBatchSampler(
+            dataset.num_hits,
+            self.batch_size,
+            seed=self.seed,
+            group_by_length=self.group_by_length,
+            reshuffle=reshuffle,
+            num_replicas=torch.distributed.get_world_size() if distributed else 1,
+            rank=torch.distributed.get_rank() if distributed else 0,
+        )
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=None,  # the sampler gives whole batches
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # else iterating would draw from the global one
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

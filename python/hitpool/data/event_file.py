@@ -1,0 +1,148 @@
+"""One HDF5 file of a data set, opened with checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+SLAB_BYTES = 64 * 2**20
+"""Largest piece of a file that is decoded at once (one row of chunks at least)."""
+
+_RANKS = {"hits": 3, "tracks": 3, "num_hits": 1, "num_tracks": 1}
+
+
+@dataclass(frozen=True)
+class EventFile:
+    """The four data sets of one open file.
+
+    Attributes:
+        path: The file.
+        hits: [rows, most hits, C].
+        tracks: [rows, most tracks, T].
+        num_hits: Valid hits per row, int64 [rows].
+        num_tracks: Valid tracks per row, int64 [rows].
+    """
+
+    path: Path
+    hits: h5py.Dataset
+    tracks: h5py.Dataset
+    num_hits: np.ndarray
+    num_tracks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.num_hits)
+
+    def slabs(self, dataset: h5py.Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Reads the wanted rows in slabs of whole chunks, so that no chunk is decoded twice.
+
+        Args:
+            dataset: ``hits`` or ``tracks``.
+            rows: Wanted rows, ascending.
+
+        Yields:
+            Positions in ``rows`` that are covered [n], and their content [n, ...].
+
+        Raises:
+            ValueError: If the file is damaged; names the first row that cannot be read.
+        """
+        row_bytes = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
+        chunk = dataset.chunks[0] if dataset.chunks else 1
+        size = max(1, SLAB_BYTES // (row_bytes * chunk)) * chunk
+        for slab in np.unique(rows // size):
+            first, last = np.searchsorted(rows, [slab * size, (slab + 1) * size])
+            start, stop = int(rows[first]), int(rows[last - 1]) + 1
+            yield np.arange(first, last), self._read(dataset, start, stop)[rows[first:last] - start]
+
+    def _read(self, dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
+        try:
+            return dataset[start:stop]
+        except OSError as error:
+            for row in range(start, stop):  # find the first damaged one
+                try:
+                    dataset[row]
+                except OSError as row_error:
+                    raise ValueError(
+                        f"{self.path}: '{_name(dataset)}' of row {row} cannot be read, the file is damaged: {row_error}"
+                    ) from row_error
+            raise ValueError(f"{self.path}: '{_name(dataset)}' cannot be read: {error}") from error
+
+
+@contextmanager
+def open_event_file(path: Path, hit_columns: list[str], track_columns: list[str]) -> Iterator[EventFile]:
+    """Opens a file and checks that it has the layout which the metadata promises.
+
+    Args:
+        path: The file.
+        hit_columns: Column names of ``hits``.
+        track_columns: Column names of ``tracks``.
+
+    Yields:
+        The open file.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not readable or has another layout.
+    """
+    if not path.is_file():
+        present = sorted(str(p.relative_to(path.parent)) for p in path.parent.glob("*.h5"))
+        raise FileNotFoundError(
+            f"event file {path} is missing; {path.parent} has: {', '.join(present) or 'no .h5 file'}"
+        )
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path} is not readable as HDF5 (truncated or damaged): {error}") from error
+    with file:
+        for name, rank in _RANKS.items():
+            if not isinstance(file.get(name), h5py.Dataset):
+                raise ValueError(f"{path}: missing data set '{name}'; available: {', '.join(file) or 'none'}")
+            if file[name].ndim != rank:
+                raise ValueError(
+                    f"{path}: expected '{name}' with {rank} dimensions, got shape {file[name].shape}"
+                )
+        for name, key, columns in (
+            ("hits", "hit_features", hit_columns),
+            ("tracks", "track_features", track_columns),
+        ):
+            _check_columns(path, file, name, key, columns)
+        lengths = {name: len(file[name]) for name in _RANKS}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{path}: expected the same number of rows in all data sets, got {lengths}")
+        num_hits = _read_counts(path, file["num_hits"])
+        num_tracks = _read_counts(path, file["num_tracks"])
+        yield EventFile(path, file["hits"], file["tracks"], num_hits, num_tracks)
+
+
+def _check_columns(path: Path, file: h5py.File, name: str, key: str, columns: list[str]) -> None:
+    dataset = file[name]
+    if dataset.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: expected '{name}' to hold numbers, got dtype {dataset.dtype}")
+    if dataset.shape[2] != len(columns):
+        raise ValueError(
+            f"{path}: '{name}' has {dataset.shape[2]} columns, but {key} in metadata.yaml names {len(columns)}: "
+            f"{', '.join(columns)}"
+        )
+    if key in file.attrs:
+        own = [n.decode() if isinstance(n, bytes) else str(n) for n in np.atleast_1d(file.attrs[key])]
+        if own != columns:
+            raise ValueError(
+                f"{path}: attribute {key} ({', '.join(own)}) differs from metadata.yaml ({', '.join(columns)})"
+            )
+
+
+def _read_counts(path: Path, counts: h5py.Dataset) -> np.ndarray:
+    if counts.dtype.kind not in "iu":
+        raise ValueError(f"{path}: expected '{_name(counts)}' to hold integers, got dtype {counts.dtype}")
+    try:
+        return counts[:].astype(np.int64)
+    except OSError as error:
+        raise ValueError(f"{path}: '{_name(counts)}' cannot be read, the file is damaged: {error}") from error
+
+
+def _name(dataset: h5py.Dataset) -> str:
+    return dataset.name.lstrip("/")
