@@ -7,10 +7,10 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 class Attention(nn.Module):
     """Multi-head attention with one fused projection of queries, keys and values.
 
-    `scaled_dot_product_attention` takes boolean masks as they are, allocates no [B, H, M, M] tensor, and is on CPU at
-    head size 4 the fastest of torch's ways: for 100 events of 60 hits, forward and backward on one thread take 20 ms,
-    against 22 to 23 ms for `nn.MultiheadAttention` and for `baddbmm`, `softmax`, `bmm`. Whether the mask is boolean,
-    float or absent makes no difference.
+    `scaled_dot_product_attention` takes boolean masks as they are, allocates no [B, H, M, M] tensor, and is
+    on CPU at head size 4 the fastest of torch's ways: for 100 events of 60 hits, forward and backward on one
+    thread take 20 ms, against 22 to 23 ms for `nn.MultiheadAttention` and for `baddbmm`, `softmax`, `bmm`.
+    Whether the mask is boolean, float or absent makes no difference.
 
     Args:
         dim: Features D of queries, keys and output.
@@ -36,7 +36,8 @@ class Attention(nn.Module):
         Args:
             x: [B, Q, D].
             keys: [B, K, D]; None for self-attention.
-            mask: bool, broadcastable to [B, Q, K], True where attention is allowed; at least once in each row.
+            mask: bool, broadcastable to [B, Q, K], True where attention is allowed; at least once in each
+                row.
 
         Returns:
             [B, Q, D].

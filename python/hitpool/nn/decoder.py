@@ -32,7 +32,7 @@ class DecoderLayerConfig:
 
 
 class DecoderLayer(nn.Module):
-    """Attention from queries to hits, between queries, a feed-forward network; then the same from hits to queries.
+    """Attention of queries to hits and among queries, feed-forward network; then the hits attend to queries.
 
     Args:
         config: Shape of the layer.
@@ -82,8 +82,8 @@ class DecoderLayer(nn.Module):
 class MaskFormerDecoder(nn.Module):
     """Learned queries, one per object slot, refined layer by layer against the hits.
 
-    In front of each layer the tasks run on the present queries; with `mask_attention` a query then attends only to
-    the hits which the mask task gives it, or to all hits if that would be none.
+    In front of each layer the tasks run on the present queries; with `mask_attention` a query then attends
+    only to the hits which the mask task gives it, or to all hits if that would be none.
 
     Args:
         num_decoder_layers: Number of layers L.
@@ -119,8 +119,8 @@ class MaskFormerDecoder(nn.Module):
             input_name: Kind of input that the queries attend to.
 
         Returns:
-            `x` with `query_embed` [B, N, D] and the updated `<input_name>_embed`, and the outputs of the tasks
-            as layer -> task -> name -> tensor, with the layers `layer_0` to `layer_<L-1>`.
+            `x` with `query_embed` [B, N, D] and the updated `<input_name>_embed`, and the outputs of the
+            tasks as layer -> task -> name -> tensor, with the layers `layer_0` to `layer_<L-1>`.
         """
         embed, valid = f"{input_name}_embed", x[f"{input_name}_valid"]
         allowed = allowed_keys(valid).unsqueeze(1)  # [B, 1, M]

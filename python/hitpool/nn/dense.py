@@ -1,5 +1,7 @@
 """Fully connected network."""
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -10,7 +12,8 @@ class Dense(nn.Sequential):
         input_size: Features that come in.
         output_size: Features that go out.
         hidden_layers: Widths of the hidden layers; None for a single one, [] for a single linear layer.
-        hidden_dim_scale: Width of the single hidden layer in units of `input_size`; used if `hidden_layers` is None.
+        hidden_dim_scale: Width of the single hidden layer in units of `input_size`; used if `hidden_layers`
+            is None.
         dropout: Probability of dropping a hidden feature in training.
         norm: Put a LayerNorm in front of every linear layer.
     """
@@ -30,7 +33,7 @@ class Dense(nn.Sequential):
         if min(sizes) < 1:
             raise ValueError(f"Dense: every layer needs at least one feature, got widths {sizes}")
         modules: list[nn.Module] = []
-        for i, (size_in, size_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (size_in, size_out) in enumerate(pairwise(sizes)):
             if i > 0:
                 modules.append(nn.SiLU())
                 if dropout > 0:

@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         num_heads: Attention heads per layer.
         hidden_dim_scale: Width of the feed-forward networks in units of `dim`.
         dropout: Probability of dropping attention weights and hidden features in training.
-        norm: Kind of normalisation; torch's RMSNorm is several times slower than its LayerNorm on CPU.
+        norm: Kind of normalisation; on CPU torch's LayerNorm is faster than its RMSNorm.
 
     Source: Xiong et al., On layer normalization in the transformer architecture (arXiv:2002.04745).
     """

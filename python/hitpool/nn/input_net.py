@@ -25,8 +25,8 @@ class InputNet(nn.Module):
         size = getattr(net, "input_size", len(fields))
         if size != len(fields):
             raise ValueError(
-                f"InputNet {input_name}: net takes {size} features and fields lists {len(fields)}; set net.input_size "
-                f"to {len(fields)}"
+                f"InputNet {input_name}: net takes {size} features and fields lists {len(fields)}; "
+                f"set net.input_size to {len(fields)}"
             )
         self.input_name = input_name
         self.fields = list(fields)

@@ -1,7 +1,7 @@
 """Losses and matching costs of object validity and of hit masks.
 
-A loss compares matched predictions with their targets and returns a 0-dim tensor. A cost compares every prediction
-with every target and returns [B, N, N] (event, prediction, target). Both work in float32.
+A loss compares matched predictions with their targets and returns a 0-dim tensor. A cost compares every
+prediction with every target and returns [B, N, N] (event, prediction, target). Both work in float32.
 """
 
 import torch
@@ -20,7 +20,7 @@ def object_bce_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target: bool [B, N].
         weight: [B, N].
     """
-    return bce(logit.float(), target.float(), weight)
+    return _mean(bce(logit.float(), target.float(), reduction="none"), weight, logit.numel())
 
 
 def object_bce_cost(logit: Tensor, target: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ def _focal_factor(logit: Tensor, target: Tensor) -> Tensor:
     return torch.where(target, logit.neg(), logit).sigmoid() ** FOCAL_GAMMA
 
 
-def _mean(value: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    return (value * weight).sum() / count.clamp(min=1)
+def _mean(value: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
+    return (value * weight).sum() / torch.as_tensor(count).clamp(min=1)
 
 
 def mask_bce_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def mask_dice_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor)
     prob = torch.where(valid, logit.float().sigmoid(), 0.0)  # [B, N, M]
     true = target & valid
     dice = 1 - (2 * (prob * true).sum(-1) + 1) / (prob.sum(-1) + true.sum(-1) + 1)  # [B, N]
-    return (dice * weight.squeeze(-1)).mean()
+    return _mean(dice, weight.squeeze(-1), dice.numel())
 
 
 def mask_bce_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ class MaskFormer(nn.Module):
         matcher: Assigns predictions to true objects.
 
     Raises:
-        ValueError: The parts differ in `dim`, names of tasks repeat, or a task comes before one whose output it needs.
+        ValueError: The parts differ in `dim`, names of tasks repeat, or a task comes before one whose output
+            it needs.
 
     Source: Cheng et al., Masked-attention mask transformer (arXiv:2112.01527).
     """
@@ -92,8 +93,8 @@ class MaskFormer(nn.Module):
             inputs: `<input>_<field>` float [B, M] and `<input>_valid` bool [B, M].
 
         Returns:
-            Outputs of the tasks as layer -> task -> name -> tensor; layers `layer_0` to `layer_<L-1>`, where the tasks
-            ran in front of that decoder layer, and `final`.
+            Outputs of the tasks as layer -> task -> name -> tensor; layers `layer_0` to `layer_<L-1>`, where
+            the tasks ran in front of that decoder layer, and `final`.
         """
         embed, valid = f"{self.input_name}_embed", f"{self.input_name}_valid"
         x = {"inputs": inputs, valid: inputs[valid]}
@@ -120,8 +121,8 @@ class MaskFormer(nn.Module):
         target_valid = targets[f"{self.target_object}_valid"]
         if target_valid.shape[-1] != self.decoder.num_queries:
             raise ValueError(
-                f"MaskFormer: targets have {target_valid.shape[-1]} slots and the decoder {self.decoder.num_queries} "
-                "queries; set data.max_particles and decoder.num_queries to the same"
+                f"MaskFormer: targets have {target_valid.shape[-1]} slots and the decoder "
+                f"{self.decoder.num_queries} queries; make data.max_particles and decoder.num_queries equal"
             )
         return {
             layer: self._match_layer(layer, done, target_valid, targets) for layer, done in outputs.items()
@@ -156,8 +157,8 @@ class MaskFormer(nn.Module):
             targets: Targets of the tasks.
 
         Returns:
-            layer -> task -> name -> 0-dim tensor; their sum is to be minimised. In layers other than `final` only
-            tasks with an intermediate loss appear.
+            layer -> task -> name -> 0-dim tensor; their sum is to be minimised. In layers other than `final`
+            only tasks with an intermediate loss appear.
         """
         return {
             layer: {
@@ -193,7 +194,7 @@ class MaskFormer(nn.Module):
             targets: Targets of the tasks.
 
         Returns:
-            task -> name -> 0-dim tensor. What is not defined in the batch, such as the mean over no particle, is
-            left out.
+            task -> name -> 0-dim tensor. What is not defined in the batch, such as the mean over no particle,
+            is left out.
         """
         return {task.name: task.metrics(preds["final"][task.name], targets) for task in self.tasks}

@@ -18,14 +18,13 @@ class Matcher(nn.Module):
         """Match all events of a batch.
 
         Args:
-            costs: Costs [B, N, N] (event, prediction, target) by name; they are added. What they hold for invalid
-                targets has no influence.
+            costs: Costs [B, N, N] (event, prediction, target) by name; they are added. What they hold for
+                invalid targets has no influence.
             target_valid: bool [B, N], True for truth slots that hold a particle.
             sample_id: Number of each event [B], for error messages.
 
         Returns:
-            int64 [B, N]: for each truth slot its prediction. Invalid slots get those that are left, in ascending
-            order.
+            int64 [B, N]: for each truth slot its prediction; invalid slots get those that are left.
 
         Raises:
             ValueError: A cost of a valid target is NaN or infinite, or there are none.
@@ -41,12 +40,10 @@ class Matcher(nn.Module):
         total = torch.stack([cost.float() for cost in costs.values()]).sum(0).cpu().numpy()  # [B, N, N]
         if not np.isfinite(total, where=valid[:, None], out=np.ones_like(total, dtype=bool)).all():
             self._raise(costs, valid, sample_id)
+        total = np.where(valid[:, None], total, 0.0).swapaxes(1, 2)  # [B, target, prediction]
         pred_idx = np.empty(valid.shape, dtype=np.int64)
-        slots = np.arange(valid.shape[1])
-        for cost, is_valid, row in zip(total, valid, pred_idx, strict=True):
-            _, pred = linear_sum_assignment(cost[:, is_valid].T)
-            row[is_valid] = pred
-            row[~is_valid] = np.setdiff1d(slots, pred, assume_unique=True)
+        for event, cost in enumerate(total):
+            pred_idx[event] = linear_sum_assignment(cost)[1]
         return torch.from_numpy(pred_idx).to(target_valid.device)
 
     @staticmethod
@@ -58,7 +55,7 @@ class Matcher(nn.Module):
                 event, pred, target = bad[0].tolist()
                 label = f"{event} of the batch" if sample_id is None else f"{int(sample_id[event])}"
                 raise ValueError(
-                    f"Matcher: cost of {name} is {values[event, pred, target]} in event {label} for prediction {pred} "
-                    f"and truth slot {target} ({len(bad)} such costs in the batch)"
+                    f"Matcher: cost of {name} is {values[event, pred, target]} in event {label} for "
+                    f"prediction {pred} and truth slot {target} ({len(bad)} such costs in the batch)"
                 )
         raise ValueError("Matcher: the sum of the costs is not finite, though each of them is")

@@ -10,9 +10,9 @@ class PositionEncoder(nn.Module):
     r"""Sines and cosines of chosen fields at geometrically spaced frequencies.
 
     Each of the P fields gets K = dim // (2 P) frequencies
-    $\omega_k = \alpha\, b^{-k/(K-1)}$, k = 0 ... K-1, from `alpha` down to `alpha / base`. For symmetric fields
-    they are rounded to whole numbers, so that an angle of $-\pi$ and one of $+\pi$ have the same encoding.
-    Features that are left over are 0.
+    $\omega_k = \alpha\, b^{-k/(K-1)}$, k = 0 ... K-1, from `alpha` down to `alpha / base`. For symmetric
+    fields they are rounded to whole numbers, so that an angle of $-\pi$ and one of $+\pi$ have the same
+    encoding. Features that are left over are 0.
 
     Args:
         input_name: Kind of input, such as `hit`; field f is read from `<input_name>_<f>`.

@@ -30,8 +30,8 @@ class Task(nn.Module):
         """Outputs of the task.
 
         Args:
-            x: Embeddings `<object>_embed` [B, N, D] and `<input>_embed` [B, M, D], validity `<input>_valid` bool
-                [B, M], raw fields `<input>_<field>` [B, M] under `inputs` or directly.
+            x: Embeddings `<object>_embed` [B, N, D] and `<input>_embed` [B, M, D], validity `<input>_valid`
+                bool [B, M], raw fields `<input>_<field>` [B, M] under `inputs` or directly.
             outputs: Outputs of the tasks that already ran, task -> name -> tensor.
 
         Returns:

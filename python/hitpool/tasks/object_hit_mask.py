@@ -14,8 +14,8 @@ from hitpool.tasks.base import Task, check_terms
 class ObjectHitMaskTask(Task):
     r"""Assignment of hits to objects: the logit is the product of a query and a hit vector.
 
-    $\mathrm{logit}_{nm} = f(\mathrm{query}_n) \cdot g(\mathrm{hit}_m)$ with two networks f and g. Padded hits have the
-    lowest value of the dtype.
+    $\mathrm{logit}_{nm} = f(\mathrm{query}_n) \cdot g(\mathrm{hit}_m)$ with two networks f and g. Padded hits
+    have the lowest value of the dtype.
 
     Args:
         name: Key of its outputs, losses and predictions.
@@ -121,7 +121,10 @@ class ObjectHitMaskTask(Task):
         return {self.input_hit: prob >= self.mask_attn_threshold}
 
     def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of the slots with a true object: share of its hits that are found, share of the found hits that are its."""
+        """Hit efficiency and purity of the slots with a true object.
+
+        Efficiency is the share of the true hits that are found, purity that of the found hits that are true.
+        """
         valid = targets[f"{self.target_object}_valid"]
         pred = preds[f"{self.output_object_hit}_valid"][valid]  # [P, M]
         true = targets[f"{self.target_object}_{self.input_hit}_valid"][valid]

@@ -89,7 +89,11 @@ class ObjectValidTask(Task):
         return outputs[f"{self.output_object}_logit"] >= 0 if self.mask_queries else None
 
     def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Efficiency: true objects whose slot is predicted valid; fake rate: slots predicted valid that are empty."""
+        """Efficiency and fake rate.
+
+        Efficiency is the share of the true objects whose slot is predicted valid, fake rate that of the slots
+        predicted valid which are empty.
+        """
         pred = preds[f"{self.output_object}_valid"]
         true = targets[f"{self.target_object}_valid"]
         metrics = {}

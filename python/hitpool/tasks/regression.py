@@ -22,16 +22,17 @@ class RegressionTask(Task):
         name: Key of its outputs, losses and predictions.
         output_object: Name of the predicted objects: `<output_object>_regr` [B, N, K] in the learned space.
         target_object: Name of the true objects: `<target_object>_valid` and `<target_object>_<field>` [B, N].
-        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by sign.
+        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by
+            sign.
         loss_weight: Weight of the loss.
         dim: Features D of the embeddings.
         inverse_fields: Positive fields that are learned and scored as 1 / value and predicted as value.
         periodic_fields: Angles: the loss uses the wrapped difference, predictions lie in (-pi, pi].
         sign_fields: Fields of +1 and -1 that are learned as a logit by binary cross-entropy.
-        prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are not
-            named have [1, 1000], so that 1 / value near 0 does not give absurd values.
-        standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to compute
-            them from the training data.
+        prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are
+            not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
+        standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
+            compute them from the training data.
         loss: Function of the difference in the learned space.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
 
@@ -68,10 +69,11 @@ class RegressionTask(Task):
         )
 
     def fit_standardization(self, values: dict[str, Tensor]) -> None:
-        """Compute mean and spread of each field from the training data; does nothing unless `standardize` is true.
+        """Compute mean and spread of each field from the training data, if `standardize` is true.
 
         Args:
-            values: Targets of all training particles [n] in physical units by field; further ones are ignored.
+            values: Targets of all training particles [n] in physical units by field; further ones are
+                ignored.
 
         Raises:
             ValueError: A field is missing, or holds nothing, NaN, Inf or, if inverse, values of 0 or below.
@@ -93,12 +95,12 @@ class RegressionTask(Task):
         """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
 
         Raises:
-            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or `standardize`
-                is true and `fit_standardization` was not called.
+            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or
+                `standardize` is true and `fit_standardization` was not called.
         """
         if self.space.spread.isnan().any():
             raise ValueError(
-                f"task {self.name}: standardize is true and there are no means yet; call fit_standardization first"
+                f"task {self.name}: standardize is true and means are unknown, call fit_standardization"
             )
         valid, physical = self._targets(targets)
         pred = outputs[f"{self.output_object}_regr"][valid].float()  # [P, K]
@@ -123,21 +125,19 @@ class RegressionTask(Task):
             index, k = bad.nonzero()[0].tolist()
             event, slot = valid.nonzero()[index].tolist()
             label = int(targets["sample_id"][event]) if "sample_id" in targets else f"{event} of the batch"
-            needed = (
-                "finite and above 0, because it is in inverse_fields" if self.space.inverse[k] else "finite"
-            )
+            needed = "finite and above 0 (inverse_fields)" if self.space.inverse[k] else "finite"
             raise ValueError(
-                f"task {self.name}: target {self.fields[k]} must be {needed}, got {physical[index, k].item():g} in "
-                f"event {label}, slot {slot}"
+                f"task {self.name}: target {self.fields[k]} must be {needed}, got "
+                f"{physical[index, k].item():g} in event {label}, slot {slot}"
             )
         return valid, physical
 
     def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """For each field mean, sigma68 and rms of the residual (prediction - truth) over true objects.
 
-        Fields that end in pt have `<field>_rel_res_*`, relative to the truth; phi is wrapped; fields that end in q have
-        `<field>_accuracy`, the share of right signs, instead. sigma68 is half of the central 68.27 % interval. Empty
-        without true objects.
+        Fields that end in pt have `<field>_rel_res_*`, relative to the truth; phi is wrapped; fields that end
+        in q have `<field>_accuracy`, the share of right signs, instead. sigma68 is half of the central 68.27
+        % interval. Empty without true objects.
         """
         valid, physical = self._targets(targets)
         if not len(physical):
@@ -172,7 +172,8 @@ class ObjectRegressionTask(RegressionTask):
         input_object: Reads `<input_object>_embed`.
         output_object: Name of the predicted objects: `<output_object>_regr` [B, N, K] in the learned space.
         target_object: Name of the true objects: `<target_object>_valid` and `<target_object>_<field>` [B, N].
-        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by sign.
+        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by
+            sign.
         loss_weight: Weight of the loss.
         dim: Features D of the embeddings.
         **kwargs: Options of every regression task.

@@ -32,13 +32,14 @@ class TargetSpace(nn.Module):
         inverse_fields: Positive fields that are learned as 1 / value.
         periodic_fields: Angles: differences are wrapped, predictions lie in (-pi, pi].
         sign_fields: Fields of +1 and -1 that are learned as the logit of +1.
-        prediction_range: Lowest and highest prediction of a field, in physical units; (1, 1000) for inverse fields
-            that are not named.
-        standardize: Mean and spread of a field in the space of u; or true, to take them from `fit`. Fields that are
-            not named, and sign fields, have mean 0 and spread 1.
+        prediction_range: Lowest and highest prediction of a field, in physical units; (1, 1000) for inverse
+            fields that are not named.
+        standardize: Mean and spread of a field in the space of u; or true, to take them from `fit`. Fields
+            that are not named, and sign fields, have mean 0 and spread 1.
 
     Raises:
-        ValueError: An option names a field that is not regressed, options contradict, or numbers make no sense.
+        ValueError: An option names a field that is not regressed, options contradict, or numbers make no
+            sense.
     """
 
     mean: Tensor

@@ -15,19 +15,21 @@ from hitpool.tasks.regression import RegressionTask
 class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     """Regression from the query and from the hits assigned to it.
 
-    Raw hit fields [B, M, F] and encoded hits [B, M, D] go through a network each, to P features. `weighted_pool` reduces
-    both over the hits of each object, with the logits of the mask task. Query, raw mean, sum, max, min and encoded
-    mean, sum, max, min, D + 8 P features, are the input of the head. By default P = D/2, so these are 5 D.
+    Raw hit fields [B, M, F] and encoded hits [B, M, D] go through a network each, to P features.
+    `weighted_pool` reduces both over the hits of each object, with the logits of the mask task. Query, raw
+    mean, sum, max, min and encoded mean, sum, max, min, D + 8 P features, are the input of the head. By
+    default P = D/2, so these are 5 D.
 
     Args:
         name: Key of its outputs, losses and predictions.
         input_hit: Kind of hits: reads `<input_hit>_embed`, `<input_hit>_valid`, `<input_hit>_<field>`.
         input_object: Reads `<input_object>_embed`.
-        output_object: Name of the predicted objects: `<output_object>_regr` [B, N, K] in the learned space. Reads
-            `<output_object>_<input_hit>_logit` [B, N, M] of a mask task that comes before this one.
+        output_object: Name of the predicted objects: `<output_object>_regr` [B, N, K] in the learned space.
+            Reads `<output_object>_<input_hit>_logit` [B, N, M] of a mask task that comes before this one.
         target_object: Name of the true objects: `<target_object>_valid` and `<target_object>_<field>` [B, N].
         hit_fields: Raw fields of the hits, F of them, each among the inputs of the data.
-        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by sign.
+        fields: Regressed fields; those that end in pt are scored by relative, phi by wrapped residuals, q by
+            sign.
         loss_weight: Weight of the loss.
         dim: Features D of the embeddings.
         assignment_threshold: Probability from which a hit is pooled.
@@ -106,12 +108,14 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     ) -> dict[str, Tensor]:
         """Regress from pooled hits.
 
-        Raw fields, pooling and head run in float32 under autocast too: bfloat16 coordinates have steps of 31 mm at 6 m.
+        Raw fields, pooling and head run in float32 under autocast too: bfloat16 coordinates have steps of 31
+        mm at 6 m.
 
         Args:
-            x: `<input_object>_embed` [B, N, D], `<input_hit>_embed` [B, M, D], `<input_hit>_valid` bool [B, M], and
-                `<input_hit>_<field>` [B, M] under `inputs` or directly.
-            outputs: Outputs of the tasks that already ran, one of them with the logits; else they are taken from `x`.
+            x: `<input_object>_embed` [B, N, D], `<input_hit>_embed` [B, M, D], `<input_hit>_valid` bool [B,
+                M], and `<input_hit>_<field>` [B, M] under `inputs` or directly.
+            outputs: Outputs of the tasks that already ran, one of them with the logits; else they are taken
+                from `x`.
 
         Returns:
             `<output_object>_regr` [B, N, K] in the learned space.
@@ -143,7 +147,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 return task_outputs[self.logit_key]
         if self.logit_key not in x:
             raise ValueError(
-                f"task {self.name}: no {self.logit_key}; the mask task that gives it must run before this task, in every "
-                "layer in which this task runs"
+                f"task {self.name}: no {self.logit_key}; the mask task that gives it must run before "
+                "this task, in every layer in which this task runs"
             )
         return x[self.logit_key]
