@@ -1,0 +1,55 @@
+#include "ops/pseudorapidity.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
+
+#include "check.h"
+
+namespace hitpool {
+
+void check_pseudorapidity(const at::Tensor& theta) {
+  const auto type = theta.scalar_type();
+  HITPOOL_CHECK_TYPE(
+      type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, "pseudorapidity", "theta",
+      "dtype float64, float32, bfloat16 or float16", type);
+}
+
+at::Tensor pseudorapidity(const at::Tensor& theta) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::pseudorapidity", "")
+                             .typed<decltype(pseudorapidity)>();
+  return op.call(theta);
+}
+
+at::Tensor pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& theta) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::_pseudorapidity_backward", "")
+                             .typed<decltype(pseudorapidity_backward)>();
+  return op.call(grad, theta);
+}
+
+namespace {
+
+at::Tensor pseudorapidity_meta(const at::Tensor& theta) {
+  check_pseudorapidity(theta);
+  return at::empty_like(theta, {}, at::MemoryFormat::Contiguous);
+}
+
+at::Tensor pseudorapidity_backward_meta(const at::Tensor& /*grad*/, const at::Tensor& theta) {
+  return pseudorapidity_meta(theta);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(hitpool, m) {
+  m.def("pseudorapidity(Tensor theta) -> Tensor", {at::Tag::pt2_compliant_tag});
+  m.def("_pseudorapidity_backward(Tensor grad, Tensor theta) -> Tensor", {at::Tag::pt2_compliant_tag});
+}
+
+TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
+  m.impl("pseudorapidity", TORCH_FN(pseudorapidity_meta));
+  m.impl("_pseudorapidity_backward", TORCH_FN(pseudorapidity_backward_meta));
+}
+
+}  // namespace hitpool

@@ -1,0 +1,157 @@
+#include "ops/weighted_pool.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include "check.h"
+
+namespace hitpool {
+namespace {
+
+constexpr const char* kOp = "weighted_pool";
+
+bool is_supported(at::ScalarType type) {
+  return type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
+}
+
+// sizes[0 .. count-1]
+c10::SymDimVector leading(const at::Tensor& tensor, int64_t count) {
+  auto sizes = tensor.sym_sizes();
+  return c10::SymDimVector(sizes.begin(), sizes.begin() + count);
+}
+
+// [leading sizes of logits, rows, D]
+c10::SymDimVector pooled_sizes(const at::Tensor& logits, const at::Tensor& features, int64_t rows) {
+  auto sizes = leading(logits, logits.dim() - 1);  // [..., N]
+  sizes.emplace_back(rows);
+  sizes.push_back(features.sym_size(-1));
+  return sizes;
+}
+
+}  // namespace
+
+void check_weighted_pool(
+    const at::Tensor& logits,
+    const at::Tensor& features,
+    const std::optional<at::Tensor>& valid,
+    double threshold) {
+  constexpr const char* dtypes = "dtype float64, float32, bfloat16 or float16";
+  HITPOOL_CHECK_TYPE(is_supported(logits.scalar_type()), kOp, "logits", dtypes, logits.scalar_type());
+  HITPOOL_CHECK_TYPE(is_supported(features.scalar_type()), kOp, "features", dtypes, features.scalar_type());
+  HITPOOL_CHECK_VALUE(logits.dim() >= 2, kOp, "logits", "shape [..., N, M]", logits.sym_sizes());
+  HITPOOL_CHECK_VALUE(features.dim() >= 2, kOp, "features", "shape [..., M, D]", features.sym_sizes());
+
+  const auto events = leading(logits, logits.dim() - 2);
+  const auto hits = logits.sym_size(-1);
+  HITPOOL_CHECK_VALUE(
+      features.dim() == logits.dim() && leading(features, features.dim() - 2) == events &&
+          features.sym_size(-2) == hits,
+      kOp, "features", c10::str("shape [..., M, D] that fits logits [..., N, M] = ", logits.sym_sizes()),
+      features.sym_sizes());
+  HITPOOL_CHECK_VALUE(
+      features.device() == logits.device(), kOp, "features", c10::str("the device of logits, ", logits.device()),
+      features.device());
+
+  if (valid.has_value()) {
+    HITPOOL_CHECK_TYPE(valid->scalar_type() == at::kBool, kOp, "valid", "dtype bool", valid->scalar_type());
+    HITPOOL_CHECK_VALUE(
+        valid->dim() == logits.dim() - 1 && leading(*valid, valid->dim() - 1) == events &&
+            valid->sym_size(-1) == hits,
+        kOp, "valid", c10::str("shape [..., M] that fits logits [..., N, M] = ", logits.sym_sizes()),
+        valid->sym_sizes());
+    HITPOOL_CHECK_VALUE(
+        valid->device() == logits.device(), kOp, "valid", c10::str("the device of logits, ", logits.device()),
+        valid->device());
+  }
+  HITPOOL_CHECK_VALUE(0.0 <= threshold && threshold <= 1.0, kOp, "threshold", "0 <= threshold <= 1", threshold);
+}
+
+at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features) {
+  return at::empty_symint(pooled_sizes(logits, features, 4), features.options());
+}
+
+at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features) {
+  return at::empty_symint(pooled_sizes(logits, features, 2), features.options().dtype(at::kInt));
+}
+
+at::Tensor weighted_pool(
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::weighted_pool", "")
+                             .typed<decltype(weighted_pool)>();
+  return op.call(logits, features, valid, threshold);
+}
+
+std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index(
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::_weighted_pool_with_index", "")
+                             .typed<decltype(weighted_pool_with_index)>();
+  return op.call(logits, features, valid, threshold);
+}
+
+std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
+    const at::Tensor& grad,
+    const at::Tensor& index,
+    const at::Tensor& logits,
+    const at::Tensor& features,
+    const std::optional<at::Tensor>& valid,
+    double threshold) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::_weighted_pool_backward", "")
+                             .typed<decltype(weighted_pool_backward)>();
+  return op.call(grad, index, logits, features, valid, threshold);
+}
+
+namespace {
+
+at::Tensor weighted_pool_meta(
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  check_weighted_pool(logits, features, valid, threshold);
+  return empty_pooled(logits, features);
+}
+
+std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index_meta(
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  check_weighted_pool(logits, features, valid, threshold);
+  return {empty_pooled(logits, features), empty_index(logits, features)};
+}
+
+std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_meta(
+    const at::Tensor& /*grad*/,
+    const at::Tensor& /*index*/,
+    const at::Tensor& logits,
+    const at::Tensor& features,
+    const std::optional<at::Tensor>& valid,
+    double threshold) {
+  check_weighted_pool(logits, features, valid, threshold);
+  return {
+      at::empty_symint(logits.sym_sizes(), logits.options()),
+      at::empty_symint(features.sym_sizes(), features.options())};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(hitpool, m) {
+  m.def(
+      "weighted_pool(Tensor logits, Tensor features, Tensor? valid=None, *, float threshold=0.1) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
+  // The same, and the hits that the maxima and minima came from: what backward needs.
+  m.def(
+      "_weighted_pool_with_index(Tensor logits, Tensor features, Tensor? valid=None, *, float threshold=0.1)"
+      " -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_weighted_pool_backward(Tensor grad, Tensor index, Tensor logits, Tensor features, Tensor? valid, float threshold)"
+      " -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+}
+
+TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
+  m.impl("weighted_pool", TORCH_FN(weighted_pool_meta));
+  m.impl("_weighted_pool_with_index", TORCH_FN(weighted_pool_with_index_meta));
+  m.impl("_weighted_pool_backward", TORCH_FN(weighted_pool_backward_meta));
+}
+
+}  // namespace hitpool

@@ -1,0 +1,39 @@
+// weighted_pool: for each track, pool hit features over the hits that are assigned to it.
+//
+//   p = sigmoid(logits)          hit m is selected for track n if p[n, m] >= threshold and valid[m]
+//   mean = sum(p x) / max(sum(p), 1e-8)     sum = sum(p x)     max, min = extrema of x, unweighted
+//
+// All four run over the selected hits. Without a selected hit they are 0. Ties in max and min belong to the hit with
+// the lowest index. Letters: N tracks, M hits, D features, [...] any leading (event) dimensions.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <tuple>
+
+namespace hitpool {
+
+inline constexpr double kMinWeightSum = 1e-8;  // keeps the mean finite if all weights underflow
+
+// Throws unless the arguments of the forward op fit together. Holds for symbolic sizes too.
+void check_weighted_pool(
+    const at::Tensor& logits,                 // [..., N, M]
+    const at::Tensor& features,               // [..., M, D]
+    const std::optional<at::Tensor>& valid,   // [..., M]
+    double threshold);
+
+// Uninitialised results: pooled features, and which hit the maximum and the minimum came from (-1: none).
+at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features);  // [..., N, 4, D]
+at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features);   // [..., N, 2, D] int32
+
+// Calls through the dispatcher.
+at::Tensor weighted_pool(
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
+std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index(
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
+std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
+    const at::Tensor& grad,   // [..., N, 4, D]
+    const at::Tensor& index,  // [..., N, 2, D]
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
+
+}  // namespace hitpool

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import torch
+
+REBUILD = "pip install --force-reinstall --no-deps --no-build-isolation ."
+
+
+def library_path() -> str:
+    """Path of `libhitpool_ops.so`, the library that registers the ops with torch.
+
+    It holds no Python, so any program with libtorch can load it:
+
+    Returns:
+        Absolute path, for `torch.ops.load_library` in Python or `dlopen` in C++.
+
+    Example:
+        >>> import torch, hitpool
+        >>> torch.ops.load_library(hitpool.library_path())
+    """
+    extension = importlib.import_module("hitpool._C")
+    return str(Path(extension.__file__).with_name("libhitpool_ops.so"))
+
+
+def load_library() -> None:
+    """Register the ops with the running torch.
+
+    Raises:
+        ImportError: the compiled part is missing, or was built for another minor version of torch.
+    """
+    try:
+        extension = importlib.import_module("hitpool._C")
+    except ImportError as error:
+        raise ImportError(f"hitpool's compiled part is missing ({error}); build it with: {REBUILD}") from error
+    built, running = extension.torch_version, torch.__version__
+    if built.split(".")[:2] != running.split(".")[:2]:
+        raise ImportError(
+            f"hitpool was built for torch {built}, but torch {running} is running; rebuild it with: {REBUILD}"
+        )
+    torch.ops.load_library(library_path())

@@ -1,0 +1,6 @@
+"""The compiled ops. Their meaning is defined in plain PyTorch in `hitpool.ops.reference`, their code is in csrc/ops."""
+
+from hitpool.ops.pseudorapidity import pseudorapidity
+from hitpool.ops.weighted_pool import weighted_pool
+
+__all__ = ["pseudorapidity", "weighted_pool"]

@@ -1,0 +1,72 @@
+"""The ops in plain PyTorch: their definition, the oracle of the tests, and a form for `torch.func` and exporters."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def weighted_pool(
+    logits: Tensor,  # [..., N, M]
+    features: Tensor,  # [..., M, D]
+    valid: Tensor | None = None,  # [..., M]
+    *,
+    threshold: float = 0.1,
+) -> Tensor:  # [..., N, 4, D]
+    """The definition of `hitpool.weighted_pool`; it builds [..., N, M, D].
+
+    Args:
+        logits: assignment logit of each hit to each track, [..., N, M].
+        features: hit features, [..., M, D].
+        valid: False marks a padded hit, [..., M] bool.
+        threshold: least assignment probability of a selected hit.
+
+    Returns:
+        Pooled features [..., N, 4, D] in the order mean, sum, max, min, with the dtype of `features`.
+
+    Example:
+        >>> from hitpool.ops import reference
+        >>> reference.weighted_pool(torch.tensor([[4.0, -9.0]]), torch.tensor([[5.0], [9.0]])).shape
+        torch.Size([1, 4, 1])
+    """
+    double = torch.float64 in (logits.dtype, features.dtype)
+    p = logits.to(torch.float64 if double else torch.float32).sigmoid()  # [..., N, M]
+    x = features.to(p.dtype).unsqueeze(-3)  # [..., 1, M, D]
+    selected = ~(p.detach() < torch.tensor(threshold, dtype=p.dtype, device=p.device))  # NaN counts as selected
+    if valid is not None:
+        selected = selected & valid.unsqueeze(-2)  # [..., N, M]
+    chosen = selected.unsqueeze(-1)  # [..., N, M, 1]
+    any_selected = chosen.sum(-3 + 1, keepdim=True) > 0  # [..., N, 1, 1]
+
+    weight = torch.where(selected, p, 0.0).unsqueeze(-1)  # [..., N, M, 1]
+    total = (weight * torch.where(chosen, x, 0.0)).sum(-2, keepdim=True)  # [..., N, 1, D]
+    mean = total / weight.sum(-2, keepdim=True).clamp_min(1e-8)
+
+    x = torch.where(p.isnan().unsqueeze(-1), math.nan, x)  # a NaN logit is not hidden
+    pad = torch.zeros_like(x[..., :1, :])  # [..., N, 1, D] an extremum exists also for M = 0
+    highest = torch.cat([torch.where(chosen, x, -math.inf), pad - math.inf], -2).max(-2, keepdim=True).values
+    lowest = torch.cat([torch.where(chosen, x, math.inf), pad + math.inf], -2).min(-2, keepdim=True).values
+    highest, lowest = (torch.where(any_selected, extremum, 0.0) for extremum in (highest, lowest))
+    return torch.cat([mean, total, highest, lowest], -2).to(features.dtype)
+
+
+def pseudorapidity(theta: Tensor) -> Tensor:
+    """The definition of `hitpool.pseudorapidity`, eta = -log(tan(theta / 2)), as accurate as the type allows.
+
+    Args:
+        theta: polar angle in radians, any shape.
+
+    Returns:
+        eta, dimensionless, shape and dtype of `theta`.
+
+    Example:
+        >>> from hitpool.ops import reference
+        >>> reference.pseudorapidity(torch.tensor(0.1, dtype=torch.float64)).item()
+        2.99489...
+    """
+    eta = -torch.log(torch.tan(theta / 2))
+    pi = torch.tensor(math.pi, dtype=theta.dtype, device=theta.device)
+    eta = torch.where(theta == pi, -math.inf, eta)
+    return torch.where((theta >= 0) & (theta <= pi), eta, math.nan)
