@@ -1,0 +1,178 @@
+"""From a command line to configuration files, run directory and checkpoint."""
+
+import argparse
+import copy
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hitpool import config
+from hitpool.training import runs
+
+_INDEXED = re.compile(r"--([\w.]+\.\d+(?:\.[\w.]+)?)(?:=(.*))?", re.DOTALL)
+
+
+@dataclass
+class Arguments:
+    """What a command line means.
+
+    Args:
+        subcommand: fit, validate, test or predict; None to build the objects without running anything.
+        options: Options for the parser: configuration files first, then what overrides them.
+        folder: Folder of the runs of that name.
+        run: Existing run directory to write into, or None for a new one.
+        checkpoint: Checkpoint to start from, or None.
+        notice: Sentence for the user on what is continued, or an empty string.
+    """
+
+    subcommand: str | None
+    options: list[str]
+    folder: Path
+    run: Path | None = None
+    checkpoint: Path | None = None
+    notice: str = ""
+
+
+def interpret(subcommand: str | None, options: list[str]) -> Arguments:
+    """Resolves `--config`, `--ckpt_path` and options with a list index.
+
+    - `--config` is a path or the name of a packaged configuration; without it, the configuration of the run that
+      holds the checkpoint is used, and `muon.yaml` if there is none.
+    - `--ckpt_path last` and `best` mean the most recent run of that name. `fit` then continues in its directory, or
+      starts there from the beginning if it has no checkpoint yet. `validate`, `test` and `predict` use `best` by default.
+    - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
+
+    Raises:
+        FileNotFoundError: If a configuration, a run or a checkpoint does not exist.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", "-c", action="append", default=[])
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--name")
+    parser.add_argument("--runs", default="runs")
+    known, rest = parser.parse_known_args(options)
+
+    files = [config.find(name) for name in known.config]
+    name = known.name or config.name(files or [config.find("muon.yaml")])
+    arguments = Arguments(subcommand, [], Path(known.runs) / name)
+    informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
+    if subcommand and not informative:
+        wanted = known.ckpt_path or (None if subcommand == "fit" else "best")
+        if wanted in ("last", "best"):
+            _continue_newest(arguments, wanted)
+        elif wanted:
+            _continue_from(arguments, Path(wanted))
+
+    stored = arguments.run / "config.yaml" if arguments.run else None
+    if stored and stored.is_file():
+        files = [stored, *files]
+    files = files or [config.find("muon.yaml")]
+    rest, indexed = _split_indexed(rest)
+    sources = [str(file) for file in files]
+    if indexed:
+        sources = [
+            yaml.safe_dump(_with_entries([config.read(file) for file in files], indexed), sort_keys=False)
+        ]
+    arguments.options = [f"--config={source}" for source in sources]
+    arguments.options += [f"--name={name}", f"--runs={known.runs}", *rest]
+    if arguments.checkpoint:
+        arguments.options.append(f"--ckpt_path={arguments.checkpoint}")
+    return arguments
+
+
+def _continue_newest(arguments: Arguments, which: str) -> None:
+    run = runs.newest(arguments.folder)
+    checkpoint = run / "ckpts" / f"{which}.ckpt" if run else None
+    if checkpoint and checkpoint.is_file():
+        arguments.run, arguments.checkpoint = run, checkpoint
+        arguments.notice = (
+            f"continuing from {checkpoint}" if arguments.subcommand == "fit" else f"using {checkpoint}"
+        )
+    elif arguments.subcommand == "fit":
+        arguments.run = run
+        missing = f"{run} has no checkpoint yet" if run else f"{arguments.folder} holds no run yet"
+        arguments.notice = f"{missing}: starting from the beginning"
+    else:
+        missing = f"{checkpoint} does not exist" if run else f"{arguments.folder} holds no run"
+        raise FileNotFoundError(f"{missing}: train with 'hitpool fit', or name a file with --ckpt_path")
+
+
+def _continue_from(arguments: Arguments, checkpoint: Path) -> None:
+    if not checkpoint.is_file():
+        raise FileNotFoundError(
+            f"--ckpt_path: {checkpoint} does not exist; 'last' and 'best' name the most recent run's"
+        )
+    arguments.checkpoint, arguments.run = checkpoint, runs.of_checkpoint(checkpoint)
+
+
+def _split_indexed(options: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Takes the options whose path contains a list index out of `options`."""
+    rest: list[str] = []
+    indexed: dict[str, Any] = {}
+    remaining = iter(options)
+    for option in remaining:
+        match = _INDEXED.fullmatch(option)
+        if match is None:
+            rest.append(option)
+            continue
+        value = match[2] if match[2] is not None else next(remaining, None)
+        if value is None:
+            raise ValueError(f"--{match[1]}: expected a value")
+        indexed[match[1]] = yaml.safe_load(value)
+    return rest, indexed
+
+
+def _with_entries(layers: list[dict[str, Any]], entries: dict[str, Any]) -> dict[str, Any]:
+    """Configuration files merged in their order, with the given entries of lists replaced."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    for path, value in entries.items():
+        _set(merged, path, value)
+    return merged
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return copy.deepcopy(over)
+    if over.get("class_path", base.get("class_path")) != base.get("class_path"):
+        return copy.deepcopy(over)
+    return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
+
+
+def _set(node: Any, path: str, value: Any) -> None:
+    keys = path.split(".")
+    for depth, key in enumerate(keys):
+        node = _inside(node, key)
+        key = int(key) if isinstance(node, list) and key.isdecimal() else key
+        last = depth == len(keys) - 1
+        missing = (key not in node and not last) if isinstance(node, dict) else not _has_index(node, key)
+        if missing:
+            found = (
+                f"a list of {len(node)}"
+                if isinstance(node, list)
+                else list(node)
+                if isinstance(node, dict)
+                else node
+            )
+            raise ValueError(f"--{path}: there is no '{key}'; the configuration has {found} there")
+        if last:
+            node[key] = value
+        else:
+            node = node[key]
+
+
+def _inside(node: Any, key: str) -> Any:
+    """Steps into `init_args`, and into the `modules` of a ModuleList, if the path leaves them out."""
+    if isinstance(node, dict) and "class_path" in node and key not in ("class_path", "init_args"):
+        node = node.setdefault("init_args", {})
+        if key.isdecimal() and isinstance(node.get("modules"), list):
+            node = node["modules"]
+    return node
+
+
+def _has_index(node: Any, key: Any) -> bool:
+    return isinstance(node, list) and isinstance(key, int) and key < len(node)

@@ -1,0 +1,273 @@
+"""The command line of training: LightningCLI with run directories."""
+
+import logging
+import signal
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentError
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+
+from hitpool import __version__, config
+from hitpool.data import HitDataModule
+from hitpool.training import runs
+from hitpool.training.arguments import Arguments
+from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
+from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
+from hitpool.training.module import TrackingModule
+from hitpool.training.progress import progress_bar
+from hitpool.training.samples import PARTS, Samples
+
+DESCRIPTIONS = {
+    "fit": "Train a model and test its best checkpoint.",
+    "validate": "Measure a checkpoint on the validation events.",
+    "test": "Measure a checkpoint on the test events and print the table of results.",
+    "predict": "Write the predictions of a checkpoint for the test events.",
+}
+
+EXPECTED = (
+    ".*does not have many workers.*",  # a batch is read at once, worker processes would only cost memory
+    ".*exists and is not empty.*",  # a run continues in its directory
+    ".*smaller than the logging interval.*",  # every epoch is logged in any case
+    ".*LeafSpec.*",  # Lightning's use of torch
+)
+
+
+class RunConfig(Callback):
+    """Writes the resolved configuration into the run directory.
+
+    Args:
+        text: The configuration as YAML.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes `config.yaml` before the training starts."""
+        if stage == "fit" and trainer.is_global_zero:
+            self.write(Path(trainer.default_root_dir))
+
+    def write(self, run: Path) -> None:
+        """Writes `config.yaml` into `run`."""
+        run.mkdir(parents=True, exist_ok=True)
+        part = run / ".config.yaml.part"
+        part.write_text(self.text)
+        part.replace(run / "config.yaml")
+
+
+class Parser(LightningArgumentParser):
+    """Parser whose errors say what is wrong, without the usage of two screens in front."""
+
+    def print_usage(self, file: IO[str] | None = None) -> None:
+        """Prints the usage, unless it goes with an error message."""
+        if file is not sys.stderr:
+            super().print_usage(file)
+
+
+class TrainingCLI(LightningCLI):
+    """Parses the arguments, builds data, model and trainer, and runs the subcommand.
+
+    Args:
+        arguments: What the command line means, see `hitpool.training.arguments.interpret`.
+    """
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments = arguments
+        self.samples: Samples | None = None
+        command = arguments.subcommand
+        header = {"dump_header": [f"hitpool {__version__}"]}
+        kwargs: dict[str, Any] = {"prog": "hitpool", **header}
+        if command:
+            kwargs[command] = {"description": DESCRIPTIONS[command], **header}
+        else:
+            kwargs["exit_on_error"] = False
+        super().__init__(
+            TrackingModule,
+            HitDataModule,
+            save_config_callback=None,
+            trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
+            seed_everything_default=42,
+            parser_kwargs=kwargs,
+            parser_class=Parser,
+            args=[command, *arguments.options] if command else arguments.options,
+            run=command is not None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:
+        """The one subcommand that was called, with the Trainer's arguments that are not options."""
+        skip = {"model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders"}
+        skip |= {"verbose", "weights_only", "return_predictions"}
+        return {self.arguments.subcommand: skip} if self.arguments.subcommand else {}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the options that are neither Lightning's nor the model's."""
+        parser.add_argument("--name", type=str, default="hitpool", help="Name of the training.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder for <name>/version_<k>.")
+        parser.add_class_arguments(Samples, "simulate")
+        parser.link_arguments("name", "model.name")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Parses the given arguments.
+
+        Raises:
+            ValueError: If they are wrong and no subcommand is run; a subcommand ends with the message.
+        """
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise ValueError(str(error)) from error
+
+    def before_instantiate_classes(self) -> None:
+        """Chooses the data folders and checks that the parts of the configuration fit together."""
+        section = self.config[self.subcommand] if self.subcommand else self.config
+        try:
+            if self.subcommand and all(section.data[f"{part}_dir"] is None for part in PARTS):
+                self.samples = Samples(**section.simulate.as_dict())
+                self.samples.check()
+                for part in PARTS:
+                    section.data[f"{part}_dir"] = str(self.samples.path(part))
+            stored = section.clone()
+            stored.pop("ckpt_path", None)
+            self.text = self._parser(self.subcommand).dump(stored, skip_none=False)
+            self.settings = yaml.safe_load(self.text)
+            config.check(self.settings)
+        except ValueError as error:
+            self._fail(error)
+
+    def instantiate_classes(self) -> None:
+        """Builds data, model and callbacks; simulates the events if none are given; then builds the trainer."""
+        try:
+            self.config_init = self.parser.instantiate_classes(self.config)
+        except ValueError as error:
+            self._fail(error)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+        if self.samples:
+            self.samples.create()
+        self.trainer = self.instantiate_trainer()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Trainer whose loggers, checkpoints and results share one run directory."""
+        self.run_directory = run = self._choose_run_directory()
+        options: dict[str, Any] = {**self._get(self.config_init, "trainer"), **kwargs}
+        callbacks = _as_list(options["callbacks"])
+        if options["enable_progress_bar"] is not False and not any(
+            isinstance(c, ProgressBar) for c in callbacks
+        ):
+            callbacks.append(progress_bar())
+        loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
+        if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
+            place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
+            if options["logger"] is not False:
+                board = MetricsBoard(**place, default_hp_metric=False, purge_step=self._steps_done())
+                loggers = [MetricsTable(**place), board, *loggers]
+            callbacks.append(RunConfig(self.text))
+            if options["enable_checkpointing"] is not False:
+                callbacks = [*best_and_last(run / "ckpts"), *callbacks]
+        options |= {"default_root_dir": str(run), "callbacks": callbacks, "logger": loggers or False}
+        options["plugins"] = [*_as_list(options["plugins"]), AtomicCheckpointIO()]
+        return Trainer(**options)
+
+    def fit(
+        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
+    ) -> None:
+        """Trains, then tests the best checkpoint."""
+        _say(f"run directory: {self.run_directory}")
+        try:
+            self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self._say_how_to_continue()
+            raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
+        if self.trainer.fast_dev_run:
+            return
+        if datamodule.test_dir is None:
+            _say("not tested: data.test_dir is not set")
+        else:
+            checkpoints = self.trainer.checkpoint_callback
+            best = Path(checkpoints.dirpath) / "best.ckpt" if checkpoints else None
+            self.trainer.test(model, datamodule, ckpt_path=best, verbose=False)
+        self._say_what_was_written()
+
+    def test(
+        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
+    ) -> None:
+        """Tests a checkpoint."""
+        self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        self._say_what_was_written()
+
+    def predict(
+        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
+    ) -> None:
+        """Writes the predictions of a checkpoint."""
+        self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
+        self._say_what_was_written()
+
+    def _choose_run_directory(self) -> Path:
+        """The run directory of the checkpoint, or a new one; only the first process writes into it."""
+        run, folder = self.arguments.run, self.arguments.folder
+        fast = self._get(self.config_init, "trainer").fast_dev_run
+        if self.subcommand is None or rank_zero_only.rank != 0 or fast:
+            return run or runs.following(folder)
+        run = run or runs.claim(folder)
+        if self.subcommand == "fit":
+            RunConfig(self.text).write(run)
+            drop_rows(run / "metrics.csv", self._steps_done())
+        return run
+
+    def _steps_done(self) -> int:
+        """Optimiser steps of the checkpoint from which the training continues."""
+        if self.arguments.checkpoint is None:
+            return 0
+        return torch.load(self.arguments.checkpoint, map_location="cpu", weights_only=True)["global_step"]
+
+    def _fail(self, error: ValueError) -> None:
+        if self.subcommand is None:
+            raise error
+        self._parser(self.subcommand).error(str(error), error)
+
+    def _say_how_to_continue(self) -> None:
+        command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]
+        if self.arguments.folder.parent != Path("runs"):
+            command.insert(1, f"--runs {self.arguments.folder.parent}")
+        _say(f"stopped in epoch {self.trainer.current_epoch + 1}; continue with: {' '.join(command)}")
+
+    def _say_what_was_written(self) -> None:
+        run = self.run_directory
+        files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+        _say("\n  ".join([f"written to {run}:", *files]))
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def run(arguments: Arguments) -> None:
+    """Runs a subcommand as the command line does: SIGTERM stops it like Ctrl-C, expected warnings are not shown."""
+    signal.signal(signal.SIGTERM, _stop)
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    for message in EXPECTED:
+        warnings.filterwarnings("ignore", message=message)
+    if arguments.notice:
+        _say(arguments.notice)
+    TrainingCLI(arguments)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)

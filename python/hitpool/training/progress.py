@@ -1,0 +1,34 @@
+"""What a training shows while it runs."""
+
+import sys
+import time
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+
+
+class EpochLines(ProgressBar):
+    """One line per epoch, for output that is not a terminal."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints epoch, losses, speed and time."""
+        if not trainer.is_global_zero:
+            return
+        metrics = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        for name in ("train/loss", "val/loss"):
+            if name in metrics:
+                parts.append(f"{name} {metrics[name].item():.4f}")
+        if "events/s" in metrics:
+            parts.append(f"{metrics['events/s'].item():.0f} events/s")
+        parts.append(f"{time.monotonic() - self._start:.1f} s")
+        print("  ".join(parts), flush=True)
+
+
+def progress_bar() -> ProgressBar:
+    """Bars in a terminal, lines elsewhere."""
+    return RichProgressBar() if sys.stdout.isatty() else EpochLines()

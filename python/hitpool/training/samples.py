@@ -1,0 +1,62 @@
+"""Simulated events for a training without data of its own."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Events to simulate when no data folders are given; existing ones are reused.
+
+    Args:
+        folder: Folder for the data sets `train`, `val` and `test`.
+        train: Number of training events.
+        val: Number of validation events.
+        test: Number of test events.
+        seed: Seed of the simulation.
+    """
+
+    folder: str = "data"
+    train: int = 20_000
+    val: int = 2_000
+    test: int = 2_000
+    seed: int = 1
+
+    def path(self, part: str) -> Path:
+        """Folder of one of the three data sets."""
+        return Path(self.folder) / part
+
+    def check(self) -> None:
+        """Checks the data sets that exist already.
+
+        Raises:
+            ValueError: If one has another number of events than asked for.
+        """
+        for part in PARTS:
+            index = self.path(part) / "event_file_indices.npy"
+            if not index.is_file():
+                continue
+            found, asked = len(np.load(index, mmap_mode="r")), getattr(self, part)
+            if found != asked:
+                raise ValueError(
+                    f"{self.path(part)} holds {found} events, {asked} are asked for: remove the folder to simulate it"
+                    f" anew, choose another with --simulate.folder, or use it as it is with --simulate.{part} {found}"
+                )
+
+    def create(self) -> None:
+        """Simulates the data sets that do not exist, in one process; the others wait for it."""
+        if rank_zero_only.rank == 0:
+            from hitpool.simulation import simulate
+
+            for split, part in enumerate(PARTS):
+                if not self.path(part).exists():
+                    print(f"simulating {getattr(self, part)} events into {self.path(part)}", flush=True)
+                    simulate(self.path(part), getattr(self, part), seed=self.seed, split=split)
+        while not all(self.path(part).exists() for part in PARTS):
+            time.sleep(0.5)
