@@ -11,19 +11,22 @@ _POOL_BATCHES = 32
 
 
 class LengthGroupedBatchSampler(DistributedSampler):
-    """Cuts the events into batches of similar hit count, in a random order that depends on seed and epoch alone.
+    """Cuts the events into batches of similar hit count, in an order that depends on seed and epoch alone.
 
-    Every epoch the events are shuffled and cut into pools of 32 batches (at least one for each rank); in each pool
-    they are sorted by length and cut into batches, and the batches of all pools are shuffled. So batches have little
-    padding, and their members and order change from epoch to epoch. No global random state is read or changed.
+    Every epoch the events are shuffled and cut into pools of 32 batches (at least one for each rank); in each
+    pool they are sorted by length and cut into batches, and the batches of all pools are shuffled. So batches
+    have little padding, and their members and order change from epoch to epoch. No global random state is
+    read or changed.
 
-    Each event comes once per epoch over all ranks, and each rank gets the same number of batches: the number of
-    batches is rounded up to a multiple of the ranks, and their sizes are made equal up to one event (so there is no
-    small last batch, and ``batch_size`` is the largest size). At each step the ranks get batches of one pool that are
-    neighbours in length.
+    Each event comes once per epoch over all ranks, and each rank gets the same number of batches: the number
+    of batches is rounded up to a multiple of the ranks, and their sizes are made equal up to one event (so
+    there is no small last batch, and ``batch_size`` is the largest size, except that a ``batch_size`` of 1
+    becomes 2 here and there if the ranks do not divide the events). At each step the ranks get batches of one
+    pool that are neighbours in length.
 
     Use it as ``DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=...)``. It is a
-    ``DistributedSampler`` so that Lightning calls ``set_epoch`` and does not put a sampler of its own in its place.
+    ``DistributedSampler`` so that Lightning calls ``set_epoch`` and does not put a sampler of its own in its
+    place.
 
     Args:
         lengths: Hits of each event, [events].
@@ -72,13 +75,14 @@ class LengthGroupedBatchSampler(DistributedSampler):
 
     def __len__(self) -> int:
         """Number of batches of each rank."""
-        return -(-len(self.lengths) // (self.batch_size * self.num_replicas))
+        steps = -(-len(self.lengths) // (self.batch_size * self.num_replicas))
+        return min(steps, len(self.lengths) // self.num_replicas)  # no empty batch
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self.seed, self.epoch if self.reshuffle else 0])
         order = random.permutation(len(self.lengths))
         steps, ranks = len(self), self.num_replicas
-        first = np.linspace(0, len(order), steps * ranks + 1).astype(np.int64)  # of each batch
+        first = np.arange(steps * ranks + 1) * len(order) // (steps * ranks)  # of each batch
         if self.group_by_length:
             pool_steps = max(1, _POOL_BATCHES // ranks)
             for start in range(0, steps, pool_steps):

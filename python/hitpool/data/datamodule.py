@@ -17,18 +17,18 @@ from hitpool.data.dataset import EventDataset
 class HitDataModule(pl.LightningDataModule):
     """Reads training, validation and test events from data set folders and gives padded batches.
 
-    A batch is ``(inputs, targets)``, see ``EventDataset``. The order of an epoch depends on ``seed`` and the number
-    of the epoch alone; each event comes once per epoch, over all ranks; see ``LengthGroupedBatchSampler``. The
-    validation and test order is the same in every epoch, but not that of the files (there, events are ordered by
-    process); ``sample_id`` says which event is which.
+    A batch is ``(inputs, targets)``, see ``EventDataset``. The order of an epoch depends on ``seed`` and the
+    number of the epoch alone; each event comes once per epoch, over all ranks; see
+    ``LengthGroupedBatchSampler``. The validation and test order is the same in every epoch, but not that of
+    the files (there, events are ordered by process); ``sample_id`` says which event is which.
 
     Args:
         train_dir: Folder of the training events; needed by ``fit``.
         val_dir: Folder of the validation events; needed by ``fit`` and ``validate``.
         test_dir: Folder of the test events; needed by ``test`` and ``predict``.
         inputs: One entry: the input name (``hit``) and its fields, columns of the files or derived ones.
-        targets: One entry: the name of the truth objects (``particle``) and their fields, columns of ``tracks`` or
-            ``<prefix>qpt`` = ``<prefix>q`` / ``<prefix>pt``.
+        targets: One entry: the name of the truth objects (``particle``) and their fields, columns of
+            ``tracks`` or ``<prefix>qpt`` = ``<prefix>q`` / ``<prefix>pt``.
         num_train: Number of training events, a random but reproducible choice; -1 for all.
         num_val: Number of validation events; -1 for all.
         num_test: Number of test events; -1 for all.
@@ -38,8 +38,8 @@ class HitDataModule(pl.LightningDataModule):
         group_by_length: Put events of similar hit count into one batch, to spend little on padding.
         seed: Seed of the choice of events and of their order.
         scale_factors: Factor for each column or derived field (replaces the defaults of the muon columns).
-        points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces the defaults
-            of the muon columns).
+        points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces the
+            defaults of the muon columns).
         truth_link: Column that links a hit to its track.
 
     Raises:
@@ -93,7 +93,7 @@ class HitDataModule(pl.LightningDataModule):
         """
         if stage == "fit" and self.trainer is not None and self.trainer.overfit_batches > 0:
             raise ValueError(
-                "trainer.overfit_batches is not supported, because Lightning would replace the batch sampler; "
+                "trainer.overfit_batches is not supported: Lightning would replace the batch sampler; "
                 "set data.num_train (and data.val_dir to the training folder) instead"
             )
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):

@@ -22,14 +22,14 @@ Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 class EventDataset(Dataset[Batch]):
     """Events of one data set folder; gives whole batches, already padded.
 
-    What can be checked without reading all hits is checked here at once (files, columns, counts, targets); the
-    hits themselves are checked whenever they are read.
+    What can be checked without reading all hits is checked here at once (files, columns, counts, targets);
+    the hits themselves are checked whenever they are read.
 
     Args:
         directory: Folder of the data set.
         inputs: One entry: the input name (``hit``) and its fields, see ``HitFeatures``.
-        targets: One entry: the name of the truth objects (``particle``) and their fields: columns of ``tracks``,
-            or ``<prefix>qpt``, which is ``<prefix>q`` / ``<prefix>pt``.
+        targets: One entry: the name of the truth objects (``particle``) and their fields: columns of
+            ``tracks``, or ``<prefix>qpt``, which is ``<prefix>q`` / ``<prefix>pt``.
         num_events: Number of events to use, a reproducible random subset; -1 for all.
         max_particles: Slots N for truth particles. Slot i belongs to the hits whose truth link is i.
         seed: Seed of the random subset.
@@ -88,7 +88,8 @@ class EventDataset(Dataset[Batch]):
 
         Returns:
             inputs: ``hit_<field>`` float32 [B, M], 0 in padded hits; ``hit_valid`` bool [B, M].
-            targets: ``particle_valid`` bool [B, N], ``particle_hit_valid`` bool [B, N, M], ``particle_<field>``
+            targets: ``particle_valid`` bool [B, N], ``particle_hit_valid`` bool [B, N, M],
+                ``particle_<field>``
             float32 [B, N], NaN in empty slots, ``hit_valid`` and ``hit_on_valid_particle`` bool [B, M],
             ``sample_id`` int64 [B], the number of the event in the folder.
 
@@ -176,7 +177,8 @@ class EventDataset(Dataset[Batch]):
     def _check_rows(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
         if rows[-1] >= len(file):
             raise ValueError(
-                f"{self.where(events[-1])}: the row in event_row_indices.npy is out of range, the file has {len(file)} rows"
+                f"{self.where(events[-1])}: the row in event_row_indices.npy is out of range, "
+                f"the file has {len(file)} rows"
             )
         for name, counts, limit, meaning in (
             ("num_hits", file.num_hits[rows], file.hits.shape[1], "the size of 'hits'"),
@@ -190,9 +192,9 @@ class EventDataset(Dataset[Batch]):
         ):
             bad = (counts < 0) | (counts > limit)
             if bad.any():
-                first = np.argmax(bad)
+                i = np.argmax(bad)
                 raise ValueError(
-                    f"{self.where(events[first])}: '{name}' is {counts[first]}, expected 0 to {limit}, {meaning}"
+                    f"{self.where(events[i])}: '{name}' is {counts[i]}, expected 0 to {limit}, {meaning}"
                 )
 
     def _read_targets(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
@@ -210,7 +212,7 @@ class EventDataset(Dataset[Batch]):
             self.target_values[chosen, : values.shape[1]] = np.where(valid[..., None], values, np.nan)
 
     def _check_hits(self, hits: np.ndarray, events: np.ndarray, number: np.ndarray) -> None:
-        """Looks for NaN, Inf and impossible truth links in hits [all hits, C]; events, number in it: [all hits]."""
+        """Looks for NaN, Inf and impossible truth links in the hits [all hits, C] of events [all hits]."""
         used = [*self.features.used_columns, self._truth_column]
         finite = np.isfinite(hits[:, used])
         if not finite.all():

@@ -67,7 +67,7 @@ class EventFile:
                     dataset[row]
                 except OSError as row_error:
                     raise ValueError(
-                        f"{self.path}: '{_name(dataset)}' of row {row} cannot be read, the file is damaged: {row_error}"
+                        f"{self.path}: '{_name(dataset)}' of row {row} is damaged: {row_error}"
                     ) from row_error
             raise ValueError(f"{self.path}: '{_name(dataset)}' cannot be read: {error}") from error
 
@@ -124,14 +124,15 @@ def _check_columns(path: Path, file: h5py.File, name: str, key: str, columns: li
         raise ValueError(f"{path}: expected '{name}' to hold numbers, got dtype {dataset.dtype}")
     if dataset.shape[2] != len(columns):
         raise ValueError(
-            f"{path}: '{name}' has {dataset.shape[2]} columns, but {key} in metadata.yaml names {len(columns)}: "
-            f"{', '.join(columns)}"
+            f"{path}: '{name}' has {dataset.shape[2]} columns, but {key} in metadata.yaml "
+            f"names {len(columns)}: {', '.join(columns)}"
         )
     if key in file.attrs:
         own = [n.decode() if isinstance(n, bytes) else str(n) for n in np.atleast_1d(file.attrs[key])]
         if own != columns:
             raise ValueError(
-                f"{path}: attribute {key} ({', '.join(own)}) differs from metadata.yaml ({', '.join(columns)})"
+                f"{path}: attribute {key} ({', '.join(own)}) differs from metadata.yaml "
+                f"({', '.join(columns)})"
             )
 
 

@@ -24,7 +24,7 @@ DEFAULT_SCALE_FACTORS: dict[str, float] = {
     "spacePoint_channel": 1e-3,
     "spacePoint_stationIndex": 0.1,
 }
-"""Scale factors of the muon-spectrometer columns (mm to m, and so on); columns not named here keep their scale."""
+"""Scale factors of the muon-spectrometer columns; columns not named here keep their scale."""
 
 DEFAULT_POINTS: dict[str, list[list[str]]] = {"": [_LOW_EDGE], "mid_": [_LOW_EDGE, _HIGH_EDGE]}
 """Points of the muon-spectrometer columns: low edge of the sensor (no prefix) and its midpoint (``mid_``)."""
@@ -37,11 +37,11 @@ ETA_LIMIT = 10.0
 
 
 class PointFields(nn.Module):
-    r"""Coordinates, distances and angles of one point of each hit.
+    """Coordinates, distances and angles of one point of each hit.
 
     The point is the mean of one or more coordinate triples. With its coordinates x, y, z:
-    r = sqrt(x^2 + y^2), s = sqrt(x^2 + y^2 + z^2), theta = atan2(r, z), which is arccos(z / s) without its loss of
-    precision near the beam axis, phi = atan2(y, x), eta = -ln tan(theta / 2).
+    r = sqrt(x^2 + y^2), s = sqrt(x^2 + y^2 + z^2), theta = atan2(r, z) (which is arccos(z / s) without its
+    loss of precision near the beam axis), phi = atan2(y, x), eta = -ln tan(theta / 2).
 
     Every finite hit gives finite fields: on the beam axis phi is 0 and eta is +-``ETA_LIMIT`` (which also
     bounds eta close to the axis); at the origin, which has no direction, theta is pi/2, phi and eta are 0.
@@ -54,6 +54,7 @@ class PointFields(nn.Module):
     def __init__(self, triples: Sequence[Sequence[int]], scale_factors: Sequence[float]) -> None:
         super().__init__()
         self.num_triples = len(triples)
+        self.eta_limit = ETA_LIMIT
         index = [triple[axis] for axis in range(3) for triple in triples]  # all x, then all y, then all z
         scale = [scale_factors[column] for column in index]
         self.register_buffer("index", torch.tensor(index), persistent=False)
@@ -77,28 +78,31 @@ class PointFields(nn.Module):
         s = torch.sqrt(x * x + y * y + z * z)
         theta = torch.atan2(r, z).masked_fill(s == 0, math.pi / 2)
         phi = torch.atan2(y, x).masked_fill(r == 0, 0.0)
-        eta = pseudorapidity(theta).clamp(-ETA_LIMIT, ETA_LIMIT).masked_fill(s == 0, 0.0)
+        forward_eta = pseudorapidity(
+            torch.atan2(r, z.abs())
+        )  # an angle near pi has fewer digits than one near 0
+        eta = torch.sign(z) * forward_eta.clamp(max=self.eta_limit)
         return torch.stack([x, y, z, r, s, theta, phi, eta], dim=-1)
 
 
 class HitFeatures(nn.Module):
     """Turns hits as they are on disk into the hit fields of the model.
 
-    A field is either a column, multiplied by its scale factor, or ``<prefix>x, y, z, r, s, theta, phi, eta`` of a
-    point (see ``PointFields``). The module works under ``torch.jit.trace`` and ``torch.jit.script``, so that data
-    set and exported model share it.
+    A field is either a column, multiplied by its scale factor, or ``<prefix>x, y, z, r, s, theta, phi, eta``
+    of a point (see ``PointFields``). The module works under ``torch.jit.trace`` and ``torch.jit.script``, so
+    that data set and exported model share it.
 
     Args:
         columns: Names of the C columns on disk, in their order.
         fields: Names of the F wanted fields, in the order of the result.
-        scale_factors: Factor for each column or derived field; 1 where none is given. The coordinates of a point
-            are scaled by the factors of their columns. None means ``DEFAULT_SCALE_FACTORS``.
-        points: For each prefix the coordinate triples (column names of x, y, z) whose mean is the point. A point
-            whose columns are missing on disk gives no fields. None means ``DEFAULT_POINTS``.
+        scale_factors: Factor for each column or derived field; 1 where none is given. The coordinates of a
+            point are scaled by the factors of their columns. None means ``DEFAULT_SCALE_FACTORS``.
+        points: For each prefix the coordinate triples (column names of x, y, z) whose mean is the point. A
+            point whose columns are missing on disk gives no fields. None means ``DEFAULT_POINTS``.
 
     Raises:
-        ValueError: If a field is neither a column nor derived, is named twice or is ambiguous, if a point is not a
-            list of triples, or if a given scale factor belongs to nothing.
+        ValueError: If a field is neither a column nor derived, is named twice or is ambiguous, if a point is
+            not a list of triples, or if a given scale factor belongs to nothing.
 
     Example:
         >>> features = HitFeatures(["X", "Y", "Z", "t"], ["t", "r", "eta"], {"X": 1e-3, "Y": 1e-3, "Z": 1e-3},
@@ -161,7 +165,7 @@ def _available_points(
     for prefix, triples in points.items():
         if isinstance(triples, str) or not triples or any(isinstance(t, str) or len(t) != 3 for t in triples):
             raise ValueError(
-                f"point '{prefix}': expected a list of triples of column names [[x, y, z], ...], got {triples!r}"
+                f"point '{prefix}': expected a list of column triples [[x, y, z], ...], got {triples!r}"
             )
         if all(name in columns for triple in triples for name in triple):
             available[prefix] = [[columns.index(name) for name in triple] for triple in triples]
@@ -181,7 +185,7 @@ def _check_fields(fields: list[str], columns: list[str], derived: list[str]) -> 
             )
         if field in columns and field in derived:
             raise ValueError(
-                f"hit field '{field}' is both a column on disk and derived from a point; give the point a prefix"
+                f"hit field '{field}' is both a column and derived from a point; give the point a prefix"
             )
 
 

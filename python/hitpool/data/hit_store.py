@@ -27,10 +27,11 @@ _log = logging.getLogger(__name__)
 class HitStore:
     """Gives the hits of any events with one positioned read per event; keeps no hits in memory.
 
-    Files whose ``hits`` are stored as plain float32 rows (no compression; contiguous, or in chunks that hold whole
-    events) are read in place, by byte offset. All others, compressed ones above all, are decoded once, when they
-    are added, into an anonymous temporary file that holds only the valid hits (4 bytes x columns for each); it
-    lies in ``TMPDIR`` and disappears with the last process that uses it. Memory: 20 bytes per event.
+    Files whose ``hits`` are stored as plain float32 rows (no compression; contiguous, or in chunks that hold
+    whole events) are read in place, by byte offset. All others, compressed ones above all, are decoded once,
+    when they are added, into an anonymous temporary file that holds only the valid hits (4 bytes x columns
+    for each); it lies in ``TMPDIR`` and disappears with the last process that uses it. Memory: 20 bytes per
+    event.
 
     The store can be used after a fork and can be sent to a spawned process.
 
@@ -92,7 +93,7 @@ class HitStore:
             piece = os.pread(self._file(source).fileno(), size, offset)
             if len(piece) != size:
                 raise ValueError(
-                    f"{self._where(event)}: 'hits' is truncated, expected {size} bytes at byte {offset}, got {len(piece)}"
+                    f"{self._where(event)}: 'hits' is truncated, expected {size} bytes, got {len(piece)}"
                 )
             pieces.append(piece)
         return np.frombuffer(bytearray().join(pieces), _ROW_TYPE).reshape(-1, self._num_columns)
@@ -100,22 +101,22 @@ class HitStore:
     def _file(self, source: int) -> BinaryIO:
         if source == _UNPACKED:
             if self._unpacked is None:  # only events without hits
-                self._unpacked = tempfile.TemporaryFile(prefix="hitpool-")
+                self._unpacked = tempfile.TemporaryFile(prefix="hitpool-")  # noqa: SIM115
             return self._unpacked
         file = self._open_files.get(source)
         if file is None:
             if len(self._open_files) >= _MOST_OPEN_FILES:
                 self._open_files.popitem(last=False)[1].close()
-            file = self._open_files[source] = open(self._paths[source], "rb", buffering=0)
+            file = self._open_files[source] = self._paths[source].open("rb", buffering=0)
         return file
 
     def _unpack(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
         needed, folder = int(self._num_bytes[events].sum()), tempfile.gettempdir()
         if needed > (free := shutil.disk_usage(folder).free):
             raise ValueError(
-                f"{file.path} is compressed and needs {needed / 1e9:.1f} GB of temporary space, but {folder} has "
-                f"{free / 1e9:.1f} GB: choose another folder by TMPDIR, or store the file uncompressed "
-                f"(h5repack -f NONE -l CONTI)"
+                f"{file.path} is compressed and needs {needed / 1e9:.1f} GB of temporary space, but {folder} "
+                f"has {free / 1e9:.1f} GB: choose another folder by TMPDIR, or store the file uncompressed "
+                "(h5repack -f NONE -l CONTI)"
             )
         _log.info("unpacking %d events of %s (%.1f MB)", len(rows), file.path, needed / 1e6)
         target = self._file(_UNPACKED)
@@ -141,14 +142,11 @@ class HitStore:
 
 
 def _row_offsets(file: EventFile) -> np.ndarray | None:
-    """Finds the byte at which each row of ``hits`` begins, or None if its rows are not plain bytes in the file."""
+    """Finds the byte where each row of ``hits`` begins, or None if rows are not plain bytes in the file."""
     hits = file.hits
     if hits.dtype != _ROW_TYPE or hits.is_virtual or hits.external or len(hits) == 0:
         return None
-    if hits.chunks is None:
-        offsets = _contiguous_offsets(hits)
-    else:
-        offsets = _chunk_offsets(hits)
+    offsets = _contiguous_offsets(hits) if hits.chunks is None else _chunk_offsets(hits)
     if offsets is None:
         return None
     last = hits[len(hits) - 1].tobytes()  # one row is compared, whatever the HDF5 library means by an offset

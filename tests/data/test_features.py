@@ -1,0 +1,169 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hitpool.data import DEFAULT_POINTS, DEFAULT_SCALE_FACTORS, HitFeatures
+from hitpool.data.features import ETA_LIMIT, POINT_FIELDS
+
+MUON_COLUMNS = [
+    *(f"spacePoint_globEdge{edge}{axis}" for edge in ("High", "Low") for axis in "XYZ"),
+    "spacePoint_time",
+    "spacePoint_driftR",
+    "spacePoint_technology",
+]
+XYZ = {"": [["X", "Y", "Z"]]}
+MILLIMETRES = {"X": 1e-3, "Y": 1e-3, "Z": 1e-3}
+
+
+def point_fields(x: float, y: float, z: float) -> list[float]:
+    """The definition, in float64, one hit at a time."""
+    s = math.sqrt(x**2 + y**2 + z**2)
+    theta = math.acos(min(1.0, max(-1.0, z / s)))
+    return [x, y, z, math.hypot(x, y), s, theta, math.atan2(y, x), -math.log(math.tan(theta / 2))]
+
+
+def random_hits(number: int, columns: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(
+        np.random.default_rng(seed).uniform(-12000, 12000, (number, columns)).astype(np.float32)
+    )
+
+
+def test_low_edge_and_midpoint_match_the_definition():
+    fields = [prefix + name for prefix in ("", "mid_") for name in POINT_FIELDS]
+    hits = random_hits(500, len(MUON_COLUMNS))
+    got = HitFeatures(MUON_COLUMNS, fields)(hits)
+    for hit, row in zip(hits.double().numpy() * 1e-3, got.numpy(), strict=True):
+        high, low = hit[:3], hit[3:6]
+        expected = point_fields(*low) + point_fields(*(low + high) / 2)
+        np.testing.assert_allclose(row, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_columns_are_found_by_name_and_scaled():
+    fields = ["spacePoint_time", "spacePoint_technology", "spacePoint_globEdgeLowY", "spacePoint_driftR"]
+    hits = random_hits(20, len(MUON_COLUMNS))
+    got = HitFeatures(MUON_COLUMNS, fields)(hits)
+    torch.testing.assert_close(got, hits[:, [6, 8, 4, 7]] * torch.tensor([1e-5, 1.0, 1e-3, 1.0]))
+    shuffled = [7, 3, 8, 0, 5, 1, 6, 4, 2]
+    again = HitFeatures([MUON_COLUMNS[i] for i in shuffled], fields)(hits[:, shuffled])
+    assert torch.equal(again, got)
+
+
+def test_default_factors_are_those_of_the_format():
+    expected = {"globEdgeLowZ": 1e-3, "globEdgeHighX": 1e-3, "time": 1e-5, "covXX": 1e-6, "covXY": 1e-6}
+    expected |= {"covYX": 1e-6, "covYY": 1e-6, "channel": 1e-3, "stationIndex": 0.1}
+    for name, factor in expected.items():
+        assert DEFAULT_SCALE_FACTORS[f"spacePoint_{name}"] == factor
+    for name in ("driftR", "layer", "stationPhi", "stationEta", "technology"):
+        assert DEFAULT_SCALE_FACTORS.get(f"spacePoint_{name}", 1.0) == 1.0
+    assert set(DEFAULT_POINTS) == {"", "mid_"}
+
+
+def test_any_column_names_and_factors_for_derived_fields():
+    features = HitFeatures(
+        ["a", "b", "c", "d"], ["d", "p.r", "p.theta"], {"a": 2.0, "p.r": 10.0}, {"p.": [["a", "b", "c"]]}
+    )
+    got = features(torch.tensor([[1.5, 4.0, 0.0, -7.0]]))
+    torch.testing.assert_close(got, torch.tensor([[-7.0, 50.0, math.pi / 2]]))
+
+
+def test_leading_dimensions_are_free():
+    features = HitFeatures(MUON_COLUMNS, ["eta", "spacePoint_driftR", "mid_x"])
+    hits = random_hits(24, len(MUON_COLUMNS))
+    expected = features(hits)
+    assert torch.equal(features(hits.view(2, 3, 4, -1)), expected.view(2, 3, 4, 3))
+    assert torch.equal(features(hits[0]), expected[0])
+    assert features(hits[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        ((0.0, 0.0, 0.0), {"r": 0.0, "s": 0.0, "theta": math.pi / 2, "phi": 0.0, "eta": 0.0}),
+        ((-0.0, -0.0, -0.0), {"r": 0.0, "s": 0.0, "theta": math.pi / 2, "phi": 0.0, "eta": 0.0}),
+        ((0.0, 0.0, 5000.0), {"r": 0.0, "s": 5.0, "theta": 0.0, "phi": 0.0, "eta": ETA_LIMIT}),
+        ((-0.0, 0.0, -5000.0), {"r": 0.0, "s": 5.0, "theta": math.pi, "phi": 0.0, "eta": -ETA_LIMIT}),
+        ((1e-4, 0.0, 20000.0), {"theta": 5e-9, "phi": 0.0, "eta": ETA_LIMIT}),
+        ((1e-30, 0.0, 0.0), {"s": 0.0, "theta": math.pi / 2, "eta": 0.0}),
+    ],
+)
+def test_axis_and_origin_are_finite(position, expected):
+    features = HitFeatures(["X", "Y", "Z"], list(POINT_FIELDS), MILLIMETRES, XYZ)
+    got = dict(zip(POINT_FIELDS, features(torch.tensor([position]))[0].tolist(), strict=True))
+    assert all(map(math.isfinite, got.values()))
+    assert {name: got[name] for name in expected} == pytest.approx(expected, abs=1e-12, rel=1e-6)
+
+
+def test_eta_is_exact_close_to_the_beam_axis():
+    theta = 2e-4  # cos(theta) rounds to 1 - 2e-8 in float32: arccos would be wrong here
+    z = 20000.0
+    hit = torch.tensor([[z * math.tan(theta), 0.0, z]])
+    got = HitFeatures(["X", "Y", "Z"], ["theta", "eta"], MILLIMETRES, XYZ)(hit)[0]
+    assert got.tolist() == pytest.approx([theta, -math.log(math.tan(theta / 2))], rel=1e-6)
+
+
+def test_nan_is_not_hidden():
+    features = HitFeatures(["X", "Y", "Z", "t"], [*POINT_FIELDS, "t"], MILLIMETRES, XYZ)
+    got = features(torch.tensor([[math.nan, math.nan, math.nan, 1.0]]))
+    assert got[0, :-1].isnan().all()
+    assert got[0, -1] == 1.0
+
+
+def test_unused_columns_have_no_influence():
+    features = HitFeatures(MUON_COLUMNS, ["eta", "spacePoint_driftR"])
+    hits = random_hits(10, len(MUON_COLUMNS))
+    expected = features(hits)
+    unused = [i for i in range(len(MUON_COLUMNS)) if i not in features.used_columns]
+    assert unused == [0, 1, 2, 6, 8]
+    hits[:, unused] = math.nan
+    assert torch.equal(features(hits), expected)
+
+
+@pytest.mark.parametrize("fields", [["mid_eta", "spacePoint_time", "phi"], ["spacePoint_time"], ["eta"]])
+@pytest.mark.parametrize("compiler", ["script", "trace"])
+def test_torchscript_gives_the_same_for_any_size(tmp_path, fields, compiler):
+    features = HitFeatures(MUON_COLUMNS, fields)
+    hits = random_hits(60, len(MUON_COLUMNS))
+    if compiler == "script":
+        compiled = torch.jit.script(features)
+    else:
+        compiled = torch.jit.trace(features, hits[:6].view(2, 3, -1))
+    torch.jit.save(compiled, tmp_path / "features.pt")
+    loaded = torch.jit.load(tmp_path / "features.pt")
+    for shape in ((60, 1), (1, 60), (4, 15)):
+        assert torch.equal(loaded(hits.view(*shape, -1)), features(hits.view(*shape, -1)))
+
+
+def test_nothing_is_stored_in_checkpoints():
+    assert HitFeatures(MUON_COLUMNS, ["eta", "spacePoint_time"]).state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"fields": ["spacePoint_tme"]},
+            r"unknown hit field 'spacePoint_tme'; available columns: .*spacePoint_time.*mid_eta",
+        ),
+        ({"fields": []}, "at least one field"),
+        ({"fields": ["r", "eta", "r"]}, "named more than once: r"),
+        (
+            {"fields": ["r"], "scale_factors": {"spacePoint_X": 1.0}},
+            "scale factor for unknown field 'spacePoint_X'",
+        ),
+        (
+            {"fields": ["r"], "scale_factors": {"spacePoint_time": math.nan}},
+            "'spacePoint_time': expected a finite",
+        ),
+        ({"fields": ["r"], "points": {"": ["spacePoint_time"]}}, "expected a list of column triples"),
+        ({"fields": ["r"], "points": {"": [["spacePoint_time", "b"]]}}, "expected a list of column triples"),
+        (
+            {"fields": ["r"], "points": {"": [["a", "b", "c"]]}},
+            "unknown hit field 'r'.*no point has its columns",
+        ),
+        ({"fields": ["x"], "columns": [*MUON_COLUMNS, "x"]}, "both a column and derived"),
+    ],
+)
+def test_errors_name_the_field(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        HitFeatures(**{"columns": MUON_COLUMNS} | arguments)
