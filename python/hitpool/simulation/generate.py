@@ -1,0 +1,106 @@
+"""The `simulate` command: generate events with all cores and write a data set."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hitpool.simulation.events import Events, generate_events
+from hitpool.simulation.parallel import available_cores, ordered_map
+from hitpool.simulation.settings import Background, Preset, Settings, Spectrum
+from hitpool.simulation.writer import Writer, complete_or_nothing
+
+GENERATOR_VERSION = 1  # grows when the same seed gives other events
+EVENTS_PER_FILE, EVENTS_PER_BATCH = 10_000, 1_000
+RAW_REDUCTION = 10  # raw events are a hundred times larger: shorter batches and files
+
+
+def simulate(
+    output: Path,
+    events: int,
+    seed: int = 1,
+    preset: Preset = "full",
+    spectrum: Spectrum = "mixture",
+    pt: float = 50.0,
+    background: Background = "normal",
+    align: float = 0.0,
+    split: int = 0,
+    processes: int | None = None,
+) -> None:
+    """Generate a data set of muon events.
+
+    The folder appears only when it is complete. The same seed, split and settings give the same files, whatever the number
+    of processes.
+
+    Args:
+        output: Folder to write, which must not exist.
+        events: Number of events; each has at least one track.
+        seed: Seed of the random numbers.
+        preset: "full" keeps the truth of the inner endcap wheel; "sample" hides it in 98 % of the tracks.
+        spectrum: Transverse momenta: a mixture of J/psi, Z and ttbar, pdf ~ pt^-2, pdf ~ 1/pt (5 to 200 GeV), or one value.
+        pt: Transverse momentum of the "fixed" spectrum (GeV), at least 5.
+        background: Mean number of background hits: "clean" 13, "normal" 20, "dense" 35, "raw" 6830 and no hit filter.
+        align: Spread of the alignment error of a station (mm).
+        split: Number of the part of a sample; parts with the same seed are independent.
+        processes: Number of processes; all available cores by default.
+
+    Raises:
+        ValueError: If a number or a choice is outside its range.
+        FileExistsError: If the folder exists.
+    """
+    for name, value, least in (("events", events, 1), ("seed", seed, 0), ("split", split, 0), ("processes", processes, 1)):
+        if value is not None and value < least:
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+    settings = Settings(preset=preset, spectrum=spectrum, pt=pt, background=background, align=align)
+    generator = {"version": GENERATOR_VERSION, "seed": seed, "split": split, "settings": asdict(settings)}
+    reduction = RAW_REDUCTION if settings.raw else 1
+    per_batch, per_file = EVENTS_PER_BATCH // reduction, EVENTS_PER_FILE // reduction
+    sizes = [min(per_batch, events - start) for start in range(0, events, per_batch)]
+    batch = functools.partial(generate_batch, seed=seed, split=split, settings=settings)
+
+    with complete_or_nothing(output) as folder:
+        writer = Writer(folder, generator)
+        results = ordered_map(batch, list(enumerate(sizes)), processes or available_cores())
+        waiting: list[Events] = []
+        with _progress(str(output)) as progress:
+            task = progress.add_task("", total=events)
+            for number, result in enumerate(results, start=1):
+                waiting.append(result)
+                if number == len(sizes) or number * per_batch % per_file == 0:
+                    writer.add_file(Events.concatenate(waiting))
+                    waiting.clear()
+                progress.advance(task, result.num_hits.size)
+        writer.finish()
+
+
+def generate_batch(batch: tuple[int, int], seed: int, split: int, settings: Settings) -> Events:
+    """One batch of a data set, with random numbers of its own.
+
+    Args:
+        batch: Number of the batch and its number of events.
+        seed: Seed of the data set.
+        split: Number of the part.
+        settings: What to generate.
+
+    Returns:
+        The events of the batch.
+    """
+    number, events = batch
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, split, number])))
+    return generate_events(rng, events, settings)
+
+
+def _progress(name: str) -> Progress:
+    return Progress(
+        TextColumn(f"simulating {name}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("events"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

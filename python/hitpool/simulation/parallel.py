@@ -1,0 +1,108 @@
+"""A function applied to many items by several processes, results in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Number of cores this process may use.
+
+    Returns:
+        At least 1.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int
+) -> Iterator[Result]:
+    """Results of `function` in the order of the items.
+
+    Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few results are in
+    memory. On Linux the processes are forked: they start at once with everything imported, and stop by themselves if the
+    parent dies. The function must therefore not use libraries with threads of their own.
+
+    Args:
+        function: A function of one item; importable by name where processes cannot be forked.
+        items: The items.
+        processes: Number of processes; with 1 everything is computed here.
+
+    Yields:
+        One result per item.
+
+    Raises:
+        RuntimeError: If a process died.
+        Exception: Whatever `function` raised.
+    """
+    processes = min(processes, len(items))
+    if processes <= 1:
+        yield from map(function, items)
+        return
+    forked = sys.platform == "linux"
+    context = multiprocessing.get_context("fork" if forked else "spawn")
+    readers: list[Connection] = []
+    workers = []
+    try:
+        for k in range(processes):
+            reader, writer = context.Pipe(duplex=False)
+            readers.append(reader)
+            inherited = tuple(readers) if forked else ()
+            worker = context.Process(
+                target=_work, args=(writer, inherited, function, items[k::processes]), daemon=True
+            )
+            with warnings.catch_warnings():
+                # Python >= 3.12 warns of any thread in the parent; the children run single-threaded NumPy code only.
+                warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+                worker.start()
+            writer.close()
+            workers.append(worker)
+        for i in range(len(items)):
+            try:
+                result, error = readers[i % processes].recv()
+            except EOFError:
+                worker = workers[i % processes]
+                worker.join()
+                raise RuntimeError(f"worker process {worker.pid} died with exit code {worker.exitcode}") from None
+            if error is not None:
+                raise error
+            yield result
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+        for reader in readers:
+            reader.close()
+
+
+def _work(writer: Connection, inherited: tuple[Connection, ...], function: Callable, items: Sequence) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for reader in inherited:  # as long as a read end is open, a dead parent would go unnoticed
+        reader.close()
+    try:
+        for item in items:
+            try:
+                writer.send((function(item), None))
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+                writer.send((None, error))
+                return
+    except BrokenPipeError:
+        return

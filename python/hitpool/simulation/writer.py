@@ -1,0 +1,121 @@
+"""A data set on disk: HDF5 files of padded events, two index arrays, metadata."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yaml
+
+from hitpool.simulation.events import Events
+from hitpool.simulation.readout import HIT_FEATURES, TRACK_FEATURES
+
+
+@contextmanager
+def complete_or_nothing(output: Path) -> Iterator[Path]:
+    """A new folder that appears under its name only when everything in it has been written.
+
+    Args:
+        output: The folder, which must not exist.
+
+    Yields:
+        A temporary folder next to it, renamed at the end and removed after an error.
+
+    Raises:
+        FileExistsError: If `output` exists, before and after writing.
+    """
+    output = Path(output)
+    _refuse_existing(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
+    try:
+        yield partial
+        _refuse_existing(output)
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o777 & ~umask)
+        partial.rename(output)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists() or output.is_symlink():
+        raise FileExistsError(f"output folder {output} exists already; remove it or choose another name")
+
+
+class Writer:
+    """Writes events to a folder, file by file.
+
+    Args:
+        folder: An existing folder.
+        generator: Settings that are stored under `generator` in metadata.yaml.
+    """
+
+    def __init__(self, folder: Path, generator: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.generator = dict(generator)
+        self.files: list[dict[str, Any]] = []
+        (folder / "data").mkdir()
+
+    def add_file(self, events: Events) -> None:
+        """Write the next HDF5 file.
+
+        Args:
+            events: Its events, at least one.
+        """
+        name = f"data/events_{len(self.files):04d}.h5"
+        count = events.num_hits.size
+        start = sum(entry["event_count"] for entry in self.files)
+        with h5py.File(self.folder / name, "w") as file:
+            file.attrs["hit_features"] = np.array(HIT_FEATURES, dtype="S")
+            file.attrs["track_features"] = np.array(TRACK_FEATURES, dtype="S")
+            _write_padded(file, "hits", events.hits, events.num_hits)
+            _write_padded(file, "tracks", events.tracks, events.num_tracks)
+            file["num_hits"] = events.num_hits.astype(np.int32)
+            file["num_tracks"] = events.num_tracks.astype(np.int16)
+            file["event_numbers"] = np.arange(start, start + count, dtype=np.int64)
+        self.files.append(
+            {"h5_file": name, "source_dataset": "hitpool simulate", "event_count": count, "worker_id": "merged"}
+        )
+
+    def finish(self) -> None:
+        """Write the index arrays and, last, the metadata without which a data set does not load."""
+        counts = np.array([entry["event_count"] for entry in self.files])
+        indices = {
+            "file_indices": ("event_file_indices.npy", np.repeat(np.arange(counts.size), counts)),
+            "row_indices": ("event_row_indices.npy", np.concatenate([np.arange(n) for n in counts])),
+        }
+        for name, values in indices.values():
+            np.save(self.folder / name, values.astype(np.int32))
+        metadata = {
+            "hit_features": list(HIT_FEATURES),
+            "track_features": list(TRACK_FEATURES),
+            "event_mapping": {
+                "description": "event i is row event_row_indices[i] of file chunk_summary[event_file_indices[i]]",
+                "total_events": int(counts.sum()),
+                "total_chunks": len(self.files),
+                "index_files": {key: name for key, (name, _) in indices.items()},
+                "chunk_summary": self.files,
+            },
+            "generator": self.generator,
+        }
+        (self.folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
+
+
+def _write_padded(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:
+    """Rows of all events, padded with NaN to the longest event, one event per chunk."""
+    longest = int(counts.max())
+    padded = np.full((counts.size, longest, values.shape[1]), np.nan, dtype=np.float32)
+    event = np.repeat(np.arange(counts.size), counts)
+    rank = np.arange(values.shape[0]) - np.repeat(np.cumsum(counts) - counts, counts)
+    padded[event, rank] = values
+    file.create_dataset(name, data=padded, chunks=(1, *padded.shape[1:]))
