@@ -1,0 +1,147 @@
+"""The network as it is deployed: hits as on disk in, physical parameters and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hitpool.data import DEFAULT_POINTS, DEFAULT_SCALE_FACTORS, HitFeatures
+from hitpool.data.features import POINT_FIELDS
+from hitpool.nn import MaskFormer
+from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
+from hitpool.tasks.regression import RegressionTask
+
+UNITS = {
+    **{f"globEdge{end}{axis}": "mm" for end in ("Low", "High") for axis in "XYZ"},
+    **{f"globPos{axis}": "mm" for axis in "XYZ"},
+    **{f"cov{pair}": "mm^2" for pair in ("XX", "XY", "YX", "YY")},
+    "driftR": "mm",
+    "time": "ns",
+    "pt": "GeV",
+    "qpt": "1/GeV",
+    "phi": "rad",
+    "q": "e",
+}
+"""Unit by the last part of a field's name; what is not listed has none."""
+
+
+def unit(field: str) -> str:
+    """Unit of a column or field.
+
+    Args:
+        field: Its name, such as `truthMuon_pt`.
+
+    Returns:
+        The unit; empty if there is none.
+
+    Example:
+        >>> unit("spacePoint_globEdgeLowX"), unit("truthMuon_eta")
+        ('mm', '')
+    """
+    return UNITS.get(field.rpartition("_")[2], "")
+
+
+def needed_columns(
+    fields: Sequence[str], points: Mapping[str, Sequence[Sequence[str]]] | None = None
+) -> list[str]:
+    """Columns on disk from which the hit fields are made.
+
+    Args:
+        fields: Hit fields of the model.
+        points: See `hitpool.data.HitFeatures`; None for its default.
+
+    Returns:
+        Names without repetition: the fields that are columns, then the coordinates of the points.
+
+    Example:
+        >>> needed_columns(["t", "X", "r"], {"": [["X", "Y", "Z"]], "far_": [["U", "V", "W"]]})
+        ['t', 'X', 'Y', 'Z']
+    """
+    points = DEFAULT_POINTS if points is None else points
+    derived = {prefix + name: prefix for prefix in points for name in POINT_FIELDS}
+    columns = [field for field in fields if field not in derived]
+    for prefix in dict.fromkeys(derived[field] for field in fields if field in derived):
+        columns += [column for triple in points[prefix] for column in triple]
+    return list(dict.fromkeys(columns))
+
+
+class DeployedModel(nn.Module):
+    """A network with its hit features in front and its predictions in physical units behind.
+
+    Args:
+        network: The trained network.
+        fields: Hit fields of the network, as in the data's inputs.
+        scale_factors: See `hitpool.data.HitFeatures`; None for its default.
+        points: See `hitpool.data.HitFeatures`; None for its default.
+
+    Raises:
+        ValueError: If the network lacks a regression task or does not have exactly one task each for validity
+            and hits.
+    """
+
+    def __init__(
+        self,
+        network: MaskFormer,
+        fields: Sequence[str],
+        scale_factors: Mapping[str, float] | None = None,
+        points: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.columns = needed_columns(fields, points)
+        if scale_factors is not None:  # those of other columns of the data set are not needed
+            scale_factors = {k: v for k, v in scale_factors.items() if k in self.columns or k in fields}
+        factors = DEFAULT_SCALE_FACTORS if scale_factors is None else scale_factors
+        self.column_scale = [float(factors.get(column, 1.0)) for column in self.columns]
+        self.features = HitFeatures(self.columns, fields, scale_factors, points)
+        self.network = network
+        self.hit = network.input_name
+        self.valid_task = _only(network.tasks, ObjectValidTask)
+        self.mask_task = _only(network.tasks, ObjectHitMaskTask)
+        self.regressions = [task for task in network.tasks if isinstance(task, RegressionTask)]
+        self.parameters_out = [field for task in self.regressions for field in task.fields]
+        if not self.regressions:
+            raise ValueError(
+                "DeployedModel: the network has no regression task, so there is nothing to predict"
+            )
+
+    def forward(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Predicts the tracks of B events.
+
+        Args:
+            hits: Hits as on disk, float32 [B, M, C] with the columns `columns`; padded ones may hold
+                anything.
+            valid: False at padded hits, bool [B, M].
+
+        Returns:
+            Parameters [B, N, K] in physical units in the order of `parameters_out`, probability of each track
+            to exist [B, N], probability of each hit to belong to it [B, N, M], 0 for padded hits.
+        """
+        present = valid.unsqueeze(-1)  # [B, M, 1]
+        features = self.features(torch.where(present, hits, torch.zeros_like(hits)))  # [B, M, F]
+        features = torch.where(present, features, torch.zeros_like(features))  # as the data module pads
+        inputs = dict(
+            zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True)
+        )
+        inputs[f"{self.hit}_valid"] = valid
+        preds = self.network.predict(self.network(inputs))["final"]
+        parameters = [
+            preds[task.name][f"{task.output_object}_{field}"]
+            for task in self.regressions
+            for field in task.fields
+        ]
+        track_prob = preds[self.valid_task.name][f"{self.valid_task.output_object}_valid_prob"]
+        hit_prob = preds[self.mask_task.name][f"{self.mask_task.output_object_hit}_valid_prob"]  # [B, N, M]
+        hit_prob = torch.where(valid.unsqueeze(-2), hit_prob, torch.zeros_like(hit_prob))
+        return torch.stack(parameters, dim=-1), track_prob, hit_prob
+
+
+def _only(tasks: nn.ModuleList, kind: type) -> nn.Module:
+    found = [task for task in tasks if isinstance(task, kind)]
+    if len(found) != 1:
+        names = [task.name for task in found]
+        raise ValueError(
+            f"DeployedModel: the network needs exactly one {kind.__name__}, got {len(found)}: {names}"
+        )
+    return found[0]

@@ -1,0 +1,149 @@
+"""Writes a trained model as TorchScript."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hitpool import __version__
+from hitpool.export.deployed import DeployedModel, unit
+from hitpool.nn import MaskFormer
+
+METADATA = "hitpool.json"
+TOLERANCE = 1e-5
+_TRACED_SHAPE = (2, 12)
+_CHECKED_SHAPES = ((1, 1), (1, 40), (3, 7), (5, 90), (2, 0))
+
+
+def export(checkpoint: Path, output: Path) -> None:
+    """Writes the model of a checkpoint as TorchScript: hits as on disk in, physical parameters out.
+
+    The file is used after `torch.ops.load_library(hitpool.library_path())`, in Python or C++. Its method
+    `forward(hits [B, M, C] float32, valid [B, M] bool)` returns parameters [B, N, K], track probabilities [B,
+    N] and hit probabilities [B, N, M], with any B and M. Names, order and units of columns and parameters are
+    in the extra file `hitpool.json`.
+
+    Args:
+        checkpoint: Checkpoint in the folder `ckpts` of a run directory.
+        output: File to write.
+
+    Raises:
+        FileNotFoundError: If the checkpoint or the configuration of its run does not exist.
+        RuntimeError: If the exported model differs from the original by more than 1e-5.
+    """
+    from hitpool.config import load_checkpoint
+
+    objects = load_checkpoint(checkpoint)
+    data = objects.datamodule
+    fields = data.inputs[objects.model.model.input_name]
+    save(trace(objects.model.model, fields, data.scale_factors, data.points), output)
+
+
+def trace(
+    network: MaskFormer,
+    fields: Sequence[str],
+    scale_factors: Mapping[str, float] | None = None,
+    points: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> tuple[torch.jit.ScriptModule, dict]:
+    """Records a network together with its hit features and compares the result with the original.
+
+    Args:
+        network: The trained network; it is not changed.
+        fields: Hit fields of the network, as in the data's inputs.
+        scale_factors: See `hitpool.data.HitFeatures`; None for its default.
+        points: See `hitpool.data.HitFeatures`; None for its default.
+
+    Returns:
+        The TorchScript module, and the names, shapes and units of its inputs and outputs.
+
+    Raises:
+        ValueError: If the network lacks a task that is needed.
+        RuntimeError: If the recorded model differs from the original by more than 1e-5 for other sizes or
+            values.
+    """
+    model = DeployedModel(copy.deepcopy(network), fields, scale_factors, points).cpu().eval()
+    generator = torch.Generator().manual_seed(1)
+    example = _random_events(model, *_TRACED_SHAPE, generator)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+        warnings.filterwarnings("error", category=torch.jit.TracerWarning)
+        traced = torch.jit.trace(model, example, check_trace=False)
+        for shape in _CHECKED_SHAPES:
+            _compare(model, traced, _random_events(model, *shape, generator))
+    return traced, _metadata(model)
+
+
+def save(traced: tuple[torch.jit.ScriptModule, dict], output: Path) -> None:
+    """Writes what `trace` returned; the file appears when it is complete.
+
+    Args:
+        traced: The TorchScript module and its metadata.
+        output: File to write; its folder is created.
+    """
+    module, metadata = traced
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.name}.part{os.getpid()}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+            torch.jit.save(module, str(part), _extra_files={METADATA: json.dumps(metadata, indent=2)})
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _random_events(
+    model: DeployedModel, batch: int, hits: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Hits of the size of a detector on disk, a fifth of them padding that holds NaN."""
+    scale = torch.tensor(model.column_scale)
+    columns = 5 * torch.randn(batch, hits, len(scale), generator=generator) / scale  # [B, M, C]
+    valid = torch.rand(batch, hits, generator=generator) >= 0.2  # [B, M]
+    return torch.where(valid.unsqueeze(-1), columns, torch.nan), valid
+
+
+def _compare(model: DeployedModel, traced: torch.jit.ScriptModule, example: tuple[Tensor, Tensor]) -> None:
+    for name, got, expected in zip(_OUTPUTS, traced(*example), model(*example), strict=True):
+        if not torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE):
+            difference = float((got - expected).abs().max())
+            raise RuntimeError(
+                f"torchscript export: {name} of the exported model differs by {difference:g} for hits of "
+                f"shape {list(example[0].shape)}, allowed is {TOLERANCE:g}"
+            )
+
+
+_OUTPUTS = {
+    "parameters": "track parameters in physical units, in the order of fields",
+    "track_probability": "probability that the slot holds a track",
+    "hit_probability": "probability that the hit belongs to the track, 0 for padded hits",
+}
+
+
+def _metadata(model: DeployedModel) -> dict:
+    shapes = {
+        "parameters": ["B", "N", "K"],
+        "track_probability": ["B", "N"],
+        "hit_probability": ["B", "N", "M"],
+    }
+    outputs = [{"name": name, "shape": shapes[name], "meaning": text} for name, text in _OUTPUTS.items()]
+    outputs[0]["fields"] = [{"name": field, "unit": unit(field)} for field in model.parameters_out]
+    columns = [{"name": column, "unit": unit(column)} for column in model.columns]
+    return {
+        "hitpool_version": __version__,
+        "torch_version": torch.__version__,
+        "inputs": [
+            {"name": "hits", "shape": ["B", "M", "C"], "dtype": "float32", "columns": columns},
+            {"name": "valid", "shape": ["B", "M"], "dtype": "bool", "meaning": "false at padded hits"},
+        ],
+        "outputs": outputs,
+    }
