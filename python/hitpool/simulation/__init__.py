@@ -1,4 +1,4 @@
-"""Muon-spectrometer event generator: truth, propagation, drift circles and space points, background, files."""
+"""Muon-spectrometer event generator: truth, propagation, hits, background, files."""
 
 from hitpool.simulation.crossings import Crossings, layer_crossings
 from hitpool.simulation.events import Events, generate_events, muon_signals

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.simulation.crossings import layer_crossings
-from hitpool.simulation.geometry import BARREL, ENDCAP, MDT, MM, RPC, STGC, TGC, TUBE_RADIUS, Layers
+from hitpool.simulation.geometry import MDT, MM, RPC, STATIONS, STGC, TGC, TGC_GROUPS, TUBE_RADIUS, Layers
 from hitpool.simulation.material import Line
 from hitpool.simulation.propagation import Trajectory
 from hitpool.simulation.settings import Settings
@@ -19,9 +19,9 @@ SHARES = {MDT: 0.50, RPC: 0.22, TGC: 0.17, STGC: 0.06, MM: 0.05}
 RAW_SHARES = {MDT: 0.584, RPC: 0.046, TGC: 0.025, STGC: 0.162, MM: 0.183}
 SEGMENT_EFFICIENCY = 0.80
 SEGMENT_SPREAD = 0.15
-HITS_PER_SEGMENT = 8.0
+HITS_PER_SEGMENT = 7.7
 STEEPEST_DIP = 1.52
-TGC_OF_SEGMENT = (9, 10), (13, 14, 15)  # stations of drift tubes in front of the TGC; TGC stations
+TGC_CODES = (17, 18)  # stations whose segments also cross the TGC
 
 
 def background_signals(
@@ -29,8 +29,8 @@ def background_signals(
 ) -> Signals:
     """Background of all events.
 
-    The number of hits of an event is negative binomial; 45 % of them are uncorrelated, 25 % lie next to true hits, 30 % are
-    on segments. Raw events have uncorrelated hits only.
+    The number of hits of an event is negative binomial; 45 % of them are uncorrelated, 25 % lie next to true
+    hits, 30 % are on segments. Raw events have uncorrelated hits only.
 
     Args:
         rng: Source of random numbers.
@@ -59,8 +59,8 @@ def uncorrelated_signals(
 ) -> Signals:
     """Hits anywhere in the detector.
 
-    Layer, sector and side are uniform, the coordinate is uniform along the barrel and ~ 1/rho in the endcap, the drift
-    radius uniform.
+    Layer, sector and side are uniform, the coordinate is uniform along the barrel and ~ 1/rho in the endcap,
+    the drift radius uniform.
 
     Args:
         rng: Source of random numbers.
@@ -100,7 +100,7 @@ def uncorrelated_signals(
 def neighbour_signals(
     rng: np.random.Generator, counts: NDArray[np.int64], true: Signals, layers: Layers
 ) -> Signals:
-    """Hits of secondaries: one to three wires or strips away from a true hit of the event, drift radius uniform.
+    """Hits of secondaries, one to three wires or strips away from a true hit; the drift radius is uniform.
 
     Args:
         rng: Source of random numbers.
@@ -115,7 +115,9 @@ def neighbour_signals(
     available = np.bincount(true.event, minlength=counts.size)
     first = np.cumsum(available) - available
     event = np.repeat(np.arange(counts.size), np.where(available > 0, counts, 0))
-    parent = true.take(order[first[event] + np.floor(rng.random(event.size) * available[event]).astype(np.int64)])
+    parent = true.take(
+        order[first[event] + np.floor(rng.random(event.size) * available[event]).astype(np.int64)]
+    )
     distance = rng.integers(1, 4, event.size) * np.where(rng.random(event.size) < 0.5, -1, 1)
     coordinate = parent.coordinate + distance * layers.pitch[parent.row]
     channel = layers.channel(parent.row, coordinate)
@@ -139,8 +141,8 @@ def segment_signals(
 ) -> Signals:
     """Straight segments through one station of drift tubes and its trigger chambers.
 
-    They start like tracks, with the same distribution of eta; in the station the direction is turned by N(0, 0.15) in the
-    bending plane.
+    They start like tracks, with the same distribution of eta; in the station the direction is turned by N(0,
+    0.15) in the bending plane.
 
     Args:
         rng: Source of random numbers.
@@ -155,9 +157,12 @@ def segment_signals(
     eta = sample_eta(rng, size, eta_max)
     phi = rng.uniform(-np.pi, np.pi, size)
     slope = np.sinh(eta)
-    depth, low, high, offset, half_width, barrel = _stations()
+    depth, low, high, barrel = (
+        np.array([getattr(s, name) for s in STATIONS]) for name in ("depth", "low", "high", "barrel")
+    )
+    first_phi, half_width = np.array([s.sector for s in STATIONS]).T
     coordinate = np.abs(np.where(barrel, depth * slope[:, None], depth / slope[:, None]))  # [size, 13]
-    off_centre = np.mod(phi[:, None] - offset + np.pi / 8, np.pi / 4) - np.pi / 8
+    off_centre = np.mod(phi[:, None] - first_phi + np.pi / 8, np.pi / 4) - np.pi / 8
     crossed = (coordinate > low) & (coordinate < high) & (np.abs(off_centre) < half_width)
     station = np.argmax(np.where(crossed, rng.random(crossed.shape), -1.0), axis=1)
 
@@ -171,19 +176,10 @@ def segment_signals(
         Line(np.zeros(size), np.zeros(size), phi),
     )
     crossings = layer_crossings(trajectory, layers)
-    wire_stations, tgc_stations = TGC_OF_SEGMENT
-    belongs = (layers.group == station[:, None]) | (
-        np.isin(station, wire_stations)[:, None] & np.isin(layers.group, tgc_stations)
-    )
+    with_tgc = np.array([s.code in TGC_CODES for s in STATIONS])[station]
+    belongs = (layers.group == station[:, None]) | (with_tgc[:, None] & np.isin(layers.group, TGC_GROUPS))
     crossings.inside[:] &= belongs & crossed.any(axis=1, keepdims=True)
     event = np.repeat(np.arange(counts.size), counts)
     return crossing_signals(
         rng, crossings, layers, event, np.full(size, NO_LINK), np.full(6, SEGMENT_EFFICIENCY)
     )
-
-
-def _stations() -> tuple[NDArray, ...]:
-    """Depth, range, azimuth of the first sector, half-width and kind of the 13 stations with drift tubes, each [13]."""
-    rows = [(depth, low, high, *sector, True) for _, sector, depth, _, _, low, high, *_ in BARREL.values()]
-    rows += [(depth, low, high, *sector, False) for _, sector, depth, _, _, low, high, *_ in ENDCAP.values()]
-    return tuple(np.array(column) for column in zip(*rows, strict=True))

@@ -23,7 +23,8 @@ class Crossings:
         inside: Whether the track crosses a sensor of this layer; the other entries mean something only there.
         sector: Index of the sector.
         side: +1 or -1, the sign of z.
-        coordinate: Measured coordinate of the crossing, |z| in the barrel, distance from the beam in the endcap (m).
+        coordinate: Measured coordinate of the crossing, |z| in the barrel, distance from the beam in the
+            endcap (m).
         tangential: Coordinate along the wire or strip (m).
         cos_alpha: Cosine of the angle between the track and the normal of the layer, in the bending plane.
     """
@@ -39,8 +40,8 @@ class Crossings:
 def layer_crossings(trajectory: Trajectory, layers: Layers) -> Crossings:
     """All crossings of all tracks with all layers.
 
-    Between two grid points the track is a cubic with the slopes of the grid points. Each layer is looked at in the sector
-    that is closest to the track.
+    Between two grid points the track is a cubic with the slopes of the grid points. Each layer is looked at
+    in the sector that is closest to the track.
 
     Args:
         trajectory: T tracks.
@@ -86,7 +87,9 @@ def _endcap_crossings(trajectory: Trajectory, layers: Layers) -> Crossings:
     sector, delta, along, across = _closest_sector(trajectory.line, layers, t)
     slope = np.cos(delta) / np.tan(dip)
     coordinate = along + t * np.cos(delta)
-    return _crossings(layers, found, sector, trajectory.z[after], coordinate, across + t * np.sin(delta), slope)
+    return _crossings(
+        layers, found, sector, trajectory.z[after], coordinate, across + t * np.sin(delta), slope
+    )
 
 
 def _crossings(layers: Layers, found, sector, z, coordinate, tangential, slope) -> Crossings:
@@ -105,9 +108,10 @@ def _crossings(layers: Layers, found, sector, z, coordinate, tangential, slope) 
 def _closest_sector(
     line: Line, layers: Layers, t: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Sector closest to the point at t; direction and foot point of the line in its frame (along and across its centre)."""
+    """Sector closest to the point at t; direction and foot point of the line in the frame of its centre."""
     phi = np.arctan2(
-        line.foot_y[:, None] + t * np.sin(line.phi)[:, None], line.foot_x[:, None] + t * np.cos(line.phi)[:, None]
+        line.foot_y[:, None] + t * np.sin(line.phi)[:, None],
+        line.foot_x[:, None] + t * np.cos(line.phi)[:, None],
     )
     width = 2.0 * np.pi / layers.sectors
     sector = np.mod(np.rint((phi - layers.first_phi) / width).astype(np.int64), layers.sectors)
@@ -121,7 +125,8 @@ def _closest_sector(
 def _interval(grid: NDArray[np.float64], target: NDArray[np.float64]) -> tuple:
     """First grid interval in which each row of `grid` reaches its targets.
 
-    Returns whether there is one, the indices of its two ends, and the grid values there (0 and 1 where there is none).
+    Returns whether there is one, the indices of its two ends, and the grid values there (0 and 1 where there
+    is none).
     """
     tracks, points = grid.shape
     row = np.arange(tracks)[:, None]
@@ -144,4 +149,8 @@ def _hermite(x, x0, x1, y0, y1, slope0, slope1) -> NDArray[np.float64]:
     width = x1 - x0
     u = (x - x0) / width
     v = 1.0 - u
-    return y0 * v * v * (1.0 + 2.0 * u) + y1 * u * u * (1.0 + 2.0 * v) + width * u * v * (slope0 * v - slope1 * u)
+    return (
+        y0 * v * v * (1.0 + 2.0 * u)
+        + y1 * u * u * (1.0 + 2.0 * v)
+        + width * u * v * (slope0 * v - slope1 * u)
+    )

@@ -21,8 +21,15 @@ STATION_LOSS = 0.01
 INNER_BARREL_CODES, INNER_RPC_LINK = (0, 1), 0.5
 UNLINKED_SURVIVAL = 0.1  # of the hit filter, for hits of inner chambers that do not carry their truth link
 LINK = HIT_FEATURES.index("spacePoint_truthLink")
-# Order of the hits of an event, with the number of bits of each column; together they name one read-out channel.
-ORDER = (("technology", 3), ("stationIndex", 6), ("stationPhi", 6), ("stationEta", 6), ("layer", 4), ("channel", 13))
+# Order of the hits of an event, with the number of bits of each column; together a read-out channel.
+ORDER = (
+    ("technology", 3),
+    ("stationIndex", 6),
+    ("stationPhi", 6),
+    ("stationEta", 6),
+    ("layer", 4),
+    ("channel", 13),
+)
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ def generate_events(rng: np.random.Generator, events: int, settings: Settings) -
 def muon_signals(rng: np.random.Generator, muons: Muons, layers: Layers, settings: Settings) -> Signals:
     """Signals of muons, after inefficiencies and the hit filter.
 
-    The hits of a track in the inner endcap wheel carry its link all or not at all, and so do those in the RPCs of the inner
-    barrel station (probability 0.5); hits without link mostly fall to the filter.
+    The hits of a track in the inner endcap wheel carry its link all or not at all, and so do those in the
+    RPCs of the inner barrel station (probability 0.5); hits without link mostly fall to the filter.
 
     Args:
         rng: Source of random numbers.
@@ -144,7 +151,7 @@ def _attempt(rng: np.random.Generator, events: int, settings: Settings) -> Event
 
 
 def _one_hit_per_channel(event: NDArray[np.int64], hits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Order by event and channel; of several hits in one channel a true one stays, and of these the smallest drift radius."""
+    """Order by event and channel; a channel keeps one hit, a true one first, then the smallest radius."""
     key = event.copy()
     for name, bits in ORDER:
         value = hits[:, HIT_FEATURES.index(f"spacePoint_{name}")].astype(np.int64)

@@ -19,11 +19,14 @@ def toroid_field(
 ) -> NDArray[np.float64]:
     """Azimuthal field of the barrel and endcap toroids.
 
-    B = 3.7/r (1 + ripple cos(8 (phi - pi/8))) b + 2.0/r e, with the endcap weight e (0.85 < r < 5.35, 7.9 < |z| < 12.9) and
-    the barrel weight b (4.7 < r < 10.05, |z| < 12.65, reduced by 1 - e), all borders smooth over 0.1 m.
+    B = 3.7/r (1 + ripple cos(8 (phi - pi/8))) b + 2.0/r e, with the endcap weight e (0.85 < r < 5.35, 7.9 <
+    |z| < 12.9) and the barrel weight b (4.7 < r < 10.05, |z| < 12.65, reduced by 1 - e), all borders smooth
+    over 0.1 m.
 
     Args:
-        x, y, z: Position (m), any shape.
+        x: Position (m), any shape.
+        y: Position (m), same shape.
+        z: Position along the beam (m), same shape.
         ripple: Relative modulation of the barrel field in azimuth.
 
     Returns:

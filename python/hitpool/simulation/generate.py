@@ -34,17 +34,19 @@ def simulate(
 ) -> None:
     """Generate a data set of muon events.
 
-    The folder appears only when it is complete. The same seed, split and settings give the same files, whatever the number
-    of processes.
+    The folder appears only when it is complete. The same seed, split and settings give the same files,
+    whatever the number of processes.
 
     Args:
         output: Folder to write, which must not exist.
         events: Number of events; each has at least one track.
         seed: Seed of the random numbers.
         preset: "full" keeps the truth of the inner endcap wheel; "sample" hides it in 98 % of the tracks.
-        spectrum: Transverse momenta: a mixture of J/psi, Z and ttbar, pdf ~ pt^-2, pdf ~ 1/pt (5 to 200 GeV), or one value.
+        spectrum: Transverse momenta: a mixture of J/psi, Z and ttbar, pdf ~ pt^-2, pdf ~ 1/pt (5 to 200 GeV),
+            or one value.
         pt: Transverse momentum of the "fixed" spectrum (GeV), at least 5.
-        background: Mean number of background hits: "clean" 13, "normal" 20, "dense" 35, "raw" 6830 and no hit filter.
+        background: Mean number of background hits: "clean" 13, "normal" 20, "dense" 35, "raw" 6830 and no hit
+            filter.
         align: Spread of the alignment error of a station (mm).
         split: Number of the part of a sample; parts with the same seed are independent.
         processes: Number of processes; all available cores by default.
@@ -53,7 +55,12 @@ def simulate(
         ValueError: If a number or a choice is outside its range.
         FileExistsError: If the folder exists.
     """
-    for name, value, least in (("events", events, 1), ("seed", seed, 0), ("split", split, 0), ("processes", processes, 1)):
+    for name, value, least in (
+        ("events", events, 1),
+        ("seed", seed, 0),
+        ("split", split, 0),
+        ("processes", processes, 1),
+    ):
         if value is not None and value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
     settings = Settings(preset=preset, spectrum=spectrum, pt=pt, background=background, align=align)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,45 +13,49 @@ from numpy.typing import NDArray
 MDT, RPC, TGC, STGC, MM = 0, 2, 3, 4, 5
 TUBE_PITCH, TUBE_RADIUS, TUBE_LAYER_DISTANCE = 0.030035, 0.0146, 0.026011
 LARGE, SMALL = (0.0, 0.245), (np.pi / 8, 0.175)  # azimuth of the first sector, half-width (rad)
+RPC_PITCH, TGC_PITCH, STGC_PITCH, MM_PITCH = 0.030, 0.020, 0.0032, 0.00045
 TGC_SECTORS, TGC_STRIP_ANGLE = 48, 0.004
 
-# name: (code, kind of sector, distance d, layers per multilayer, spacer, |z| from, |z| to, chambers, group)
-BARREL = {
-    "BIL": (0, LARGE, 4.95, 4, 0.170, 0.15, 7.30, 6, 0),
-    "BIS": (1, SMALL, 4.55, 4, 0.030, 0.15, 7.40, 6, 1),
-    "BML": (2, LARGE, 7.14, 3, 0.317, 0.20, 9.60, 6, 2),
-    "BMS": (3, SMALL, 8.09, 3, 0.170, 0.20, 9.60, 6, 3),
-    "BOL": (4, LARGE, 9.50, 3, 0.317, 0.25, 12.9, 6, 4),
-    "BOS": (5, SMALL, 10.57, 3, 0.317, 0.25, 12.9, 6, 5),
-}
-RPC_OFFSETS = {
-    "BIL": (0.25, 0.27, 0.29),
-    "BIS": (0.25, 0.27, 0.29),
-    "BML": (-0.35, -0.33, 0.35, 0.37),
-    "BMS": (-0.35, -0.33, 0.35, 0.37),
-    "BOL": (0.35, 0.37),
-    "BOS": (0.35, 0.37),
-}
-# name: (code, kind of sector, |z|, layers per multilayer, spacer, rho from, rho to, rings, first ring, group)
-ENDCAP = {
-    "EIL": (13, LARGE, 7.45, 4, 0.121, 4.7, 6.3, 1, 4, 6),
-    "EEL": (14, LARGE, 11.3, 4, 0.121, 5.6, 9.0, 2, 1, 7),
-    "EES": (15, SMALL, 10.3, 4, 0.121, 5.6, 8.2, 2, 1, 8),
-    "EML": (17, LARGE, 14.05, 3, 0.170, 1.75, 11.6, 5, 1, 9),
-    "EMS": (18, SMALL, 13.70, 3, 0.170, 1.75, 11.6, 5, 1, 10),
-    "EOL": (20, LARGE, 21.45, 3, 0.170, 2.8, 12.0, 6, 1, 11),
-    "EOS": (21, SMALL, 21.85, 3, 0.170, 2.8, 12.0, 6, 1, 12),
-}
-# codes of the forward and of the endcap part, |z| of the gaps, group
-TGC_STATIONS = (
-    (41, 42, (13.25, 13.28, 13.31), 13),
-    (43, 44, (14.75, 14.78), 14),
-    (45, 46, (15.20, 15.23), 15),
+
+class Station(NamedTuple):
+    """Stations of drift tubes, all sectors and both sides: distances in m."""
+
+    code: int
+    barrel: bool
+    sector: tuple[float, float]  # LARGE or SMALL
+    depth: float  # distance from the beam in the barrel, |z| in the endcap
+    per_multilayer: int
+    spacer: float
+    low: float  # range of |z| in the barrel, of the distance from the beam in the endcap
+    high: float
+    chambers: int
+    first_chamber: int
+    rpc: tuple[float, ...] = ()  # distances of RPC gaps from the station
+
+
+# The place in the list is the `group` of the layers.
+STATIONS = (
+    Station(0, True, LARGE, 4.95, 4, 0.170, 0.15, 7.30, 6, 1, (0.25, 0.27, 0.29)),  # BIL
+    Station(1, True, SMALL, 4.55, 4, 0.030, 0.15, 7.40, 6, 1, (0.25, 0.27, 0.29)),  # BIS
+    Station(2, True, LARGE, 7.14, 3, 0.317, 0.20, 9.60, 6, 1, (-0.35, -0.33, 0.35, 0.37)),  # BML
+    Station(3, True, SMALL, 8.09, 3, 0.170, 0.20, 9.60, 6, 1, (-0.35, -0.33, 0.35, 0.37)),  # BMS
+    Station(4, True, LARGE, 9.50, 3, 0.317, 0.25, 12.9, 6, 1, (0.35, 0.37)),  # BOL
+    Station(5, True, SMALL, 10.57, 3, 0.317, 0.25, 12.9, 6, 1, (0.35, 0.37)),  # BOS
+    Station(13, False, LARGE, 7.45, 4, 0.121, 4.7, 6.3, 1, 4),  # EIL4
+    Station(14, False, LARGE, 11.3, 4, 0.121, 5.6, 9.0, 2, 1),  # EEL
+    Station(15, False, SMALL, 10.3, 4, 0.121, 5.6, 8.2, 2, 1),  # EES
+    Station(17, False, LARGE, 14.05, 3, 0.170, 1.75, 11.6, 5, 1),  # EML
+    Station(18, False, SMALL, 13.70, 3, 0.170, 1.75, 11.6, 5, 1),  # EMS
+    Station(20, False, LARGE, 21.45, 3, 0.170, 2.8, 12.0, 6, 1),  # EOL
+    Station(21, False, SMALL, 21.85, 3, 0.170, 2.8, 12.0, 6, 1),  # EOS
 )
-TGC_RHO = (1.75, 4.0, 11.9)
-NSW = ((58, 56, LARGE, 7.45, 16), (57, 55, SMALL, 7.15, 17))  # sTGC code, MM code, kind of sector, |z|, group
-NSW_RHO, NSW_RINGS = (1.0, 4.7), 2
-GROUPS = 18
+# TGC: codes of the forward and of the endcap part, |z| of the gaps.
+TGC_STATIONS = ((41, 42, (13.25, 13.28, 13.31)), (43, 44, (14.75, 14.78)), (45, 46, (15.20, 15.23)))
+TGC_PARTS = ((1.75, 4.0, 1), (4.0, 11.9, 5))  # range of the distance from the beam, rings
+WHEELS = ((58, 56, LARGE, 7.45), (57, 55, SMALL, 7.15))  # codes of sTGC and MM, kind of sector, |z|
+WHEEL_RANGE, WHEEL_RINGS = (1.0, 4.7), 2
+TGC_GROUPS = tuple(range(len(STATIONS), len(STATIONS) + len(TGC_STATIONS)))
+GROUPS = len(STATIONS) + len(TGC_STATIONS) + len(WHEELS)
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,20 @@ class Layers:
         technology: MDT 0, RPC 2, TGC 3, sTGC 4, MM 5.
         barrel: True: plane parallel to the beam at distance `position`; False: plane |z| = `position`.
         position: Distance or |z| (m).
-        low, high: Range of the measured coordinate, |z| in the barrel, distance from the beam in the endcap (m).
+        low, high: Range of the measured coordinate, |z| in the barrel, distance from the beam in the endcap
+            (m).
         sectors: Number of sectors.
         first_phi: Azimuth of the centre of sector 0 (rad).
         half_tan: Tangent of the half-width of a sector.
-        reach: Distance from the beam at which the half-length of a barrel sensor is taken (m); unused in the endcap.
+        reach: Distance from the beam at which the half-length of a barrel sensor is taken (m); unused in the
+            endcap.
         pitch: Distance of wires, strips or wire groups (m).
         shift: Offset of the first wire or strip (m).
         channels: Number of wires or strips from `low` to `high`.
         chambers: Number of chambers from `low` to `high`.
         first_chamber: |stationEta| of the first chamber.
         layer: Number of the layer in its chamber, from 1.
-        group: Station the layer belongs to, for losses and segments; 0..12 hold drift tubes.
+        group: Station the layer belongs to; 0..12 are those of `STATIONS`.
     """
 
     code: NDArray[np.int64]
@@ -132,7 +140,7 @@ class Layers:
         return np.where(self.barrel[rows], self.reach[rows], coordinate) * self.half_tan[rows]
 
     def channel(self, rows: NDArray[np.int64], coordinate: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Number of the wire or strip in its layer, from 0; it is outside 0 .. channels - 1 outside the layer.
+        """Number of the wire or strip in its layer, 0 .. channels - 1 inside the layer and beyond outside.
 
         Args:
             rows: Index of the layer, any shape.
@@ -174,23 +182,9 @@ class Layers:
         return chamber, channel - first
 
 
-def _drift_layers(per_multilayer: int, spacer: float) -> list[tuple[float, float, int]]:
-    """Offset from the station, shift of the wires, number of each drift-tube layer of a station."""
-    inner = spacer / 2 + TUBE_LAYER_DISTANCE * (per_multilayer - 1) / 2
-    return [
-        (
-            sign * inner + (i - (per_multilayer - 1) / 2) * TUBE_LAYER_DISTANCE,
-            0.5 * TUBE_PITCH * (i % 2),
-            multilayer * per_multilayer + i + 1,
-        )
-        for multilayer, sign in enumerate((-1, 1))
-        for i in range(per_multilayer)
-    ]
-
-
 @cache
 def muon_layers() -> Layers:
-    """The muon spectrometer: drift tubes (MDT), trigger chambers (RPC, TGC) and the inner endcap wheel (sTGC, MM).
+    """The muon spectrometer: drift tubes (MDT), trigger chambers (RPC, TGC), inner endcap wheel (sTGC, MM).
 
     Returns:
         Table of all layers.
@@ -200,40 +194,97 @@ def muon_layers() -> Layers:
         >>> {code: int((layers.code == code).sum()) for code in (0, 2, 42)}  # BIL, BML with RPCs, T1E
         {0: 11, 2: 10, 42: 3}
     """
-    rows: list[tuple] = []
-
-    def add(code, technology, barrel, position, low, high, sectors, first_phi, half_tan, reach, pitch, shift,
-            chambers, first_chamber, layer, group) -> None:  # fmt: skip
-        channels = int(np.floor((high - low - shift) / pitch + 1e-9))
-        rows.append((code, technology, barrel, position, low, high, sectors, first_phi, half_tan, reach, pitch, shift,
-                     channels, chambers, first_chamber, layer, group))  # fmt: skip
-
-    for name, (code, (phi, width), d, n, spacer, low, high, chambers, group) in BARREL.items():
-        half_tan = np.tan(width)
-        for offset, shift, layer in _drift_layers(n, spacer):
-            add(code, MDT, True, d + offset, low, high, 8, phi, half_tan, d, TUBE_PITCH, shift,
-                chambers, 1, layer, group)  # fmt: skip
-        for i, offset in enumerate(RPC_OFFSETS[name]):
-            add(code, RPC, True, d + offset, low, high, 8, phi, half_tan, d, 0.030, 0.0, chambers, 1, i + 1, group)
-    for code, (phi, width), z, n, spacer, low, high, rings, first, group in ENDCAP.values():
-        for offset, shift, layer in _drift_layers(n, spacer):
-            add(code, MDT, False, z + offset, low, high, 8, phi, np.tan(width), 0.0, TUBE_PITCH, shift,
-                rings, first, layer, group)  # fmt: skip
-    for forward, endcap, gaps, group in TGC_STATIONS:
-        for i, z in enumerate(gaps):
-            for code, low, high, chambers in ((forward, *TGC_RHO[:2], 1), (endcap, *TGC_RHO[1:], 5)):
-                half = np.pi / TGC_SECTORS
-                add(code, TGC, False, z, low, high, TGC_SECTORS, half, np.tan(half), 0.0, 0.020, 0.0,
-                    chambers, 1, i + 1, group)  # fmt: skip
-    for stgc, micromegas, (phi, width), z, group in NSW:
-        for i in range(8):
-            wires = i < 2 or i > 5
-            code, technology, pitch = (stgc, STGC, 0.0032) if wires else (micromegas, MM, 0.00045)
-            layer = (i + 1 if i < 2 else i - 3) if wires else i - 1
-            add(code, technology, False, z + (i - 3.5) * 0.012, *NSW_RHO, 8, phi, np.tan(width), 0.0, pitch, 0.0,
-                NSW_RINGS, 1, layer, group)  # fmt: skip
-
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    for column in columns:
+    rows = [*_station_rows(), *_tgc_rows(), *_wheel_rows()]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    extent = columns["high"] - columns["low"] - columns["shift"]
+    columns["channels"] = np.floor(extent / columns["pitch"] + 1e-9).astype(np.int64)
+    for column in columns.values():
         column.setflags(write=False)
-    return Layers(*columns)
+    return Layers(**columns)
+
+
+def _drift_layers(station: Station) -> Iterator[tuple[float, float, int]]:
+    """Depth, shift of the wires and number of each drift-tube layer; odd layers are shifted by half a pitch."""
+    n = station.per_multilayer
+    centre = station.spacer / 2 + TUBE_LAYER_DISTANCE * (n - 1) / 2
+    for multilayer, sign in enumerate((-1, 1)):
+        for i in range(n):
+            depth = station.depth + sign * centre + (i - (n - 1) / 2) * TUBE_LAYER_DISTANCE
+            yield depth, 0.5 * TUBE_PITCH * (i % 2), multilayer * n + i + 1
+
+
+def _station_rows() -> Iterator[dict]:
+    for group, station in enumerate(STATIONS):
+        first_phi, half_width = station.sector
+        common = {
+            "code": station.code,
+            "barrel": station.barrel,
+            "low": station.low,
+            "high": station.high,
+            "sectors": 8,
+            "first_phi": first_phi,
+            "half_tan": np.tan(half_width),
+            "reach": station.depth if station.barrel else 0.0,
+            "chambers": station.chambers,
+            "first_chamber": station.first_chamber,
+            "group": group,
+        }
+        for depth, shift, layer in _drift_layers(station):
+            own = {"technology": MDT, "position": depth, "pitch": TUBE_PITCH, "shift": shift, "layer": layer}
+            yield common | own
+        for layer, offset in enumerate(station.rpc, start=1):
+            position = station.depth + offset
+            own = {"technology": RPC, "position": position, "pitch": RPC_PITCH, "shift": 0.0, "layer": layer}
+            yield common | own
+
+
+def _tgc_rows() -> Iterator[dict]:
+    half_width = np.pi / TGC_SECTORS
+    for group, (*codes, gaps) in zip(TGC_GROUPS, TGC_STATIONS, strict=True):
+        for layer, position in enumerate(gaps, start=1):
+            for code, (low, high, rings) in zip(codes, TGC_PARTS, strict=True):
+                yield {
+                    "code": code,
+                    "technology": TGC,
+                    "barrel": False,
+                    "position": position,
+                    "low": low,
+                    "high": high,
+                    "sectors": TGC_SECTORS,
+                    "first_phi": half_width,
+                    "half_tan": np.tan(half_width),
+                    "reach": 0.0,
+                    "pitch": TGC_PITCH,
+                    "shift": 0.0,
+                    "chambers": rings,
+                    "first_chamber": 1,
+                    "layer": layer,
+                    "group": group,
+                }
+
+
+def _wheel_rows() -> Iterator[dict]:
+    """Per sector two layers of sTGC, four of MM, two of sTGC; sTGC and MM count their own layers."""
+    for group, (stgc, micromegas, (first_phi, half_width), depth) in enumerate(
+        WHEELS, start=GROUPS - len(WHEELS)
+    ):
+        for i, layer in enumerate((1, 2, 1, 2, 3, 4, 3, 4)):
+            wires = i < 2 or i > 5
+            yield {
+                "code": stgc if wires else micromegas,
+                "technology": STGC if wires else MM,
+                "barrel": False,
+                "position": depth + (i - 3.5) * 0.012,
+                "low": WHEEL_RANGE[0],
+                "high": WHEEL_RANGE[1],
+                "sectors": 8,
+                "first_phi": first_phi,
+                "half_tan": np.tan(half_width),
+                "reach": 0.0,
+                "pitch": STGC_PITCH if wires else MM_PITCH,
+                "shift": 0.0,
+                "chambers": WHEEL_RINGS,
+                "first_chamber": 1,
+                "layer": layer,
+                "group": group,
+            }

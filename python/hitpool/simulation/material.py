@@ -1,4 +1,4 @@
-"""From the vertex to the spectrometer: bend in the solenoid, scattering and energy loss in the calorimeter."""
+"""From the vertex to the spectrometer: bend in the solenoid, scattering and energy loss behind it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def scattering_angle(momentum: NDArray[np.float64], material: NDArray[np.float64
 def solenoid_line(muons: Muons) -> Line:
     """Transverse line behind the solenoid.
 
-    The direction turns by -q D, D = 2 asin(0.2998 * 2 T * R / (2 pT)), R the radius at which the track leaves the solenoid.
+    The direction turns by -q D, D = 2 asin(0.2998 * 2 T * R / (2 pT)), R the radius at which the track leaves
+    the solenoid.
 
     Args:
         muons: Muons at the vertex.
@@ -103,7 +104,9 @@ def solenoid_line(muons: Muons) -> Line:
     exit_phi = muons.phi - 0.5 * muons.charge * bend
     t_exit = radius * np.cos(exit_phi - phi)
     return Line(
-        radius * np.cos(exit_phi) - t_exit * np.cos(phi), radius * np.sin(exit_phi) - t_exit * np.sin(phi), phi
+        radius * np.cos(exit_phi) - t_exit * np.cos(phi),
+        radius * np.sin(exit_phi) - t_exit * np.sin(phi),
+        phi,
     )
 
 
@@ -152,8 +155,9 @@ def sample_energy_loss(rng: np.random.Generator, muons: Muons) -> NDArray[np.flo
 def sample_passage(rng: np.random.Generator, muons: Muons) -> Passage:
     """Scattering and energy loss of each muon.
 
-    The calorimeter scatters twice, by theta0 / sqrt(2) each, at its middle +- L / sqrt(12) (L the path in it), in the dip
-    angle and, divided by cos(dip), in azimuth. The thin material of the spectrometer scatters in the dip angle only.
+    The calorimeter scatters twice, by theta0 / sqrt(2) each, at its middle +- L / sqrt(12) (L the path in
+    it), in the dip angle and, divided by cos(dip), in azimuth. The thin material of the spectrometer scatters
+    in the dip angle only.
 
     Args:
         rng: Source of random numbers.

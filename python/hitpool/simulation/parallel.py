@@ -32,9 +32,10 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Results of `function` in the order of the items.
 
-    Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few results are in
-    memory. On Linux the processes are forked: they start at once with everything imported, and stop by themselves if the
-    parent dies. The function must therefore not use libraries with threads of their own.
+    Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few
+    results are in memory. On Linux the processes are forked: they start at once with everything imported, and
+    stop by themselves if the parent dies. The function must therefore not use libraries with threads of their
+    own.
 
     Args:
         function: A function of one item; importable by name where processes cannot be forked.
@@ -65,7 +66,7 @@ def ordered_map(
                 target=_work, args=(writer, inherited, function, items[k::processes]), daemon=True
             )
             with warnings.catch_warnings():
-                # Python >= 3.12 warns of any thread in the parent; the children run single-threaded NumPy code only.
+                # Python >= 3.12 warns of threads in the parent; the children run plain NumPy code only.
                 warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
                 worker.start()
             writer.close()
@@ -76,7 +77,9 @@ def ordered_map(
             except EOFError:
                 worker = workers[i % processes]
                 worker.join()
-                raise RuntimeError(f"worker process {worker.pid} died with exit code {worker.exitcode}") from None
+                raise RuntimeError(
+                    f"worker process {worker.pid} died with exit code {worker.exitcode}"
+                ) from None
             if error is not None:
                 raise error
             yield result

@@ -21,14 +21,14 @@ PLANES_T_MAX_Z = 13.0
 class Plan:
     """Grid points at which a track is scattered and loses energy.
 
-    A derivative with respect to a track parameter needs the plan of the nominal track: left free, a kick jumps by one grid
-    point and the derivative has spikes.
+    A derivative with respect to a track parameter needs the plan of the nominal track: left free, a kick
+    jumps by one grid point and the derivative has spikes.
 
     Args:
         calorimeter: Grid points of both kicks, [T, 2].
         loss: Grid point of the energy loss, [T].
-        spectrometer: Grid points of the kicks at the 8 material planes, [T, 8]; the number of grid points where a plane is
-            not crossed.
+        spectrometer: Grid points of the kicks at the 8 material planes, [T, 8]; the number of grid points
+            where a plane is not crossed.
     """
 
     calorimeter: NDArray[np.int64]

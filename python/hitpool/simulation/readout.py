@@ -11,11 +11,11 @@ from hitpool.simulation.signals import Signals
 HIT_FEATURES = tuple(
     f"spacePoint_{name}"
     for name in (
-        "globEdgeHighX", "globEdgeHighY", "globEdgeHighZ", "globEdgeLowX", "globEdgeLowY", "globEdgeLowZ", "time",
-        "driftR", "readOutSide", "covXX", "covXY", "covYX", "covYY", "channel", "layer", "stationPhi", "stationEta",
-        "stationIndex", "technology", "truthLink",
-    )
-)  # fmt: skip
+        "globEdgeHighX globEdgeHighY globEdgeHighZ globEdgeLowX globEdgeLowY globEdgeLowZ time driftR "
+        "readOutSide covXX covXY covYX covYY channel layer stationPhi stationEta stationIndex technology "
+        "truthLink"
+    ).split()
+)
 TRACK_FEATURES = ("truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q")
 
 MM_PER_M = 1e3
@@ -24,8 +24,10 @@ SECOND_EFFICIENCY = 0.90
 # Spread of the hit time and half-width of the read-out window (ns), by technology code.
 TIME_SPREAD = {RPC: 1.5, TGC: 4.0, STGC: 10.0, MM: 10.0}
 TIME_WINDOW = 25.0
-PRECISION = {STGC: 0.00015, MM: 0.00012}  # of the measured coordinate (m); the other strips measure by their pitch
-SECOND_PITCH = {RPC: 0.030, STGC: 0.010 * np.sqrt(12.0)}  # along the strip (m); TGC: by angle
+# Precision of the measured coordinate (m) where it is not that of the pitch.
+PRECISION = {STGC: 0.00015, MM: 0.00012}
+# Pitch along the strip (m); TGC strips have a pitch in angle.
+SECOND_PITCH = {RPC: 0.030, STGC: 0.010 * np.sqrt(12.0)}
 
 
 def drift_resolution(radius: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,10 +66,11 @@ def drift_time(radius: NDArray[np.float64]) -> NDArray[np.float64]:
 def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDArray[np.float64]:
     """Measure signals.
 
-    Drift tubes give the smeared drift radius, its variance and the time that belongs to it, also for background. RPC and TGC
-    give the centre of the strip or wire group, the inner endcap wheel the coordinate smeared by 0.15 mm (sTGC) or 0.12 mm
-    (MM). In 90 % of the hits RPC, TGC and sTGC also measure along the strip; their edges are then half a pitch away,
-    otherwise at the ends of the strip. Signals out of time have a time uniform in the window of 25 ns around 0.
+    Drift tubes give the smeared drift radius, its variance and the time that belongs to it, also for
+    background. RPC and TGC give the centre of the strip or wire group, the inner endcap wheel the coordinate
+    smeared by 0.15 mm (sTGC) or 0.12 mm (MM). In 90 % of the hits RPC, TGC and sTGC also measure along the
+    strip; their edges are then half a pitch away, otherwise at the ends of the strip. Signals out of time
+    have a time uniform in the window of 25 ns around 0.
 
     Args:
         rng: Source of random numbers.
@@ -75,8 +78,8 @@ def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDAr
         layers: Geometry table.
 
     Returns:
-        Hit features in the units on disk (mm, mm^2, ns), [S, 20], columns as in `HIT_FEATURES`; truthLink is the link of the
-        signal.
+        Hit features in the units on disk (mm, mm^2, ns), [S, 20], columns as in `HIT_FEATURES`; truthLink is
+        the link of the signal.
     """
     row, size = signals.row, signals.row.size
     technology = layers.technology[row]
@@ -90,7 +93,7 @@ def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDAr
     channel = np.clip(layers.channel(row, coordinate), 0, layers.channels[row] - 1)
     quantised = drift | (technology == RPC) | (technology == TGC)
     coordinate = np.where(quantised, layers.channel_centre(row, channel), coordinate)
-    half_length = layers.half_length(row, np.where(drift & ~layers.barrel[row], signals.coordinate, coordinate))
+    half_length = layers.half_length(row, coordinate)
     middle, half, second_variance = _along(rng, signals, technology, coordinate, half_length)
 
     phi = layers.sector_phi(row, signals.sector)
@@ -104,11 +107,8 @@ def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDAr
     time = np.where(signals.in_time, time, early_late)
     time[drift] = drift_time(radius[drift]) + rng.normal(0.0, 3.0, int(drift.sum()))
 
-    variance = np.where(
-        drift,
-        drift_resolution(radius) ** 2,
-        np.where(quantised, layers.pitch[row] ** 2 / 12.0, _by_technology(PRECISION)[technology] ** 2) * MM_PER_M**2,
-    )
+    precision = np.where(quantised, layers.pitch[row] / np.sqrt(12.0), _by_technology(PRECISION)[technology])
+    precision = np.where(drift, drift_resolution(radius), precision * MM_PER_M)
     chamber, channel = layers.chamber(row, channel)
     columns = {
         "time": time,
@@ -117,7 +117,7 @@ def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDAr
         "covXX": second_variance * MM_PER_M**2,
         "covXY": 0.0,
         "covYX": 0.0,
-        "covYY": variance,
+        "covYY": precision**2,
         "channel": channel + 1,
         "layer": layers.layer[row],
         "stationPhi": signals.sector + 1,

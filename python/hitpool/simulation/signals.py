@@ -26,7 +26,8 @@ class Signals:
         row: Index of the layer in the geometry table.
         sector: Index of the sector.
         side: +1 or -1, the sign of z.
-        coordinate: Of the wire (MDT) or of the crossing (others), |z| in the barrel, distance from the beam in the endcap (m).
+        coordinate: Of the wire (MDT) or of the crossing (others), |z| in the barrel, distance from the beam
+            in the endcap (m).
         tangential: Coordinate along the wire or strip (m).
         radius: Distance of the track from the wire (m), 0 in strips.
         in_time: Whether the signal comes from a particle of the triggered collision.
@@ -63,7 +64,9 @@ class Signals:
         Returns:
             All signals, in this order.
         """
-        return Signals(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Signals)})
+        return Signals(
+            **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Signals)}
+        )
 
 
 def crossing_signals(
@@ -76,9 +79,10 @@ def crossing_signals(
 ) -> Signals:
     """Signals that tracks leave in the layers they cross.
 
-    A drift tube can fire if the track comes closer to its wire than 14.6 mm, R = |c - c_wire| cos(alpha). Candidates in a
-    layer are the nearest tube and the next one on the side of the track; if both fire, the next one is kept as a second hit
-    with probability `SECOND_TUBE`. In 4 % of the tubes a delta electron shortens R to R * U(0, 1).
+    A drift tube can fire if the track comes closer to its wire than 14.6 mm, R = |c - c_wire| cos(alpha).
+    Candidates in a layer are the nearest tube and the next one on the side of the track; if both fire, the
+    next one is kept as a second hit with probability `SECOND_TUBE`. In 4 % of the tubes a delta electron
+    shortens R to R * U(0, 1).
 
     Args:
         rng: Source of random numbers.

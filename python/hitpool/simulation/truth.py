@@ -53,7 +53,9 @@ def wrap(angle: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.pi - np.mod(np.pi - angle, 2.0 * np.pi)
 
 
-def _redraw(draw: Callable[[NDArray[np.int64]], NDArray[np.float64]], accept: Callable, size: int) -> NDArray[np.float64]:
+def _redraw(
+    draw: Callable[[NDArray[np.int64]], NDArray[np.float64]], accept: Callable, size: int
+) -> NDArray[np.float64]:
     """Values of `draw(indices)`, drawn again where `accept(values)` is False."""
     values = np.empty(size)
     open_ = np.arange(size)
@@ -63,11 +65,13 @@ def _redraw(draw: Callable[[NDArray[np.int64]], NDArray[np.float64]], accept: Ca
     return values
 
 
-def sample_pt(rng: np.random.Generator, process: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:
+def sample_pt(
+    rng: np.random.Generator, process: NDArray[np.int64], settings: Settings
+) -> NDArray[np.float64]:
     """Transverse momenta of one of the spectra.
 
-    The mixture has three parts: 5 + Gamma(1.15) * 4 GeV (J/psi), the Jacobian peak 45.6 GeV sqrt(1 - c^2) smeared by 18 %
-    (Z), 5 + Gamma(1.4) * 33 GeV (ttbar), each within the limits of the settings.
+    The mixture has three parts: 5 + Gamma(1.15) * 4 GeV (J/psi), the Jacobian peak 45.6 GeV sqrt(1 - c^2)
+    smeared by 18 % (Z), 5 + Gamma(1.4) * 33 GeV (ttbar), each within the limits of the settings.
 
     Args:
         rng: Source of random numbers.
@@ -125,8 +129,9 @@ def _outside_crack(rng: np.random.Generator, eta: NDArray[np.float64]) -> NDArra
 def sample_muons(rng: np.random.Generator, events: int, settings: Settings) -> Muons:
     """One or two muons per event.
 
-    The process is drawn per event. The two muons of a pair have opposite charge and a common vertex; those of a J/psi lie
-    0.25 (spread in eta and in phi) apart, those of a Z back to back within 0.5 rad, all others are independent.
+    The process is drawn per event. The two muons of a pair have opposite charge and a common vertex; those of
+    a J/psi lie 0.25 (spread in eta and in phi) apart, those of a Z back to back within 0.5 rad, all others
+    are independent.
 
     Args:
         rng: Source of random numbers.

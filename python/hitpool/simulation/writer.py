@@ -84,7 +84,12 @@ class Writer:
             file["num_tracks"] = events.num_tracks.astype(np.int16)
             file["event_numbers"] = np.arange(start, start + count, dtype=np.int64)
         self.files.append(
-            {"h5_file": name, "source_dataset": "hitpool simulate", "event_count": count, "worker_id": "merged"}
+            {
+                "h5_file": name,
+                "source_dataset": "hitpool simulate",
+                "event_count": count,
+                "worker_id": "merged",
+            }
         )
 
     def finish(self) -> None:
@@ -100,7 +105,7 @@ class Writer:
             "hit_features": list(HIT_FEATURES),
             "track_features": list(TRACK_FEATURES),
             "event_mapping": {
-                "description": "event i is row event_row_indices[i] of file chunk_summary[event_file_indices[i]]",
+                "description": "event i: row event_row_indices[i] of file chunk_summary[event_file_indices[i]]",
                 "total_events": int(counts.sum()),
                 "total_chunks": len(self.files),
                 "index_files": {key: name for key, (name, _) in indices.items()},
