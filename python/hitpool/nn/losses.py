@@ -83,7 +83,7 @@ def mask_dice_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor)
 
     Source: Milletari et al., V-Net (arXiv:1606.04797).
     """
-    prob = torch.where(valid, logit.float().sigmoid(), 0.0)  # [B, N, M]
+    prob = torch.where(valid, logit.float(), 0.0).sigmoid() * valid  # [B, N, M]
     true = target & valid
     dice = 1 - (2 * (prob * true).sum(-1) + 1) / (prob.sum(-1) + true.sum(-1) + 1)  # [B, N]
     return _mean(dice, weight.squeeze(-1), dice.numel())
@@ -127,7 +127,7 @@ def mask_dice_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: bool [B, N, M].
         valid: bool [B, 1, M], False at padded hits.
     """
-    prob = torch.where(valid, logit.float().sigmoid(), 0.0)
+    prob = torch.where(valid, logit.float(), 0.0).sigmoid() * valid
     true = (target & valid).float()
     return 1 - (2 * prob @ true.mT + 1) / (prob.sum(-1, keepdim=True) + true.sum(-1).unsqueeze(-2) + 1)
 

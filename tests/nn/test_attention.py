@@ -1,0 +1,42 @@
+import pytest
+import torch
+from hitpool.nn import Attention
+from torch import nn
+
+
+def twin(attention: Attention, dim: int, heads: int) -> nn.MultiheadAttention:
+    """Layer of torch with the same weights."""
+    torch_attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+    state = {name.replace("in_proj.", "in_proj_"): value for name, value in attention.state_dict().items()}
+    torch_attention.load_state_dict(state)
+    return torch_attention
+
+
+@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_torch_multihead_attention(cross: bool, masked: bool) -> None:
+    torch.manual_seed(0)
+    attention = Attention(32, 8)
+    x = torch.randn(3, 17, 32, requires_grad=True)
+    keys = torch.randn(3, 23, 32) if cross else x
+    mask = torch.rand(3, 17, keys.shape[1]) < 0.5 if masked else None
+    if mask is not None:
+        mask[..., 0] = True
+    ours = attention(x, keys if cross else None, mask)
+    full = None if mask is None else ~mask.repeat_interleave(8, dim=0)
+    theirs, _ = twin(attention, 32, 8)(x, keys, keys, attn_mask=full, need_weights=False)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    weight = torch.randn_like(ours)
+    ours_grad, theirs_grad = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs))
+    torch.testing.assert_close(ours_grad, theirs_grad, atol=1e-5, rtol=1e-4)
+
+
+def test_no_keys_gives_finite_output() -> None:
+    out = Attention(16, 4)(torch.randn(2, 3, 16), torch.zeros(2, 0, 16))
+    assert out.shape == (2, 3, 16)
+    assert out.isfinite().all()
+
+
+def test_heads_must_divide_dim() -> None:
+    with pytest.raises(ValueError, match="dim = 32 is not a multiple of num_heads = 5"):
+        Attention(32, 5)

@@ -1,0 +1,31 @@
+import pytest
+import torch
+from hitpool.nn import Dense
+from torch import nn
+from torch.nn.functional import silu
+
+
+def test_default_is_one_hidden_layer_of_twice_the_input_with_silu() -> None:
+    dense = Dense(5, 3)
+    first, last = dense[0], dense[2]
+    x = torch.randn(4, 7, 5)
+    expected = silu(x @ first.weight.T + first.bias) @ last.weight.T + last.bias
+    assert first.weight.shape == (10, 5)
+    assert last.weight.shape == (3, 10)
+    torch.testing.assert_close(dense(x), expected)
+
+
+@pytest.mark.parametrize("hidden", [[], [8], [8, 6, 4]])
+def test_hidden_layers_are_the_given_widths(hidden: list[int]) -> None:
+    linear = [module for module in Dense(5, 3, hidden_layers=hidden) if isinstance(module, nn.Linear)]
+    assert [layer.out_features for layer in linear] == [*hidden, 3]
+
+
+def test_norm_precedes_every_linear_layer() -> None:
+    kinds = [type(module) for module in Dense(5, 3, hidden_layers=[8], norm=True, dropout=0.5)]
+    assert kinds == [nn.LayerNorm, nn.Linear, nn.SiLU, nn.Dropout, nn.LayerNorm, nn.Linear]
+
+
+def test_zero_width_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least one feature, got widths \[5, 0, 3\]"):
+        Dense(5, 3, hidden_layers=[0])
