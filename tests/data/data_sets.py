@@ -61,7 +61,6 @@ def write_dataset(
     events: Events,
     layout: str = "tracking",
     num_files: int = 1,
-    chunk_rows: int | None = None,
 ) -> Path:
     """Writes events as a data set folder; event i lies in file i % num_files, in reverse order."""
     (directory / "data").mkdir(parents=True)
@@ -73,7 +72,7 @@ def write_dataset(
         members = np.flatnonzero(file_of == number_of_file)[::-1]
         row_of[members] = np.arange(len(members))
         name = "data/filtered_events.h5" if num_files == 1 else f"data/events_{number_of_file:03d}.h5"
-        _write_file(directory / name, events, members, layout, chunk_rows)
+        _write_file(directory / name, events, members, layout)
         chunks.append({"h5_file": name, "event_count": len(members), "worker_id": "merged"})
     index_type = np.int64 if layout == "filtering" else np.int32
     np.save(
@@ -89,7 +88,7 @@ def write_dataset(
     return directory
 
 
-def _write_file(path: Path, events: Events, members: np.ndarray, layout: str, chunk_rows: int | None) -> None:
+def _write_file(path: Path, events: Events, members: np.ndarray, layout: str) -> None:
     most_hits = max((len(events.hits[i]) for i in members), default=0) + 3
     most_tracks = max(2, *(len(events.tracks[i]) for i in members)) if len(members) else 2
     hits = np.full((len(members), most_hits, len(events.columns)), np.nan, np.float32)
@@ -108,9 +107,9 @@ def _write_file(path: Path, events: Events, members: np.ndarray, layout: str, ch
             file.create_dataset("num_tracks", data=num_tracks, compression="gzip")
             file.create_dataset("event_numbers", data=members.astype(np.int32), compression="gzip")
         else:
-            rows = chunk_rows or 1
-            file.create_dataset("hits", data=hits, chunks=(rows, *hits.shape[1:]))
-            file.create_dataset("tracks", data=tracks, chunks=(rows, *tracks.shape[1:]))
+            rows = min(1, len(members))
+            file.create_dataset("hits", data=hits, chunks=(rows, *hits.shape[1:]) if rows else None)
+            file.create_dataset("tracks", data=tracks, chunks=(rows, *tracks.shape[1:]) if rows else None)
             file.create_dataset("num_hits", data=num_hits)
             file.create_dataset("num_tracks", data=num_tracks)
             file.create_dataset("event_numbers", data=members.astype(np.int64))

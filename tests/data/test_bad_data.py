@@ -1,0 +1,388 @@
+"""Bad data give an error that names file, event and field."""
+
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
+from hitpool.data import EventDataset
+
+INPUTS = {"hit": ["spacePoint_driftR", "eta"]}
+TARGETS = {"particle": TRACK_COLUMNS}
+FILE = "data/filtered_events.h5"
+LAYOUTS = pytest.mark.parametrize("layout", ["tracking", "filtering"])
+TRUTH = HIT_COLUMNS.index("spacePoint_truthLink")
+DRIFT = HIT_COLUMNS.index("spacePoint_driftR")
+
+
+@pytest.fixture
+def directory(tmp_path: Path, tracking_set: Path) -> Path:
+    """A copy that may be damaged; event i lies in row 59 - i."""
+    return shutil.copytree(tracking_set, tmp_path / "set")
+
+
+def load(directory: Path, **arguments) -> EventDataset:
+    return EventDataset(directory, **{"inputs": INPUTS, "targets": TARGETS} | arguments)
+
+
+def replace(directory: Path, name: str, values: np.ndarray) -> None:
+    with h5py.File(directory / FILE, "r+") as file:
+        del file[name]
+        file[name] = values
+
+
+def edit_metadata(directory: Path, **changes) -> None:
+    path = directory / "metadata.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def write_bad_hit(tmp_path: Path, layout: str, column: int, value: float) -> tuple[EventDataset, Path]:
+    """A data set whose event 7 has a bad value in hit 4."""
+    events = make_events(20)
+    events.hits[7] = np.tile(events.hits[7], (3, 1))
+    events.hits[7][4, column] = value
+    directory = write_dataset(tmp_path / "set", events, layout)
+    return load(directory), directory
+
+
+def where(directory: Path, event: int, row: int) -> str:
+    return re.escape(f"event {event} (file {directory / FILE}, row {row})")
+
+
+# --- the folder and its index ---
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["metadata.yaml", "event_file_indices.npy", "event_row_indices.npy"])
+def test_missing_index_file(directory, name):
+    (directory / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing; the folder holds: data, event_"):
+        load(directory)
+
+
+@pytest.mark.parametrize("name", ["event_file_indices.npy", "event_row_indices.npy"])
+@pytest.mark.parametrize("size", [0, 20, 140])
+def test_truncated_index_file(directory, name, size):
+    (directory / name).write_bytes((directory / name).read_bytes()[:size])
+    with pytest.raises(ValueError, match=f"{name} is not readable as a NumPy array"):
+        load(directory)
+
+
+@pytest.mark.parametrize("name", ["event_file_indices.npy", "event_row_indices.npy"])
+@pytest.mark.parametrize("values", [np.zeros(60), np.zeros((60, 1), int), np.zeros(60, bool)])
+def test_index_file_of_wrong_kind(directory, name, values):
+    np.save(directory / name, values)
+    with pytest.raises(ValueError, match=f"{name}: expected a 1-D array of integers, got {values.dtype}"):
+        load(directory)
+
+
+def test_index_files_of_unequal_length(directory):
+    np.save(directory / "event_row_indices.npy", np.arange(59))
+    with pytest.raises(
+        ValueError, match=r"event_file_indices.npy has 60 entries and event_row_indices.npy has 59"
+    ):
+        load(directory)
+
+
+@pytest.mark.parametrize("layout", ["empty index", "no events"])
+def test_no_events(tmp_path, layout, directory):
+    if layout == "no events":
+        directory = write_dataset(tmp_path / "empty", Events([], []))
+    for name in ("event_file_indices.npy", "event_row_indices.npy"):
+        np.save(directory / name, [])
+    with pytest.raises(ValueError, match=r"has no events: event_file_indices.npy is empty"):
+        load(directory)
+
+
+@pytest.mark.parametrize("bad", [-1, 1])
+def test_file_index_out_of_range(directory, bad):
+    index = np.zeros(60, np.int16)
+    index[13] = bad
+    np.save(directory / "event_file_indices.npy", index)
+    with pytest.raises(
+        ValueError, match=rf"event_file_indices.npy: entry 13 is {bad}, expected 0 to 0 \(1 files"
+    ):
+        load(directory)
+
+
+def test_negative_row_index(directory):
+    np.save(directory / "event_row_indices.npy", np.arange(60)[::-1] - 1)
+    with pytest.raises(ValueError, match=r"event_row_indices.npy: entry 59 is -1, expected at least 0"):
+        load(directory)
+
+
+def test_row_index_beyond_the_file(directory):
+    np.save(directory / "event_row_indices.npy", np.arange(60)[::-1] + 1)
+    with pytest.raises(ValueError, match=where(directory, 0, 60) + ".*out of range, the file has 60 rows"):
+        load(directory)
+
+
+def test_metadata_is_not_yaml(directory):
+    (directory / "metadata.yaml").write_text("a: [1,\nb: }")
+    with pytest.raises(ValueError, match=r"metadata.yaml is not readable as YAML"):
+        load(directory)
+
+
+def test_metadata_is_a_list(directory):
+    (directory / "metadata.yaml").write_text("- 1\n- 2\n")
+    with pytest.raises(ValueError, match=r"metadata.yaml: expected a mapping with 'hit_features', got list"):
+        load(directory)
+
+
+@pytest.mark.parametrize("key", ["hit_features", "track_features", "event_mapping"])
+def test_metadata_lacks_a_key(directory, key):
+    path = directory / "metadata.yaml"
+    metadata = yaml.safe_load(path.read_text())
+    del metadata[key]
+    path.write_text(yaml.safe_dump(metadata))
+    with pytest.raises(ValueError, match=rf"metadata.yaml: missing '{key}'; available: .*_features"):
+        load(directory)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"event_mapping": {"total_events": 3}},
+            "missing 'event_mapping.chunk_summary'; available: total_events",
+        ),
+        ({"event_mapping": {"chunk_summary": 3}}, "chunk_summary to be a list, got int"),
+        (
+            {"event_mapping": {"chunk_summary": [{"file": "a"}]}},
+            r"missing 'chunk_summary\[0\].h5_file'; available: file",
+        ),
+        ({"hit_features": "spacePoint_time"}, "expected 'hit_features' to be a list of column names"),
+        ({"track_features": ["a", "b", "a"]}, "'track_features' names columns more than once: a"),
+    ],
+)
+def test_metadata_of_wrong_form(directory, changes, message):
+    edit_metadata(directory, **changes)
+    with pytest.raises(ValueError, match=message):
+        load(directory)
+
+
+# --- HDF5 files ---
+
+
+def test_missing_event_file(directory):
+    (directory / FILE).rename(directory / "data/other.h5")
+    with pytest.raises(FileNotFoundError, match=r"filtered_events.h5 is missing; .*data has: other.h5"):
+        load(directory)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+@LAYOUTS
+def test_truncated_event_file(tmp_path, layout, share, events):
+    directory = write_dataset(tmp_path / "set", events, layout)
+    content = (directory / FILE).read_bytes()
+    (directory / FILE).write_bytes(content[: int(share * len(content))])
+    with pytest.raises(
+        ValueError, match=r"filtered_events.h5 is not readable as HDF5 \(truncated or damaged\)"
+    ):
+        load(directory)
+
+
+def test_file_cut_while_in_use(directory):
+    dataset = load(directory)
+    with (directory / FILE).open("r+b") as file:
+        file.truncate(20_000)
+    with pytest.raises(
+        ValueError, match=r"event \d+ \(file .*filtered_events.h5, row \d+\): 'hits' is truncated"
+    ):
+        dataset.__getitems__(range(60))
+
+
+def test_damaged_compressed_hits(tmp_path, events):
+    directory = write_dataset(tmp_path / "set", events, "filtering")
+    with h5py.File(directory / FILE) as file:
+        rows = file["hits"].chunks[0]
+        chunk = file["hits"].id.get_chunk_info_by_coord((rows, 0, 0))  # the second block of rows
+    with (directory / FILE).open("r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 2)
+        file.write(b"hitpool hitpool")
+    with pytest.raises(ValueError, match=rf"filtered_events.h5: 'hits' of row {rows} is damaged"):
+        load(directory)
+
+
+@pytest.mark.parametrize("name", ["hits", "tracks", "num_hits", "num_tracks"])
+def test_missing_data_set(directory, name):
+    with h5py.File(directory / FILE, "r+") as file:
+        del file[name]
+    with pytest.raises(
+        ValueError, match=rf"filtered_events.h5: missing data set '{name}'; available: event_numbers"
+    ):
+        load(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("hits", np.zeros((60, 20)), "expected 'hits' with 3 dimensions"),
+        ("num_hits", np.zeros((60, 1), int), "expected 'num_hits' with 1 dimensions"),
+        ("hits", np.zeros((60, 43, 19)), "'hits' has 19 columns, but hit_features in metadata.yaml names 20"),
+        (
+            "tracks",
+            np.zeros((60, 2, 5)),
+            "'tracks' has 5 columns, but track_features in metadata.yaml names 4",
+        ),
+        ("hits", np.zeros((60, 43, 20), "S3"), "expected 'hits' to hold numbers"),
+        ("num_tracks", np.zeros(60), "expected 'num_tracks' to hold integers, got dtype float64"),
+        (
+            "num_hits",
+            np.zeros(59, int),
+            "expected the same number of rows in all data sets, got .*'num_hits': 59",
+        ),
+    ],
+)
+def test_data_set_of_wrong_form(directory, name, values, message):
+    replace(directory, name, values)
+    with pytest.raises(ValueError, match=rf"filtered_events.h5: {message}"):
+        load(directory)
+
+
+def test_column_names_of_file_and_metadata_disagree(directory):
+    edit_metadata(directory, hit_features=HIT_COLUMNS[::-1])
+    with pytest.raises(
+        ValueError, match=r"filtered_events.h5: attribute hit_features .* differs from metadata.yaml"
+    ):
+        load(directory)
+
+
+# --- counts, fields, values ---
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "limit"), [("num_hits", 44, 43), ("num_hits", -5, 43), ("num_tracks", 3, 2)]
+)
+def test_count_beyond_the_array(directory, name, count, limit):
+    with h5py.File(directory / FILE, "r+") as file:
+        file[name][18] = count
+    with pytest.raises(
+        ValueError, match=where(directory, 41, 18) + f": '{name}' is {count}, expected 0 to {limit}"
+    ):
+        load(directory)
+
+
+def test_bad_count_of_an_event_that_is_not_used(directory):
+    used = load(directory, num_events=30).sample_id
+    with h5py.File(directory / FILE, "r+") as file:
+        file["num_hits"][59 - np.setdiff1d(np.arange(60), used)[0]] = 999
+    assert len(load(directory, num_events=30)) == 30
+
+
+@LAYOUTS
+def test_more_tracks_than_slots(tmp_path, layout):
+    events = make_events(20)
+    events.tracks[11] = np.ones((3, 4), np.float32)
+    directory = write_dataset(tmp_path / "set", events, layout)
+    message = where(directory, 11, 8) + r": 'num_tracks' is 3, expected 0 to 2, max_particles \(raise it"
+    with pytest.raises(ValueError, match=message):
+        load(directory)
+    assert load(directory, max_particles=3)[11][1]["particle_valid"].tolist() == [[True] * 3]
+
+
+def test_unknown_fields(directory):
+    with pytest.raises(
+        ValueError, match=r"unknown hit field 'theta_x'; available columns: spacePoint_globEdgeHighX.*mid_r"
+    ):
+        load(directory, inputs={"hit": ["theta_x"]})
+    message = r"unknown target field 'truthMuon_p'; available columns: truthMuon_pt, .*fields: truthMuon_qpt"
+    with pytest.raises(ValueError, match=message):
+        load(directory, targets={"particle": ["truthMuon_p"]})
+    with pytest.raises(ValueError, match=r"target fields named more than once: truthMuon_q"):
+        load(directory, targets={"particle": ["truthMuon_q", "truthMuon_q"]})
+    with pytest.raises(
+        ValueError, match=r"no truth link column 'link'; available columns: .*spacePoint_truthLink"
+    ):
+        load(directory, truth_link="link")
+    with pytest.raises(ValueError, match=r"the truth link 'spacePoint_truthLink' must not be an input"):
+        load(directory, inputs={"hit": ["spacePoint_truthLink"]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"inputs": {}}, "inputs: expected one entry, a name and its fields, got 0"),
+        ({"targets": {"a": [], "b": []}}, r"targets: expected one entry, .*got 2: \['a', 'b'\]"),
+        ({"inputs": {"hit": "eta"}}, "inputs: expected a list of fields for 'hit', got 'eta'"),
+        ({"max_particles": 0}, "max_particles: expected at least 1, got 0"),
+        ({"num_events": 61}, "from 1 to 60, or -1 for all, got 61"),
+        ({"num_events": 0}, "from 1 to 60, or -1 for all, got 0"),
+        ({"num_events": -2}, "from 1 to 60, or -1 for all, got -2"),
+    ],
+)
+def test_arguments(directory, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load(directory, **arguments)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", ["spacePoint_driftR", "spacePoint_globEdgeLowZ", "spacePoint_truthLink"])
+@LAYOUTS
+def test_hit_that_is_not_finite(tmp_path, layout, column, value):
+    dataset, directory = write_bad_hit(tmp_path, layout, HIT_COLUMNS.index(column), value)
+    dataset.__getitems__([6, 8])
+    message = where(directory, 7, 12) + f": '{column}' of hit 4 is {value}, expected a finite number"
+    with pytest.raises(ValueError, match=message):
+        dataset.__getitems__([3, 8, 7, 7, 2])
+
+
+def test_columns_that_are_not_used_may_hold_anything(tmp_path):
+    dataset, _ = write_bad_hit(tmp_path, "tracking", HIT_COLUMNS.index("spacePoint_time"), np.nan)
+    assert dataset[7][0]["hit_eta"].isfinite().all()
+
+
+@pytest.mark.parametrize("value", [-2.0, 2.0, 0.5, 1e30])
+@LAYOUTS
+def test_impossible_truth_link(tmp_path, layout, value):
+    dataset, directory = write_bad_hit(tmp_path, layout, TRUTH, value)
+    number = len(make_events(20).tracks[7])
+    message = f": 'spacePoint_truthLink' of hit 4 is {value:g}, expected -1 .* one of the {number} tracks"
+    with pytest.raises(ValueError, match=where(directory, 7, 12) + re.escape(message).replace(r"\.\*", ".*")):
+        dataset.__getitems__([7])
+
+
+def test_truth_link_to_an_empty_slot(tmp_path):
+    events = make_events(20)
+    event = next(i for i in range(2, 20) if len(events.tracks[i]) == 1)
+    events.hits[event][0, TRUTH] = 1.0
+    dataset = load(write_dataset(tmp_path / "set", events))
+    with pytest.raises(ValueError, match=f"event {event} .*truthLink' of hit 0 is 1, .* one of the 1 tracks"):
+        dataset[event]
+
+
+@pytest.mark.parametrize(("column", "value"), [(0, np.nan), (2, np.inf)])
+@LAYOUTS
+def test_target_that_is_not_finite(tmp_path, layout, column, value):
+    events = make_events(20)
+    events.tracks[9] = np.ones((2, 4), np.float32)
+    events.tracks[9][1, column] = value
+    directory = write_dataset(tmp_path / "set", events, layout)
+    message = f": target '{TRACK_COLUMNS[column]}' of track 1 is {value}, expected a finite number"
+    with pytest.raises(ValueError, match=where(directory, 9, 10) + message):
+        load(directory)
+
+
+def test_charge_over_zero_momentum(tmp_path):
+    events = make_events(20)
+    events.tracks[9][0, 0] = 0.0
+    directory = write_dataset(tmp_path / "set", events)
+    with pytest.raises(ValueError, match=r"event 9 .*target 'truthMuon_qpt' of track 0 is -?inf"):
+        load(directory, targets={"particle": ["truthMuon_qpt"]})
+
+
+def test_too_little_space_to_unpack(filtering_set, monkeypatch):
+    usage = shutil.disk_usage("/")._replace(free=10)
+    monkeypatch.setattr("hitpool.data.hit_store.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(
+        ValueError, match=r"events_000.h5 is compressed and needs .* GB of temporary space.*TMPDIR"
+    ):
+        load(filtering_set)
