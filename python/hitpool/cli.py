@@ -17,8 +17,9 @@ commands:
   simulate   write a data set of simulated muon events
   export     write a trained model for use without Python
 
-hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look:
-  hitpool fit --simulate.folder tiny --simulate.train 200 --simulate.val 50 --simulate.test 50 --trainer.max_epochs 1
+hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look on few events:
+  hitpool fit --name quick --simulate.folder data-quick --trainer.max_epochs 1 \\
+    --simulate.train 200 --simulate.val 50 --simulate.test 50
 
 options:
   -h, --help   show this text

@@ -1,12 +1,13 @@
 """The command line of training: LightningCLI with run directories."""
 
 import logging
+import re
 import signal
 import sys
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import torch
 import yaml
@@ -27,16 +28,24 @@ from hitpool.training.progress import progress_bar
 from hitpool.training.samples import PARTS, Samples
 
 DESCRIPTIONS = {
-    "fit": "Train a model and test its best checkpoint.",
-    "validate": "Measure a checkpoint on the validation events.",
-    "test": "Measure a checkpoint on the test events and print the table of results.",
-    "predict": "Write the predictions of a checkpoint for the test events.",
+    "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
+    "--ckpt_path last continues the most recent run.",
+    "validate": "Measure a checkpoint, by default the best of the most recent run, on the validation events.",
+    "test": "Measure a checkpoint, by default the best of the most recent run, on the test events.",
+    "predict": "Write the predictions of a checkpoint, by default the best of the most recent run, for the test "
+    "events. hitpool.evaluation.PredictionWriter in trainer.callbacks says where.",
 }
-
+COMMON = (
+    " --config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml). "
+    "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
+    "what there is."
+)
 EXPECTED = (
     ".*does not have many workers.*",  # a batch is read at once, worker processes would only cost memory
     ".*exists and is not empty.*",  # a run continues in its directory
     ".*smaller than the logging interval.*",  # every epoch is logged in any case
+    ".*callbacks used to create the checkpoint.*",  # of the training, not needed to test
+    ".*but have no logger configured.*",
     ".*LeafSpec.*",  # Lightning's use of torch
 )
 
@@ -65,7 +74,14 @@ class RunConfig(Callback):
 
 
 class Parser(LightningArgumentParser):
-    """Parser whose errors say what is wrong, without the usage of two screens in front."""
+    """Parser whose errors say what is wrong, without the usage and without whole lists of modules."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Ends with a message."""
+        super().error(re.sub(r"(Given value: .{150}).+", r"\1 ...", message), ex)
 
     def print_usage(self, file: IO[str] | None = None) -> None:
         """Prints the usage, unless it goes with an error message."""
@@ -87,7 +103,7 @@ class TrainingCLI(LightningCLI):
         header = {"dump_header": [f"hitpool {__version__}"]}
         kwargs: dict[str, Any] = {"prog": "hitpool", **header}
         if command:
-            kwargs[command] = {"description": DESCRIPTIONS[command], **header}
+            kwargs[command] = {"description": DESCRIPTIONS[command] + COMMON, **header}
         else:
             kwargs["exit_on_error"] = False
         super().__init__(
@@ -175,6 +191,8 @@ class TrainingCLI(LightningCLI):
             callbacks.append(RunConfig(self.text))
             if options["enable_checkpointing"] is not False:
                 callbacks = [*best_and_last(run / "ckpts"), *callbacks]
+        else:
+            options["enable_checkpointing"] = False
         options |= {"default_root_dir": str(run), "callbacks": callbacks, "logger": loggers or False}
         options["plugins"] = [*_as_list(options["plugins"]), AtomicCheckpointIO()]
         return Trainer(**options)
@@ -199,19 +217,25 @@ class TrainingCLI(LightningCLI):
             self.trainer.test(model, datamodule, ckpt_path=best, verbose=False)
         self._say_what_was_written()
 
+    def validate(
+        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
+    ) -> None:
+        """Prints loss and metrics of a checkpoint."""
+        (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        width = max(map(len, metrics))
+        _say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
+
     def test(
         self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
     ) -> None:
-        """Tests a checkpoint."""
+        """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results."""
         self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
-        self._say_what_was_written()
 
     def predict(
         self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
     ) -> None:
-        """Writes the predictions of a checkpoint."""
+        """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
         self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
-        self._say_what_was_written()
 
     def _choose_run_directory(self) -> Path:
         """The run directory of the checkpoint, or a new one; only the first process writes into it."""
@@ -244,8 +268,12 @@ class TrainingCLI(LightningCLI):
 
     def _say_what_was_written(self) -> None:
         run = self.run_directory
-        files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
-        _say("\n  ".join([f"written to {run}:", *files]))
+        names = [f"{path.name}/" if path.is_dir() else path.name for path in run.iterdir()]
+        events = "events.out.tfevents"
+        listed = ", ".join(sorted(name for name in names if not name.startswith(events)))
+        _say(f"everything is in {run}: {listed}")
+        if any(name.startswith(events) for name in names):
+            _say(f"curves: tensorboard --logdir {run.parent}")
 
 
 @rank_zero_only
