@@ -73,7 +73,7 @@ def plot_event(event: Event, threshold: float = 0.1) -> Figure:
     with style():
         figure = Figure(figsize=(15, 6.6))
         side, front = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.42, 1]})
-        figure.subplots_adjust(left=0.055, right=0.985, bottom=0.235, top=0.94, wspace=0.13)
+        figure.subplots_adjust(left=0.055, right=0.985, bottom=0.235, top=0.94, wspace=0.17)
         views = {side: np.stack([middle[:, 2], radius], axis=1), front: middle[:, :2]}
         segments = {
             side: np.stack([ends[..., 2], np.hypot(ends[..., 0], ends[..., 1])], -1),
@@ -85,8 +85,12 @@ def plot_event(event: Event, threshold: float = 0.1) -> Figure:
             _draw_hits(axes, points, event)
             _draw_rings(axes, points, event, threshold)
         _draw_tracks(side, front, event, views)
-        _frame(side, "z [m]", "r [m]", views[side], floor=True)
-        _frame(front, "x [m]", "y [m]", views[front], floor=False)
+        for axes, x, y in ((side, "z [m]", "r [m]"), (front, "x [m]", "y [m]")):
+            axes.set(xlabel=x, ylabel=y)
+            axes.margins(0.06)
+            axes.tick_params(length=5, which="major")
+            axes.tick_params(length=3, which="minor")
+        side.set_ylim(bottom=0)
         front.set_aspect("equal", adjustable="datalim")
         label(side)
         figure.legend(
@@ -128,16 +132,6 @@ def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArra
         front.plot(
             [0, r * np.cos(phi)], [0, r * np.sin(phi)], color="0.35", linewidth=1.3, linestyle="--", zorder=2
         )
-
-
-def _frame(axes: Axes, x: str, y: str, points: NDArray, floor: bool) -> None:
-    points = np.append(points, [[0, 0], [1, 1]], axis=0)  # the origin is in the picture
-    low, high = points.min(0), points.max(0)
-    margin = 0.08 * (high - low)
-    axes.set(xlabel=x, ylabel=y, xlim=(low[0] - margin[0], high[0] + margin[0]))
-    axes.set_ylim(0 if floor else low[1] - margin[1], high[1] + margin[1])
-    axes.tick_params(length=5, which="major")
-    axes.tick_params(length=3, which="minor")
 
 
 def _legend(event: Event, threshold: float) -> list[Line2D]:

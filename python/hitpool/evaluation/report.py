@@ -121,8 +121,8 @@ class TestReport(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "results.json", *save_plots(tracks, self.means, self.fields, folder / "plots")]
         written[0].write_text(json.dumps(results.as_json(rows, tracks), indent=2, allow_nan=False) + "\n")
-        for path in written:
-            console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        names = ", ".join(str(path.relative_to(folder)) for path in written)
+        console.print(f"written to {folder}: {names}", highlight=False, soft_wrap=True)
 
 
 def save_plots(

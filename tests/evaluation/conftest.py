@@ -1,0 +1,70 @@
+"""Tracks with numbers that can be checked by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hitpool.evaluation import EventTracks
+
+FIELDS = ("truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q")
+
+
+def make_tracks(
+    particle_valid: list[list[bool]],
+    track_valid: list[list[bool]],
+    true_link: list[list[int]],
+    assigned: list[list[list[int]]],
+    num_hits: list[int] | None = None,
+    true: dict[str, list] | None = None,
+    predicted: dict[str, list] | None = None,
+) -> EventTracks:
+    """Tracks of E events; hit m has the particle `true_link[e][m]` and is given to the tracks `assigned[e][m]`."""
+    slots = np.shape(particle_valid)[1]
+    link = np.array(true_link)
+    particle_hits = link[:, None, :] == np.arange(slots)[:, None]
+    track_hits = np.array([[[j in given for given in event] for j in range(slots)] for event in assigned])
+    sizes = np.array([link.shape[1]] * len(link) if num_hits is None else num_hits)
+    return EventTracks.from_masks(
+        event=np.arange(len(link)),
+        particle_valid=np.array(particle_valid),
+        track_valid=np.array(track_valid),
+        particle_hit_valid=particle_hits,
+        track_hit_valid=track_hits.reshape(particle_hits.shape),
+        hit_valid=np.arange(link.shape[1]) < sizes[:, None],
+        true={field: np.array(values) for field, values in (true or {}).items()},
+        predicted={field: np.array(values) for field, values in (predicted or {}).items()},
+    )
+
+
+@pytest.fixture
+def tracks() -> Callable[..., EventTracks]:
+    return make_tracks
+
+
+@pytest.fixture
+def three_events() -> EventTracks:
+    """Event 0: both found. Event 1: one particle, one fake. Event 2: two particles, one track missed."""
+    nan = np.nan
+    return make_tracks(
+        particle_valid=[[True, True], [True, False], [True, True]],
+        track_valid=[[True, True], [True, True], [True, False]],
+        true_link=[[0, 0, 0, 1, 1, -1], [0, 0, 0, 0, -1, -1], [0, 0, 1, 1, 1, 7]],
+        assigned=[
+            [[0], [0], [], [1], [0, 1], [1]],  # track 0: 2 of 3 right, 1 wrong; track 1: 2 of 2, 1 wrong
+            [[0], [0], [0], [0], [1], []],  # track 0: 4 of 4; track 1 (fake): 1 wrong
+            [[0], [], [1], [1], [1], [0, 1]],  # track 0: 1 of 2; the last hit is padding
+        ],
+        num_hits=[6, 6, 5],
+        true={
+            "truthMuon_pt": [[10.0, 20.0], [50.0, nan], [100.0, 40.0]],
+            "truthMuon_eta": [[0.5, -0.5], [1.0, nan], [-2.0, 0.1]],
+            "truthMuon_phi": [[3.1, 0.0], [-3.1, nan], [1.0, 2.0]],
+            "truthMuon_q": [[1.0, -1.0], [1.0, nan], [-1.0, 1.0]],
+        },
+        predicted={
+            "truthMuon_pt": [[11.0, 18.0], [50.0, 7.0], [150.0, 1.0]],
+            "truthMuon_eta": [[0.6, -0.5], [0.9, 0.0], [-2.0, 9.0]],
+            "truthMuon_phi": [[-3.1, 0.1], [3.1, 0.0], [0.9, 9.0]],
+            "truthMuon_q": [[0.8, 0.3], [2.0, 1.0], [-1.0, 9.0]],
+        },
+    )
