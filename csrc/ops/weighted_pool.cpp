@@ -67,6 +67,26 @@ void check_weighted_pool(
   HITPOOL_CHECK_VALUE(0.0 <= threshold && threshold <= 1.0, kOp, "threshold", "0 <= threshold <= 1", threshold);
 }
 
+void check_weighted_pool_backward(
+    const at::Tensor& grad,
+    const at::Tensor& index,
+    const at::Tensor& logits,
+    const at::Tensor& features,
+    const std::optional<at::Tensor>& valid,
+    double threshold) {
+  constexpr const char* op = "_weighted_pool_backward";
+  check_weighted_pool(logits, features, valid, threshold);
+  const auto grad_sizes = pooled_sizes(logits, features, 4);
+  const auto index_sizes = pooled_sizes(logits, features, 2);
+  HITPOOL_CHECK_VALUE(
+      grad.sym_sizes() == c10::SymIntArrayRef(grad_sizes), op, "grad",
+      c10::str("shape [..., N, 4, D] = ", c10::SymIntArrayRef(grad_sizes)), grad.sym_sizes());
+  HITPOOL_CHECK_VALUE(
+      index.sym_sizes() == c10::SymIntArrayRef(index_sizes), op, "index",
+      c10::str("shape [..., N, 2, D] = ", c10::SymIntArrayRef(index_sizes)), index.sym_sizes());
+  HITPOOL_CHECK_TYPE(index.scalar_type() == at::kInt, op, "index", "dtype int32", index.scalar_type());
+}
+
 at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features) {
   return at::empty_symint(pooled_sizes(logits, features, 4), features.options());
 }
@@ -119,13 +139,13 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index_meta(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_meta(
-    const at::Tensor& /*grad*/,
-    const at::Tensor& /*index*/,
+    const at::Tensor& grad,
+    const at::Tensor& index,
     const at::Tensor& logits,
     const at::Tensor& features,
     const std::optional<at::Tensor>& valid,
     double threshold) {
-  check_weighted_pool(logits, features, valid, threshold);
+  check_weighted_pool_backward(grad, index, logits, features, valid, threshold);
   return {
       at::empty_symint(logits.sym_sizes(), logits.options()),
       at::empty_symint(features.sym_sizes(), features.options())};

@@ -22,6 +22,12 @@ void check_weighted_pool(
     const std::optional<at::Tensor>& valid,   // [..., M]
     double threshold);
 
+// The same for the backward op.
+void check_weighted_pool_backward(
+    const at::Tensor& grad,   // [..., N, 4, D]
+    const at::Tensor& index,  // [..., N, 2, D]
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
+
 // Uninitialised results: pooled features, and which hit the maximum and the minimum came from (-1: none).
 at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features);  // [..., N, 4, D]
 at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features);   // [..., N, 2, D] int32

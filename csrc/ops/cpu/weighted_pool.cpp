@@ -54,7 +54,6 @@ struct Call {
       const at::Tensor& features,
       const std::optional<at::Tensor>& valid_in,
       double threshold) {
-    check_weighted_pool(logits_in, features, valid_in, threshold);
     TORCH_CHECK_VALUE(
         logits_in.size(-1) <= std::numeric_limits<int32_t>::max(),
         "hitpool::weighted_pool: expected at most 2^31 - 1 hits per event, got ", logits_in.size(-1));
@@ -83,6 +82,7 @@ void forward(const Call& call, at::Tensor& pooled, int32_t* index) {
 
 at::Tensor weighted_pool_cpu(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  check_weighted_pool(logits, features, valid, threshold);
   const Call call(logits, features, valid, threshold);
   auto pooled = empty_pooled(logits, features);
   forward(call, pooled, nullptr);
@@ -91,6 +91,7 @@ at::Tensor weighted_pool_cpu(
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index_cpu(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  check_weighted_pool(logits, features, valid, threshold);
   const Call call(logits, features, valid, threshold);
   auto pooled = empty_pooled(logits, features);
   auto index = empty_index(logits, features);
@@ -105,6 +106,7 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cpu(
     const at::Tensor& features,
     const std::optional<at::Tensor>& valid,
     double threshold) {
+  check_weighted_pool_backward(grad_in, index_in, logits, features, valid, threshold);
   const Call call(logits, features, valid, threshold);
   const auto grad = grad_in.to(features.scalar_type()).contiguous();
   const auto index = index_in.contiguous();

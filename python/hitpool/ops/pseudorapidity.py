@@ -25,7 +25,7 @@ def pseudorapidity(theta: Tensor) -> Tensor:
 
     Example:
         >>> import math, torch, hitpool
-        >>> hitpool.pseudorapidity(torch.tensor([math.pi / 2, 0.1], dtype=torch.float64)).round(decimals=6).tolist()
-        [0.0, 2.994899]
+        >>> hitpool.pseudorapidity(torch.tensor([math.pi / 2, 0.1], dtype=torch.float64))
+        tensor([6.1232e-17, 2.9949e+00], dtype=torch.float64)
     """
     return torch.ops.hitpool.pseudorapidity(theta)

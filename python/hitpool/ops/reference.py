@@ -38,16 +38,16 @@ def weighted_pool(
     if valid is not None:
         selected = selected & valid.unsqueeze(-2)  # [..., N, M]
     chosen = selected.unsqueeze(-1)  # [..., N, M, 1]
-    any_selected = chosen.sum(-3 + 1, keepdim=True) > 0  # [..., N, 1, 1]
+    any_selected = chosen.sum(-2, keepdim=True) > 0  # [..., N, 1, 1]
 
     weight = torch.where(selected, p, 0.0).unsqueeze(-1)  # [..., N, M, 1]
     total = (weight * torch.where(chosen, x, 0.0)).sum(-2, keepdim=True)  # [..., N, 1, D]
     mean = total / weight.sum(-2, keepdim=True).clamp_min(1e-8)
 
-    x = torch.where(p.isnan().unsqueeze(-1), math.nan, x)  # a NaN logit is not hidden
-    pad = torch.zeros_like(x[..., :1, :])  # [..., N, 1, D] an extremum exists also for M = 0
-    highest = torch.cat([torch.where(chosen, x, -math.inf), pad - math.inf], -2).max(-2, keepdim=True).values
-    lowest = torch.cat([torch.where(chosen, x, math.inf), pad + math.inf], -2).min(-2, keepdim=True).values
+    x = torch.where(p.isnan().unsqueeze(-1), math.nan, x)  # [..., N, M, D] a NaN logit is not hidden
+    infinity = x.new_full((*x.shape[:-2], 1, x.shape[-1]), math.inf)  # an extremum exists also for M = 0
+    highest = torch.cat([torch.where(chosen, x, -math.inf), -infinity], -2).max(-2, keepdim=True).values
+    lowest = torch.cat([torch.where(chosen, x, math.inf), infinity], -2).min(-2, keepdim=True).values
     highest, lowest = (torch.where(any_selected, extremum, 0.0) for extremum in (highest, lowest))
     return torch.cat([mean, total, highest, lowest], -2).to(features.dtype)
 

@@ -40,7 +40,7 @@ def weighted_pool(
         >>> import torch, hitpool
         >>> logits = torch.tensor([[4.0, 4.0, -9.0]])  # one track, three hits; the third is not its own
         >>> radius = torch.tensor([[5.0], [7.0], [9.0]])  # metres
-        >>> hitpool.weighted_pool(logits, radius).squeeze(-1).round(decimals=2).tolist()
-        [[6.0, 11.78, 7.0, 5.0]]
+        >>> hitpool.weighted_pool(logits, radius).squeeze(-1)  # mean, sum, max, min
+        tensor([[ 6.0000, 11.7842,  7.0000,  5.0000]])
     """
     return torch.ops.hitpool.weighted_pool(logits, features, valid, threshold=threshold)
