@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from hitpool.nn import (
     DecoderLayerConfig,
     Dense,
@@ -14,7 +16,6 @@ from hitpool.nn import (
     PositionEncoder,
 )
 from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask, WeightedPoolingObjectHitRegressionTask
-from torch import Tensor, nn
 
 HIT_FIELDS = ["x", "y", "z", "theta", "phi"]
 FIELDS = ["truthMuon_eta", "truthMuon_phi", "truthMuon_pt", "truthMuon_q"]
@@ -74,20 +75,12 @@ def make_batch(
     events, size = len(lengths), max(lengths, default=0) if size is None else size
     hit_valid = torch.arange(size) < torch.tensor(lengths).view(-1, 1)  # [B, M]
     valid = torch.arange(slots) < torch.tensor(particles).view(-1, 1)  # [B, N]
-    inputs = {
-        f"hit_{name}": torch.randn(events, size, generator=generator) * hit_valid for name in HIT_FIELDS
-    }
+    inputs = {f"hit_{name}": torch.randn(events, size, generator=generator) * hit_valid for name in HIT_FIELDS}
     link = torch.randint(-1, slots, (events, size), generator=generator)
-    mask = (
-        (link.unsqueeze(1) == torch.arange(slots).view(1, -1, 1))
-        & hit_valid.unsqueeze(1)
-        & valid.unsqueeze(2)
-    )
+    mask = (link.unsqueeze(1) == torch.arange(slots).view(1, -1, 1)) & hit_valid.unsqueeze(1) & valid.unsqueeze(2)
 
     def target(low: float, high: float) -> Tensor:
-        return torch.where(
-            valid, low + (high - low) * torch.rand(events, slots, generator=generator), torch.nan
-        )
+        return torch.where(valid, low + (high - low) * torch.rand(events, slots, generator=generator), torch.nan)
 
     targets = {
         "particle_valid": valid,

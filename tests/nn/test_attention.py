@@ -1,7 +1,8 @@
 import pytest
 import torch
-from hitpool.nn import Attention
 from torch import nn
+
+from hitpool.nn import Attention
 
 
 def twin(attention: Attention, dim: int, heads: int) -> nn.MultiheadAttention:

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from hitpool.nn import DecoderLayerConfig, MaskFormerDecoder
 from torch import Tensor, nn
+
+from hitpool.nn import DecoderLayerConfig, MaskFormerDecoder
 
 
 class FixedMask(nn.Module):

@@ -1,8 +1,9 @@
 import pytest
 import torch
-from hitpool.nn import Dense
 from torch import nn
 from torch.nn.functional import silu
+
+from hitpool.nn import Dense
 
 
 def test_default_is_one_hidden_layer_of_twice_the_input_with_silu() -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from hitpool.nn import Dense, InputNet, PositionEncoder
 
 

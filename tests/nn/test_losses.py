@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
-from hitpool.nn import losses
 from torch import Tensor
+
+from hitpool.nn import losses
 
 
 def sigmoid(x: float) -> float:
@@ -27,9 +28,7 @@ def dice(xs: list[float], targets: list[bool]) -> float:
 @pytest.fixture
 def sample() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    valid = torch.tensor([[True, True, True, True], [True, True, False, False], [False] * 4]).unsqueeze(
-        1
-    )  # [B, 1, M]
+    valid = torch.tensor([[True, True, True, True], [True, True, False, False], [False] * 4]).unsqueeze(1)  # [B, 1, M]
     logit = torch.randn(3, 2, 4, generator=generator) * 2
     logit = torch.where(valid, logit, torch.finfo(torch.float32).min)
     target = (torch.rand(3, 2, 4, generator=generator) < 0.5) & valid
@@ -37,9 +36,7 @@ def sample() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return logit, target, valid, weight
 
 
-def pairs(
-    logit: Tensor, target: Tensor, valid: Tensor, event: int, pred: int, true: int
-) -> tuple[list, list]:
+def pairs(logit: Tensor, target: Tensor, valid: Tensor, event: int, pred: int, true: int) -> tuple[list, list]:
     hits = valid[event, 0].nonzero().flatten().tolist()
     return [logit[event, pred, m].item() for m in hits], [target[event, true, m].item() for m in hits]
 
@@ -53,9 +50,7 @@ def test_mask_losses_are_weighted_means_over_slots_and_valid_hits(sample: tuple,
             xs, ts = pairs(logit, target, valid, event, slot, slot)
             total += weight[event, slot].item() * sum(map(element, xs, ts))
             count += len(xs)
-    assert losses.MASK_LOSSES[name](logit, target, valid, weight).item() == pytest.approx(
-        total / count, rel=1e-5
-    )
+    assert losses.MASK_LOSSES[name](logit, target, valid, weight).item() == pytest.approx(total / count, rel=1e-5)
 
 
 def test_dice_loss_is_the_weighted_mean_over_slots(sample: tuple) -> None:
@@ -65,9 +60,7 @@ def test_dice_loss_is_the_weighted_mean_over_slots(sample: tuple) -> None:
         for event in range(3)
         for slot in range(2)
     ]
-    assert losses.mask_dice_loss(logit, target, valid, weight).item() == pytest.approx(
-        sum(terms) / 6, rel=1e-5
-    )
+    assert losses.mask_dice_loss(logit, target, valid, weight).item() == pytest.approx(sum(terms) / 6, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(losses.MASK_COSTS))

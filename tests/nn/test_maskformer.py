@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hitpool.nn import MaskFormer
 from torch import Tensor, nn
+
+from hitpool.nn import MaskFormer
 
 LAYERS = ["layer_0", "layer_1", "final"]
 
@@ -70,26 +71,19 @@ def test_every_parameter_gets_a_gradient(build: Callable, batch: Callable) -> No
 def test_padding_changes_nothing(build: Callable, batch: Callable) -> None:
     model, (inputs, _) = build(), batch([9, 4], [2, 1])
     wide = {name: nn.functional.pad(value, (0, 5)) for name, value in inputs.items()}
-    garbage = {
-        name: v if v.dtype == torch.bool else v.masked_fill(~wide["hit_valid"], 1e4)
-        for name, v in wide.items()
-    }
+    garbage = {name: v if v.dtype == torch.bool else v.masked_fill(~wide["hit_valid"], 1e4) for name, v in wide.items()}
     one, two = model.predict(model(inputs))["final"], model.predict(model(garbage))["final"]
     for name, value in one["parameter_regression"].items():
         torch.testing.assert_close(two["parameter_regression"][name], value, atol=1e-4, rtol=1e-4)
     prob = two["track_hit_valid"]["track_hit_valid_prob"]
-    torch.testing.assert_close(
-        prob[..., :9], one["track_hit_valid"]["track_hit_valid_prob"], atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(prob[..., :9], one["track_hit_valid"]["track_hit_valid_prob"], atol=1e-5, rtol=1e-4)
     assert not prob[..., 9:].any()
 
 
 def test_order_of_hits_does_not_matter(build: Callable, batch: Callable) -> None:
     model, (inputs, _) = build(), batch([20, 20], [2, 1])
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
-    one, two = (
-        model(x)["final"] for x in (inputs, {name: value[:, order] for name, value in inputs.items()})
-    )
+    one, two = (model(x)["final"] for x in (inputs, {name: value[:, order] for name, value in inputs.items()}))
     regr, logit = "parameter_regression", "track_hit_valid"
     torch.testing.assert_close(two[regr]["track_regr"], one[regr]["track_regr"], atol=1e-4, rtol=1e-4)
     hit_logit = one[logit]["track_hit_logit"][..., order]
@@ -137,9 +131,7 @@ def test_swapped_particles_swap_the_matched_predictions(build: Callable, batch: 
     model, (inputs, targets) = build(), batch([12, 8], [2, 2])
     outputs = model(inputs)
     swapped = {k: v.flip(1) if k.startswith("particle") else v for k, v in targets.items()}
-    one, two = (
-        model.predict(model.match(outputs, t))["final"]["parameter_regression"] for t in (targets, swapped)
-    )
+    one, two = (model.predict(model.match(outputs, t))["final"]["parameter_regression"] for t in (targets, swapped))
     for name, value in one.items():
         assert torch.equal(value, two[name].flip(1))
 
@@ -210,9 +202,7 @@ def test_traced_model_equals_eager_for_other_sizes(build: Callable, batch: Calla
 
     def arguments(*shape: object, **options: object) -> tuple[Tensor, Tensor]:
         inputs, _ = batch(*shape, **options)
-        return torch.stack([inputs[f"hit_{name}"] for name in flat.model.input_nets[0].fields], -1), inputs[
-            "hit_valid"
-        ]
+        return torch.stack([inputs[f"hit_{name}"] for name in flat.model.input_nets[0].fields], -1), inputs["hit_valid"]
 
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -228,9 +218,7 @@ def test_traced_model_equals_eager_for_other_sizes(build: Callable, batch: Calla
         }
         for case, (hits, valid) in cases.items():
             for ours, expected in zip(traced(hits, valid), flat(hits, valid), strict=True):
-                torch.testing.assert_close(
-                    ours, expected, atol=1e-5, rtol=1e-5, msg=lambda m, c=case: f"{c}: {m}"
-                )
+                torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5, msg=lambda m, c=case: f"{c}: {m}")
 
 
 def test_pooled_regression_before_the_mask_task_is_refused(build: Callable, tasks: Callable) -> None:

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+
 from hitpool.nn import Matcher
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from hitpool.nn import PositionEncoder
 
 
@@ -18,9 +19,7 @@ def test_equals_the_formula() -> None:
                 frequencies = [50.0 * 20.0 ** (-k / 2) for k in range(3)]
                 if name == "phi":
                     frequencies = [round(f) for f in frequencies]
-                expected += [math.sin(f * value) for f in frequencies] + [
-                    math.cos(f * value) for f in frequencies
-                ]
+                expected += [math.sin(f * value) for f in frequencies] + [math.cos(f * value) for f in frequencies]
             torch.testing.assert_close(encoding[event, hit], torch.tensor(expected), atol=2e-5, rtol=0)
 
 
@@ -35,9 +34,7 @@ def test_symmetric_field_has_period_two_pi(offset: float) -> None:
 
 
 def test_left_over_features_are_zero() -> None:
-    encoding = PositionEncoder("hit", 11, fields=["r", "phi"])(
-        {"hit_r": torch.ones(1, 4), "hit_phi": torch.ones(1, 4)}
-    )
+    encoding = PositionEncoder("hit", 11, fields=["r", "phi"])({"hit_r": torch.ones(1, 4), "hit_phi": torch.ones(1, 4)})
     assert encoding.shape == (1, 4, 11)
     assert not encoding[..., 8:].any()
     assert encoding[..., :8].all()

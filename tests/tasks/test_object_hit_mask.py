@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import Tensor
+
 from hitpool.nn.losses import mask_bce_loss
 from hitpool.tasks import ObjectHitMaskTask
-from torch import Tensor
 
 
 def make(**options: object) -> ObjectHitMaskTask:
@@ -18,9 +19,7 @@ def test_logits_are_products_and_lowest_at_padded_hits(x: dict, dtype: torch.dty
     objects, hits = task.object_net(x["query_embed"]), task.hit_net(x["hit_embed"])
     expected = (objects.unsqueeze(2) * hits.unsqueeze(1)).sum(-1)
     valid = x["hit_valid"].unsqueeze(1).expand_as(logit)
-    torch.testing.assert_close(
-        logit[valid], expected[valid], atol=0.05 if dtype == torch.bfloat16 else 1e-5, rtol=0.01
-    )
+    torch.testing.assert_close(logit[valid], expected[valid], atol=0.05 if dtype == torch.bfloat16 else 1e-5, rtol=0.01)
     assert (logit[~valid] == torch.finfo(dtype).min).all()
     assert not logit[~valid].sigmoid().any()
 
@@ -83,7 +82,5 @@ def test_prediction_threshold() -> None:
 
 
 def test_unknown_terms_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"costs \['bce'\] do not exist; choose from \['mask_bce', 'mask_dice'"
-    ):
+    with pytest.raises(ValueError, match=r"costs \['bce'\] do not exist; choose from \['mask_bce', 'mask_dice'"):
         make(costs={"bce": 1.0})

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
-from hitpool.tasks import ObjectValidTask
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from hitpool.tasks import ObjectValidTask
 
 
 def make(**options: object) -> ObjectValidTask:

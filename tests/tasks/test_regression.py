@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hitpool.tasks import ObjectRegressionTask
 from torch import Tensor
+
+from hitpool.tasks import ObjectRegressionTask
 
 FIELDS = ["truthMuon_eta", "truthMuon_phi", "truthMuon_pt", "truthMuon_q"]
 

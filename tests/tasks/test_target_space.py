@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from hitpool.tasks.target_space import TargetSpace, wrap_angle
 
 PI = math.pi
@@ -18,9 +19,7 @@ def test_wrap_angle() -> None:
 
 @pytest.mark.parametrize("standardize", [False, {"pt": (0.05, 0.04), "phi": (0.1, 1.8), "eta": (-0.2, 1.4)}])
 def test_decode_inverts_encode(standardize) -> None:
-    space = TargetSpace(
-        ["eta", "phi", "pt"], inverse_fields=["pt"], periodic_fields=["phi"], standardize=standardize
-    )
+    space = TargetSpace(["eta", "phi", "pt"], inverse_fields=["pt"], periodic_fields=["phi"], standardize=standardize)
     physical = torch.stack(
         [torch.linspace(-2.7, 2.7, 50), torch.linspace(-3.14, 3.14, 50), torch.linspace(1, 1000, 50)], dim=-1
     )
@@ -28,9 +27,7 @@ def test_decode_inverts_encode(standardize) -> None:
 
 
 def test_encode_equals_the_formula() -> None:
-    space = TargetSpace(
-        ["eta", "pt"], inverse_fields=["pt"], standardize={"pt": (0.05, 0.04), "eta": (0.5, 2.0)}
-    )
+    space = TargetSpace(["eta", "pt"], inverse_fields=["pt"], standardize={"pt": (0.05, 0.04), "eta": (0.5, 2.0)})
     expected = torch.tensor([(1.5 - 0.5) / 2.0, (1 / 20 - 0.05) / 0.04])
     torch.testing.assert_close(space.encode(torch.tensor([1.5, 20.0])), expected)
 
@@ -39,9 +36,7 @@ def test_encode_equals_the_formula() -> None:
 def test_predictions_stay_in_their_range(learned: float) -> None:
     default = TargetSpace(["pt"], inverse_fields=["pt"]).decode(torch.tensor([learned])).item()
     assert 1.0 <= default <= 1000.0
-    space = TargetSpace(
-        ["eta", "pt"], inverse_fields=["pt"], prediction_range={"pt": (5, 200), "eta": (-2.7, 2.7)}
-    )
+    space = TargetSpace(["eta", "pt"], inverse_fields=["pt"], prediction_range={"pt": (5, 200), "eta": (-2.7, 2.7)})
     eta, pt = space.decode(torch.tensor([learned, learned])).tolist()
     assert pt == pytest.approx(5.0 if learned > 1 else 200.0)
     assert eta == pytest.approx(max(-2.7, min(2.7, learned)))
@@ -53,9 +48,7 @@ def test_nan_is_not_hidden() -> None:
 
 
 def test_difference_goes_the_shorter_way_round() -> None:
-    space = TargetSpace(
-        ["phi", "eta"], periodic_fields=["phi"], standardize={"phi": (0.3, 1.8), "eta": (0.0, 2.0)}
-    )
+    space = TargetSpace(["phi", "eta"], periodic_fields=["phi"], standardize={"phi": (0.3, 1.8), "eta": (0.0, 2.0)})
     pred, true = torch.tensor([3.1, 3.1]), torch.tensor([-3.1, -3.1])
     difference = space.difference(space.encode(pred), space.encode(true))
     torch.testing.assert_close(difference, torch.tensor([(6.2 - 2 * PI) / 1.8, 3.1]), atol=1e-6, rtol=1e-5)
@@ -71,9 +64,7 @@ def test_fit_takes_mean_and_spread_of_what_is_learned() -> None:
         "q": torch.ones(1000),
         "constant": torch.full((1000,), 3.25),
     }
-    space = TargetSpace(
-        ["eta", "pt", "q", "constant"], inverse_fields=["pt"], sign_fields=["q"], standardize=True
-    )
+    space = TargetSpace(["eta", "pt", "q", "constant"], inverse_fields=["pt"], sign_fields=["q"], standardize=True)
     assert space.encode(torch.ones(4)).isnan().tolist() == [True, True, False, True]
     space.fit(values)
     learned = space.encode(torch.stack(list(values.values()), dim=-1)).double()

@@ -2,8 +2,9 @@ import copy
 
 import pytest
 import torch
-from hitpool.tasks import ObjectHitMaskTask, WeightedPoolingObjectHitRegressionTask
 from torch import Tensor, nn
+
+from hitpool.tasks import ObjectHitMaskTask, WeightedPoolingObjectHitRegressionTask
 
 FIELDS = ["truthMuon_eta", "truthMuon_phi", "truthMuon_pt", "truthMuon_q"]
 HIT_FIELDS = ["x", "y", "z"]
@@ -67,9 +68,7 @@ def test_equals_loops_over_events_and_tracks(x: dict, outputs: dict, options: di
     logits = outputs["track_hit_valid"]["track_hit_logit"]
     features = expected_features(task, x, logits, options.get("assignment_threshold", 0.1))
     assert features.shape[-1] == 8 + 8 * options.get("pooled_dim", 4)
-    torch.testing.assert_close(
-        task(x, outputs)["track_regr"], task.regression_head(features), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(task(x, outputs)["track_regr"], task.regression_head(features), atol=1e-5, rtol=1e-5)
 
 
 def test_defaults_are_the_original_network() -> None:
@@ -116,9 +115,7 @@ def test_logits_and_raw_fields_are_found_in_both_places(x: dict, outputs: dict) 
 
 
 def test_missing_logits_or_fields_are_named(x: dict, outputs: dict) -> None:
-    with pytest.raises(
-        ValueError, match="no track_hit_logit; the mask task that gives it must run before this task"
-    ):
+    with pytest.raises(ValueError, match="no track_hit_logit; the mask task that gives it must run before this task"):
         make()(x)
     with pytest.raises(KeyError, match=r"hit has no fields \['time'\]; add them to data.inputs.hit"):
         make(hit_fields=["x", "time"])(x, outputs)
