@@ -75,9 +75,7 @@ def write_dataset(
         _write_file(directory / name, events, members, layout)
         chunks.append({"h5_file": name, "event_count": len(members), "worker_id": "merged"})
     index_type = np.int64 if layout == "filtering" else np.int32
-    np.save(
-        directory / "event_file_indices.npy", file_of.astype(np.int16 if layout == "tracking" else np.int64)
-    )
+    np.save(directory / "event_file_indices.npy", file_of.astype(np.int16 if layout == "tracking" else np.int64))
     np.save(directory / "event_row_indices.npy", row_of.astype(index_type))
     metadata = {
         "hit_features": events.columns,

@@ -86,9 +86,7 @@ def test_index_file_of_wrong_kind(directory, name, values):
 
 def test_index_files_of_unequal_length(directory):
     np.save(directory / "event_row_indices.npy", np.arange(59))
-    with pytest.raises(
-        ValueError, match=r"event_file_indices.npy has 60 entries and event_row_indices.npy has 59"
-    ):
+    with pytest.raises(ValueError, match=r"event_file_indices.npy has 60 entries and event_row_indices.npy has 59"):
         load(directory)
 
 
@@ -107,9 +105,7 @@ def test_file_index_out_of_range(directory, bad):
     index = np.zeros(60, np.int16)
     index[13] = bad
     np.save(directory / "event_file_indices.npy", index)
-    with pytest.raises(
-        ValueError, match=rf"event_file_indices.npy: entry 13 is {bad}, expected 0 to 0 \(1 files"
-    ):
+    with pytest.raises(ValueError, match=rf"event_file_indices.npy: entry 13 is {bad}, expected 0 to 0 \(1 files"):
         load(directory)
 
 
@@ -184,9 +180,7 @@ def test_truncated_event_file(tmp_path, layout, share, events):
     directory = write_dataset(tmp_path / "set", events, layout)
     content = (directory / FILE).read_bytes()
     (directory / FILE).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(
-        ValueError, match=r"filtered_events.h5 is not readable as HDF5 \(truncated or damaged\)"
-    ):
+    with pytest.raises(ValueError, match=r"filtered_events.h5 is not readable as HDF5 \(truncated or damaged\)"):
         load(directory)
 
 
@@ -194,9 +188,7 @@ def test_file_cut_while_in_use(directory):
     dataset = load(directory)
     with (directory / FILE).open("r+b") as file:
         file.truncate(20_000)
-    with pytest.raises(
-        ValueError, match=r"event \d+ \(file .*filtered_events.h5, row \d+\): 'hits' is truncated"
-    ):
+    with pytest.raises(ValueError, match=r"event \d+ \(file .*filtered_events.h5, row \d+\): 'hits' is truncated"):
         dataset.__getitems__(range(60))
 
 
@@ -216,9 +208,7 @@ def test_damaged_compressed_hits(tmp_path, events):
 def test_missing_data_set(directory, name):
     with h5py.File(directory / FILE, "r+") as file:
         del file[name]
-    with pytest.raises(
-        ValueError, match=rf"filtered_events.h5: missing data set '{name}'; available: event_numbers"
-    ):
+    with pytest.raises(ValueError, match=rf"filtered_events.h5: missing data set '{name}'; available: event_numbers"):
         load(directory)
 
 
@@ -250,24 +240,18 @@ def test_data_set_of_wrong_form(directory, name, values, message):
 
 def test_column_names_of_file_and_metadata_disagree(directory):
     edit_metadata(directory, hit_features=HIT_COLUMNS[::-1])
-    with pytest.raises(
-        ValueError, match=r"filtered_events.h5: attribute hit_features .* differs from metadata.yaml"
-    ):
+    with pytest.raises(ValueError, match=r"filtered_events.h5: attribute hit_features .* differs from metadata.yaml"):
         load(directory)
 
 
 # --- counts, fields, values ---
 
 
-@pytest.mark.parametrize(
-    ("name", "count", "limit"), [("num_hits", 44, 43), ("num_hits", -5, 43), ("num_tracks", 3, 2)]
-)
+@pytest.mark.parametrize(("name", "count", "limit"), [("num_hits", 44, 43), ("num_hits", -5, 43), ("num_tracks", 3, 2)])
 def test_count_beyond_the_array(directory, name, count, limit):
     with h5py.File(directory / FILE, "r+") as file:
         file[name][18] = count
-    with pytest.raises(
-        ValueError, match=where(directory, 41, 18) + f": '{name}' is {count}, expected 0 to {limit}"
-    ):
+    with pytest.raises(ValueError, match=where(directory, 41, 18) + f": '{name}' is {count}, expected 0 to {limit}"):
         load(directory)
 
 
@@ -299,9 +283,7 @@ def test_unknown_fields(directory):
         load(directory, targets={"particle": ["truthMuon_p"]})
     with pytest.raises(ValueError, match=r"target fields named more than once: truthMuon_q"):
         load(directory, targets={"particle": ["truthMuon_q", "truthMuon_q"]})
-    with pytest.raises(
-        ValueError, match=r"no truth link column 'link'; available columns: .*spacePoint_truthLink"
-    ):
+    with pytest.raises(ValueError, match=r"no truth link column 'link'; available columns: .*spacePoint_truthLink"):
         load(directory, truth_link="link")
     with pytest.raises(ValueError, match=r"the truth link 'spacePoint_truthLink' must not be an input"):
         load(directory, inputs={"hit": ["spacePoint_truthLink"]})
@@ -382,7 +364,5 @@ def test_charge_over_zero_momentum(tmp_path):
 def test_too_little_space_to_unpack(filtering_set, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=10)
     monkeypatch.setattr("hitpool.data.hit_store.shutil.disk_usage", lambda folder: usage)
-    with pytest.raises(
-        ValueError, match=r"events_000.h5 is compressed and needs .* GB of temporary space.*TMPDIR"
-    ):
+    with pytest.raises(ValueError, match=r"events_000.h5 is compressed and needs .* GB of temporary space.*TMPDIR"):
         load(filtering_set)

@@ -96,9 +96,7 @@ def test_grouping_saves_padding():
 def test_batches_are_not_ordered_by_length():
     sampler = LengthGroupedBatchSampler(lengths(20000), 200, seed=1)
     means = np.array([sampler.lengths[batch].mean() for batch in sampler])
-    assert (
-        abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.35
-    )  # 3.5 standard deviations of 100 values
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.35  # 3.5 standard deviations of 100 values
     assert abs(means[:20].mean() - means.mean()) < 0.5 * means.std()
 
 
@@ -109,12 +107,8 @@ def test_ungrouped_batches_are_independent_of_length():
 
 
 def test_ranks_get_batches_of_similar_length_at_each_step():
-    ranks = [
-        LengthGroupedBatchSampler(lengths(8000), 50, seed=1, num_replicas=4, rank=rank) for rank in range(4)
-    ]
-    longest = np.array(
-        [[sampler.lengths[batch].max() for batch in sampler] for sampler in ranks]
-    )  # [ranks, steps]
+    ranks = [LengthGroupedBatchSampler(lengths(8000), 50, seed=1, num_replicas=4, rank=rank) for rank in range(4)]
+    longest = np.array([[sampler.lengths[batch].max() for batch in sampler] for sampler in ranks])  # [ranks, steps]
     assert np.median(longest.max(0) - longest.min(0)) <= 10
 
 

@@ -83,9 +83,7 @@ def test_resumed_run_sees_the_same_order(folders, tmp_path):
     torch.manual_seed(1)
     first, second = Recorder(), Recorder()
     saving = pl.callbacks.ModelCheckpoint(tmp_path / "checkpoints", save_last=True)
-    trainer(tmp_path, max_epochs=2, callbacks=[saving]).fit(
-        first, HitDataModule(**FIELDS, **folders, batch_size=8)
-    )
+    trainer(tmp_path, max_epochs=2, callbacks=[saving]).fit(first, HitDataModule(**FIELDS, **folders, batch_size=8))
     torch.manual_seed(2)
     trainer(tmp_path, max_epochs=4, enable_checkpointing=False).fit(
         second, HitDataModule(**FIELDS, **folders, batch_size=8), ckpt_path=saving.last_model_path
@@ -116,9 +114,7 @@ def test_workers_give_the_same_batches(folders, workers):
 
     for (inputs, targets), (same_inputs, same_targets) in zip(batches(0), batches(workers), strict=True):
         assert all(torch.equal(inputs[name], same_inputs[name]) for name in inputs)
-        assert all(
-            torch.equal(targets[name].nan_to_num(9), same_targets[name].nan_to_num(9)) for name in targets
-        )
+        assert all(torch.equal(targets[name].nan_to_num(9), same_targets[name].nan_to_num(9)) for name in targets)
 
 
 def test_error_in_a_worker_reaches_the_user(tmp_path):
@@ -154,9 +150,7 @@ def test_train_targets_are_those_of_the_chosen_events(folders):
     values = data.train_targets()
     loader = data.train_dataloader()
     for name in TRACK_COLUMNS:
-        from_batches = torch.cat(
-            [targets[f"particle_{name}"][targets["particle_valid"]] for _, targets in loader]
-        )
+        from_batches = torch.cat([targets[f"particle_{name}"][targets["particle_valid"]] for _, targets in loader])
         assert values[name].dtype == torch.float32
         assert torch.equal(values[name].sort().values, from_batches.sort().values)
 
@@ -167,9 +161,7 @@ def test_train_targets_are_those_of_the_chosen_events(folders):
 )
 def test_a_stage_asks_for_its_folders(folders, stage, split):
     data = HitDataModule(**FIELDS, **folders | {f"{split}_dir": None})
-    with pytest.raises(
-        ValueError, match=f"{split}_dir is not set: expected the folder of the {split} data set"
-    ):
+    with pytest.raises(ValueError, match=f"{split}_dir is not set: expected the folder of the {split} data set"):
         data.setup(stage)
     data = HitDataModule(**FIELDS, **folders | {f"{split}_dir": Path("not/there")})
     with pytest.raises(FileNotFoundError, match=r"not/there does not exist"):

@@ -76,9 +76,7 @@ def check_batch(batch, events: Events, members: list[int], fields: list[str], sl
     assert torch.equal(inputs["hit_valid"], targets["hit_valid"])
     for i, name in enumerate(TARGETS["particle"]):
         assert targets[f"particle_{name}"].dtype == torch.float32
-        np.testing.assert_allclose(
-            targets[f"particle_{name}"].numpy(), tracks[..., i], rtol=1e-6, err_msg=name
-        )
+        np.testing.assert_allclose(targets[f"particle_{name}"].numpy(), tracks[..., i], rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -137,9 +135,7 @@ def test_user_block_and_unwritten_chunks(tmp_path, events):
         content = {name: file[name][:] for name in file}
     content["num_hits"][:2] = 0
     with h5py.File(path, "w", userblock_size=1024) as file:
-        hits = file.create_dataset(
-            "hits", content["hits"].shape, np.float32, chunks=(1, *content["hits"].shape[1:])
-        )
+        hits = file.create_dataset("hits", content["hits"].shape, np.float32, chunks=(1, *content["hits"].shape[1:]))
         hits[2:] = content.pop("hits")[2:]
         for name, values in content.items():
             file[name] = values
@@ -233,9 +229,7 @@ def test_subset_is_random_and_reproducible(events, tracking_set):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_batches_of_a_subset(layout, request, events):
-    dataset = EventDataset(
-        request.getfixturevalue(f"{layout}_set"), {"hit": INPUTS_23}, TARGETS, num_events=25, seed=3
-    )
+    dataset = EventDataset(request.getfixturevalue(f"{layout}_set"), {"hit": INPUTS_23}, TARGETS, num_events=25, seed=3)
     members = dataset.sample_id[[4, 24, 0]].tolist()
     check_batch(dataset.__getitems__([4, 24, 0]), events, members, INPUTS_23)
 

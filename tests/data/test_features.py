@@ -24,9 +24,7 @@ def point_fields(x: float, y: float, z: float) -> list[float]:
 
 
 def random_hits(number: int, columns: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(
-        np.random.default_rng(seed).uniform(-12000, 12000, (number, columns)).astype(np.float32)
-    )
+    return torch.from_numpy(np.random.default_rng(seed).uniform(-12000, 12000, (number, columns)).astype(np.float32))
 
 
 def test_low_edge_and_midpoint_match_the_definition():

@@ -61,9 +61,7 @@ class LengthGroupedBatchSampler(DistributedSampler):
         if not 0 <= rank < num_replicas:
             raise ValueError(f"rank: expected 0 to {num_replicas - 1}, got {rank}")
         if len(lengths) < num_replicas:
-            raise ValueError(
-                f"expected at least one event for each of {num_replicas} ranks, got {len(lengths)} events"
-            )
+            raise ValueError(f"expected at least one event for each of {num_replicas} ranks, got {len(lengths)} events")
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed

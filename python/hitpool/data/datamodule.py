@@ -115,9 +115,7 @@ class HitDataModule(pl.LightningDataModule):
         if split not in self._datasets:
             directory = getattr(self, f"{split}_dir")
             if directory is None:
-                raise ValueError(
-                    f"{split}_dir is not set: expected the folder of the {split} data set, got None"
-                )
+                raise ValueError(f"{split}_dir is not set: expected the folder of the {split} data set, got None")
             self._datasets[split] = EventDataset(
                 directory,
                 self.inputs,
@@ -175,9 +173,7 @@ class HitDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(
-                self.seed
-            ),  # else iterating would draw from the global one
+            generator=torch.Generator().manual_seed(self.seed),  # else iterating would draw from the global one
         )
 
 

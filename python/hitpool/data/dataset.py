@@ -118,18 +118,14 @@ class EventDataset(Dataset[Batch]):
         hit, particle = self.input_name, self.target_name
         slots = torch.arange(self.max_particles)
         inputs = {
-            f"{hit}_{name}": values.view(shape)
-            for name, values in zip(self.features.fields, padded, strict=True)
+            f"{hit}_{name}": values.view(shape) for name, values in zip(self.features.fields, padded, strict=True)
         }
         inputs[f"{hit}_valid"] = hit_valid
         values = torch.from_numpy(self.target_values[events])  # [B, N, K]
         targets = {
             f"{particle}_valid": slots < torch.from_numpy(self.num_particles[events])[:, None],
             f"{particle}_{hit}_valid": padded_link[:, None, :] == slots[:, None],  # [B, N, M]
-            **{
-                f"{particle}_{name}": values[..., i].contiguous()
-                for i, name in enumerate(self.particles.fields)
-            },
+            **{f"{particle}_{name}": values[..., i].contiguous() for i, name in enumerate(self.particles.fields)},
             f"{hit}_valid": hit_valid,
             f"{hit}_on_valid_{particle}": padded_link >= 0,
             "sample_id": torch.from_numpy(self.sample_id[events]),
@@ -147,10 +143,7 @@ class EventDataset(Dataset[Batch]):
             For each target field, float32 [particles].
         """
         valid = np.arange(self.max_particles) < self.num_particles[:, None]
-        return {
-            name: torch.from_numpy(self.target_values[valid, i])
-            for i, name in enumerate(self.particles.fields)
-        }
+        return {name: torch.from_numpy(self.target_values[valid, i]) for i, name in enumerate(self.particles.fields)}
 
     def _read_files(self) -> None:
         """Checks all files and reads counts and targets; then makes the hits of all events accessible."""
@@ -160,9 +153,7 @@ class EventDataset(Dataset[Batch]):
         columns = self.index.hit_columns, self.index.track_columns
         self.num_hits = np.zeros(len(self), np.int64)
         self.num_particles = np.zeros(len(self), np.int64)
-        self.target_values = np.full(
-            (len(self), self.max_particles, len(self.particles.fields)), np.nan, np.float32
-        )
+        self.target_values = np.full((len(self), self.max_particles, len(self.particles.fields)), np.nan, np.float32)
         for events in events_of_files:
             with open_event_file(self.index.path(files[events[0]]), *columns) as file:
                 self._check_rows(file, events, rows[events])
@@ -193,9 +184,7 @@ class EventDataset(Dataset[Batch]):
             bad = (counts < 0) | (counts > limit)
             if bad.any():
                 i = np.argmax(bad)
-                raise ValueError(
-                    f"{self.where(events[i])}: '{name}' is {counts[i]}, expected 0 to {limit}, {meaning}"
-                )
+                raise ValueError(f"{self.where(events[i])}: '{name}' is {counts[i]}, expected 0 to {limit}, {meaning}")
 
     def _read_targets(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
         for covered, tracks in file.slabs(file.tracks, rows):
@@ -234,9 +223,7 @@ class EventDataset(Dataset[Batch]):
 
 def _only_entry(fields: Mapping[str, Sequence[str]], argument: str) -> tuple[str, list[str]]:
     if len(fields) != 1:
-        raise ValueError(
-            f"{argument}: expected one entry, a name and its fields, got {len(fields)}: {list(fields)}"
-        )
+        raise ValueError(f"{argument}: expected one entry, a name and its fields, got {len(fields)}: {list(fields)}")
     ((name, names),) = fields.items()
     if isinstance(names, str):
         raise ValueError(f"{argument}: expected a list of fields for '{name}', got '{names}'")

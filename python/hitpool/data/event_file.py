@@ -13,6 +13,9 @@ import numpy as np
 SLAB_BYTES = 64 * 2**20
 """Largest piece of a file that is decoded at once (one row of chunks at least)."""
 
+SLAB_CHUNKS = 1000
+"""Most rows of chunks that are read at once: HDF5 spends kilobytes on each chunk of a selection."""
+
 _RANKS = {"hits": 3, "tracks": 3, "num_hits": 1, "num_tracks": 1}
 
 
@@ -51,8 +54,10 @@ class EventFile:
             ValueError: If the file is damaged; names the first row that cannot be read.
         """
         row_bytes = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
-        chunk = dataset.chunks[0] if dataset.chunks else 1
-        size = max(1, SLAB_BYTES // (row_bytes * chunk)) * chunk
+        size = max(1, SLAB_BYTES // row_bytes)
+        if dataset.chunks:
+            chunk = dataset.chunks[0]
+            size = min(max(1, size // chunk), SLAB_CHUNKS) * chunk
         for slab in np.unique(rows // size):
             first, last = np.searchsorted(rows, [slab * size, (slab + 1) * size])
             start, stop = int(rows[first]), int(rows[last - 1]) + 1
@@ -102,9 +107,7 @@ def open_event_file(path: Path, hit_columns: list[str], track_columns: list[str]
             if not isinstance(file.get(name), h5py.Dataset):
                 raise ValueError(f"{path}: missing data set '{name}'; available: {', '.join(file) or 'none'}")
             if file[name].ndim != rank:
-                raise ValueError(
-                    f"{path}: expected '{name}' with {rank} dimensions, got shape {file[name].shape}"
-                )
+                raise ValueError(f"{path}: expected '{name}' with {rank} dimensions, got shape {file[name].shape}")
         for name, key, columns in (
             ("hits", "hit_features", hit_columns),
             ("tracks", "track_features", track_columns),
@@ -131,8 +134,7 @@ def _check_columns(path: Path, file: h5py.File, name: str, key: str, columns: li
         own = [n.decode() if isinstance(n, bytes) else str(n) for n in np.atleast_1d(file.attrs[key])]
         if own != columns:
             raise ValueError(
-                f"{path}: attribute {key} ({', '.join(own)}) differs from metadata.yaml "
-                f"({', '.join(columns)})"
+                f"{path}: attribute {key} ({', '.join(own)}) differs from metadata.yaml ({', '.join(columns)})"
             )
 
 

@@ -78,9 +78,7 @@ class PointFields(nn.Module):
         s = torch.sqrt(x * x + y * y + z * z)
         theta = torch.atan2(r, z).masked_fill(s == 0, math.pi / 2)
         phi = torch.atan2(y, x).masked_fill(r == 0, 0.0)
-        forward_eta = pseudorapidity(
-            torch.atan2(r, z.abs())
-        )  # an angle near pi has fewer digits than one near 0
+        forward_eta = pseudorapidity(torch.atan2(r, z.abs()))  # an angle near pi has fewer digits than one near 0
         eta = torch.sign(z) * forward_eta.clamp(max=self.eta_limit)
         return torch.stack([x, y, z, r, s, theta, phi, eta], dim=-1)
 
@@ -107,8 +105,8 @@ class HitFeatures(nn.Module):
     Example:
         >>> features = HitFeatures(["X", "Y", "Z", "t"], ["t", "r", "eta"], {"X": 1e-3, "Y": 1e-3, "Z": 1e-3},
         ...                        {"": [["X", "Y", "Z"]]})
-        >>> features(torch.tensor([[3000.0, 4000.0, 0.0, 7.0]]))
-        tensor([[7., 5., 0.]])
+        >>> features(torch.tensor([[3000.0, 4000.0, 5000.0, 7.0]]))
+        tensor([[7.0000, 5.0000, 0.8814]])
     """
 
     def __init__(
@@ -137,9 +135,7 @@ class HitFeatures(nn.Module):
         used_columns = {column for prefix in used for triple in points[prefix] for column in triple}
         used_columns |= {self.columns.index(field) for field in self.fields if field in self.columns}
         self.used_columns = sorted(used_columns)  # numbers of the columns that have an influence
-        self.register_buffer(
-            "index", torch.tensor([available.index(f) for f in self.fields]), persistent=False
-        )
+        self.register_buffer("index", torch.tensor([available.index(f) for f in self.fields]), persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
 
     def forward(self, hits: Tensor) -> Tensor:
@@ -157,16 +153,12 @@ class HitFeatures(nn.Module):
         return torch.cat(available, dim=-1).index_select(-1, self.index) * self.scale
 
 
-def _available_points(
-    points: Mapping[str, Sequence[Sequence[str]]], columns: list[str]
-) -> dict[str, list[list[int]]]:
+def _available_points(points: Mapping[str, Sequence[Sequence[str]]], columns: list[str]) -> dict[str, list[list[int]]]:
     """Replaces column names by column numbers and leaves out the points whose columns are missing."""
     available = {}
     for prefix, triples in points.items():
         if isinstance(triples, str) or not triples or any(isinstance(t, str) or len(t) != 3 for t in triples):
-            raise ValueError(
-                f"point '{prefix}': expected a list of column triples [[x, y, z], ...], got {triples!r}"
-            )
+            raise ValueError(f"point '{prefix}': expected a list of column triples [[x, y, z], ...], got {triples!r}")
         if all(name in columns for triple in triples for name in triple):
             available[prefix] = [[columns.index(name) for name in triple] for triple in triples]
     return available
@@ -184,9 +176,7 @@ def _check_fields(fields: list[str], columns: list[str], derived: list[str]) -> 
                 f"available derived fields: {', '.join(derived) or 'none (no point has its columns on disk)'}"
             )
         if field in columns and field in derived:
-            raise ValueError(
-                f"hit field '{field}' is both a column and derived from a point; give the point a prefix"
-            )
+            raise ValueError(f"hit field '{field}' is both a column and derived from a point; give the point a prefix")
 
 
 def _check_scale_factors(scale_factors: Mapping[str, float], columns: list[str], derived: list[str]) -> None:

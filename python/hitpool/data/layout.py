@@ -66,9 +66,7 @@ def read_index(directory: Path | str) -> EventIndex:
     track_columns = _names(metadata, "track_features", path)
     summary = _entry(_entry(metadata, "event_mapping", path), "chunk_summary", path, "event_mapping")
     if not isinstance(summary, list):
-        raise ValueError(
-            f"{path}: expected event_mapping.chunk_summary to be a list, got {type(summary).__name__}"
-        )
+        raise ValueError(f"{path}: expected event_mapping.chunk_summary to be a list, got {type(summary).__name__}")
     files = [str(_entry(chunk, "h5_file", path, f"chunk_summary[{i}]")) for i, chunk in enumerate(summary)]
 
     file_index = _read_index_array(directory / "event_file_indices.npy")
