@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
+
 from hitpool.data import EventDataset
 
 INPUTS = {"hit": ["spacePoint_driftR", "eta"]}

@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hitpool.data import LengthGroupedBatchSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hitpool.data import LengthGroupedBatchSampler
 
 
 def lengths(number: int, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from data_sets import (
     make_events,
     write_dataset,
 )
+
 from hitpool.data import DEFAULT_SCALE_FACTORS, EventDataset
 from hitpool.data.datamodule import _as_it_is
 

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from hitpool.data import DEFAULT_POINTS, DEFAULT_SCALE_FACTORS, HitFeatures
 from hitpool.data.features import ETA_LIMIT, POINT_FIELDS
 
