@@ -179,7 +179,7 @@ class Layers:
         centre = self.channel_centre(rows, channel) - self.low[rows]
         chamber = np.minimum(np.floor(centre / width), self.chambers[rows] - 1).astype(np.int64)
         first = np.ceil((chamber * width - self.shift[rows]) / self.pitch[rows] - 0.5).astype(np.int64)
-        return chamber, channel - first
+        return chamber, channel - np.maximum(first, 0)
 
 
 @cache
@@ -204,7 +204,7 @@ def muon_layers() -> Layers:
 
 
 def _drift_layers(station: Station) -> Iterator[tuple[float, float, int]]:
-    """Depth, shift of the wires and number of each drift-tube layer; odd layers are shifted by half a pitch."""
+    """Depth, shift of the wires and number of each drift-tube layer; odd layers shifted by half a pitch."""
     n = station.per_multilayer
     centre = station.spacer / 2 + TUBE_LAYER_DISTANCE * (n - 1) / 2
     for multilayer, sign in enumerate((-1, 1)):

@@ -10,11 +10,28 @@ from hitpool.simulation.signals import Signals
 
 HIT_FEATURES = tuple(
     f"spacePoint_{name}"
-    for name in (
-        "globEdgeHighX globEdgeHighY globEdgeHighZ globEdgeLowX globEdgeLowY globEdgeLowZ time driftR "
-        "readOutSide covXX covXY covYX covYY channel layer stationPhi stationEta stationIndex technology "
-        "truthLink"
-    ).split()
+    for name in [
+        "globEdgeHighX",
+        "globEdgeHighY",
+        "globEdgeHighZ",
+        "globEdgeLowX",
+        "globEdgeLowY",
+        "globEdgeLowZ",
+        "time",
+        "driftR",
+        "readOutSide",
+        "covXX",
+        "covXY",
+        "covYX",
+        "covYY",
+        "channel",
+        "layer",
+        "stationPhi",
+        "stationEta",
+        "stationIndex",
+        "technology",
+        "truthLink",
+    ]
 )
 TRACK_FEATURES = ("truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q")
 

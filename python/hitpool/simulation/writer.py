@@ -105,7 +105,7 @@ class Writer:
             "hit_features": list(HIT_FEATURES),
             "track_features": list(TRACK_FEATURES),
             "event_mapping": {
-                "description": "event i: row event_row_indices[i] of file chunk_summary[event_file_indices[i]]",
+                "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
                 "total_events": int(counts.sum()),
                 "total_chunks": len(self.files),
                 "index_files": {key: name for key, (name, _) in indices.items()},
