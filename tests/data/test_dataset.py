@@ -213,6 +213,9 @@ def test_names_are_free(tmp_path):
 def test_a_single_index_gives_a_batch_of_one(events, tracking_set):
     dataset = EventDataset(tracking_set, {"hit": INPUTS_23}, TARGETS)
     check_batch(dataset[31], events, [31], INPUTS_23)
+    check_batch(dataset[np.int64(31)], events, [31], INPUTS_23)
+    with pytest.raises(IndexError):
+        dataset[60]
     check_batch(dataset[[31, 4]], events, [31, 4], INPUTS_23)
 
 

@@ -78,7 +78,7 @@ class EventDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int | Sequence[int]) -> Batch:
         """Reads a batch; a single index gives a batch of one event."""
-        return self.__getitems__([index] if isinstance(index, int) else index)
+        return self.__getitems__(np.atleast_1d(index))
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Reads a batch of B events, padded to the M hits of the longest.
