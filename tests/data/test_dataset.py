@@ -249,8 +249,7 @@ def test_particle_values(events, filtering_set):
     assert values["truthMuon_qpt"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(("method", "layout"), [("fork", "tracking"), ("fork", "filtering"), ("spawn", "filtering")])
 def test_other_processes_can_read(method, layout, request, events):
     dataset = EventDataset(request.getfixturevalue(f"{layout}_set"), {"hit": INPUTS_23}, TARGETS)
     members = [12, 44, 3]
