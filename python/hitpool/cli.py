@@ -1,7 +1,12 @@
 """The command `hitpool`."""
 
+import logging
+import signal
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 HELP = """\
@@ -26,6 +31,15 @@ options:
   --version    show the version
 """
 
+EXPECTED = (
+    ".*does not have many workers.*",  # a batch is read at once, worker processes would only cost memory
+    ".*exists and is not empty.*",  # a run continues in its directory
+    ".*smaller than the logging interval.*",  # every epoch is logged in any case
+    ".*callbacks used to create the checkpoint.*",  # of the training, not needed to test
+    ".*but have no logger configured.*",
+    ".*LeafSpec.*",  # Lightning's use of torch
+)
+
 TRAINING = ("fit", "validate", "test", "predict")
 
 
@@ -39,6 +53,7 @@ def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "tor
     """
     from hitpool.export.torchscript import export as export_torchscript
 
+    _hide_expected_messages()
     export_torchscript(checkpoint, output)
     print(f"written to {output}")
 
@@ -50,22 +65,26 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Arguments after the program name; those of the process if None.
     """
     command, *options = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if command in TRAINING:
-        _train(command, options)
-    elif command == "simulate":
-        from hitpool.simulation import simulate
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        if command in TRAINING:
+            _train(command, options)
+        elif command == "simulate":
+            from hitpool.simulation import simulate
 
-        _call(simulate, command, options)
-    elif command == "export":
-        _call(export, command, options)
-    elif command in ("-h", "--help"):
-        print(HELP, end="")
-    elif command == "--version":
-        from hitpool import __version__
+            _call(simulate, command, options)
+        elif command == "export":
+            _call(export, command, options)
+        elif command in ("-h", "--help"):
+            print(HELP, end="")
+        elif command == "--version":
+            from hitpool import __version__
 
-        print(f"hitpool {__version__}")
-    else:
-        sys.exit(f"hitpool: there is no command '{command}'\n\n{HELP}")
+            print(f"hitpool {__version__}")
+        else:
+            sys.exit(f"hitpool: there is no command '{command}'\n\n{HELP}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _train(command: str, options: list[str]) -> None:
@@ -77,13 +96,31 @@ def _train(command: str, options: list[str]) -> None:
         sys.exit(f"hitpool {command}: {error}")
     from hitpool.training.interface import run
 
+    _hide_expected_messages()
     run(arguments)
 
 
-def _call(function: object, command: str, options: list[str]) -> None:
+def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
     from jsonargparse import auto_cli
 
-    auto_cli(function, args=options, as_positional=False, prog=f"hitpool {command}", fail_untyped=False)
+    try:
+        auto_cli(function, args=options, as_positional=False, prog=f"hitpool {command}", fail_untyped=False)
+    except (FileExistsError, FileNotFoundError, ValueError) as error:
+        sys.exit(f"hitpool {command}: {error}")
+
+
+def _hide_expected_messages() -> None:
+    import lightning.pytorch  # noqa: F401  (it sets the levels when it is imported)
+
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    for message in EXPECTED:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    """Ends like Ctrl-C at a SIGTERM, so that files are closed and progress bars end."""
+    raise SystemExit(128 + signum)
 
 
 if __name__ == "__main__":

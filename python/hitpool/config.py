@@ -27,9 +27,7 @@ def find(name: str | Path) -> Path:
     packaged = {path.name: path for path in Path(str(resources.files("hitpool") / "configs")).glob("*.yaml")}
     if str(name) in packaged:
         return packaged[str(name)]
-    raise FileNotFoundError(
-        f"no configuration file {name}; packaged configurations: {', '.join(sorted(packaged))}"
-    )
+    raise FileNotFoundError(f"no configuration file {name}; packaged configurations: {', '.join(sorted(packaged))}")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -40,9 +38,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     content = yaml.safe_load(path.read_text())
     if not isinstance(content, dict):
-        raise ValueError(
-            f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}"
-        )
+        raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")
     return content
 
 
@@ -85,9 +81,7 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
 
     options = [f"--config={path}"]
     for key, value in (overrides or {}).items():
-        options.append(
-            f"--{key}={value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True)}"
-        )
+        options.append(f"--{key}={value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True)}")
     cli = TrainingCLI(interpret(None, options))
     return Objects(cli.model, cli.datamodule, cli.trainer, cli.settings)
 
@@ -110,9 +104,7 @@ def load_checkpoint(checkpoint: str | Path) -> Objects:
     stored = checkpoint.absolute().parent.parent / "config.yaml"
     for file in (checkpoint, stored):
         if not file.is_file():
-            raise FileNotFoundError(
-                f"{file} does not exist; expected <run>/config.yaml and <run>/ckpts/<name>.ckpt"
-            )
+            raise FileNotFoundError(f"{file} does not exist; expected <run>/config.yaml and <run>/ckpts/<name>.ckpt")
     objects = load(stored)
     objects.model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     objects.model.eval()
@@ -139,9 +131,7 @@ def check(config: dict[str, Any]) -> None:
         path = f"model.model.tasks.{index}"
         _check_fields(f"{path}.hit_fields", task.get("hit_fields"), "data.inputs", inputs)
         _check_fields(f"{path}.fields", task.get("fields"), "data.targets", targets)
-        _check_fields(
-            f"{path}.inverse_fields", task.get("inverse_fields"), f"{path}.fields", {"": task.get("fields")}
-        )
+        _check_fields(f"{path}.inverse_fields", task.get("inverse_fields"), f"{path}.fields", {"": task.get("fields")})
     queries = _arguments(network.get("decoder") or {}).get("num_queries")
     slots = data.get("max_particles")
     if queries is not None and slots is not None and queries != slots:

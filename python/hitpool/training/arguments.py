@@ -73,9 +73,7 @@ def interpret(subcommand: str | None, options: list[str]) -> Arguments:
     rest, indexed = _split_indexed(rest)
     sources = [str(file) for file in files]
     if indexed:
-        sources = [
-            yaml.safe_dump(_with_entries([config.read(file) for file in files], indexed), sort_keys=False)
-        ]
+        sources = [yaml.safe_dump(_with_entries([config.read(file) for file in files], indexed), sort_keys=False)]
     arguments.options = [f"--config={source}" for source in sources]
     arguments.options += [f"--name={name}", f"--runs={known.runs}", *rest]
     if arguments.checkpoint:
@@ -88,9 +86,7 @@ def _continue_newest(arguments: Arguments, which: str) -> None:
     checkpoint = run / "ckpts" / f"{which}.ckpt" if run else None
     if checkpoint and checkpoint.is_file():
         arguments.run, arguments.checkpoint = run, checkpoint
-        arguments.notice = (
-            f"continuing from {checkpoint}" if arguments.subcommand == "fit" else f"using {checkpoint}"
-        )
+        arguments.notice = f"continuing from {checkpoint}" if arguments.subcommand == "fit" else f"using {checkpoint}"
     elif arguments.subcommand == "fit":
         arguments.run = run
         missing = f"{run} has no checkpoint yet" if run else f"{arguments.folder} holds no run yet"
@@ -152,11 +148,7 @@ def _set(node: Any, path: str, value: Any) -> None:
         missing = (key not in node and not last) if isinstance(node, dict) else not _has_index(node, key)
         if missing:
             found = (
-                f"a list of {len(node)}"
-                if isinstance(node, list)
-                else list(node)
-                if isinstance(node, dict)
-                else node
+                f"a list of {len(node)}" if isinstance(node, list) else list(node) if isinstance(node, dict) else node
             )
             raise ValueError(f"--{path}: there is no '{key}'; the configuration has {found} there")
         if last:

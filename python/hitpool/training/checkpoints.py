@@ -12,9 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint to a neighbouring file, flushes it to the disk and renames it."""
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes `checkpoint` to `path`, replacing what was there only when the new file is complete."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,8 @@
 """The command line of training: LightningCLI with run directories."""
 
-import logging
 import re
-import signal
 import sys
-import warnings
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, NoReturn
 
 import torch
@@ -39,14 +35,6 @@ COMMON = (
     " --config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml). "
     "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
     "what there is."
-)
-EXPECTED = (
-    ".*does not have many workers.*",  # a batch is read at once, worker processes would only cost memory
-    ".*exists and is not empty.*",  # a run continues in its directory
-    ".*smaller than the logging interval.*",  # every epoch is logged in any case
-    ".*callbacks used to create the checkpoint.*",  # of the training, not needed to test
-    ".*but have no logger configured.*",
-    ".*LeafSpec.*",  # Lightning's use of torch
 )
 
 
@@ -178,9 +166,7 @@ class TrainingCLI(LightningCLI):
         self.run_directory = run = self._choose_run_directory()
         options: dict[str, Any] = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks = _as_list(options["callbacks"])
-        if options["enable_progress_bar"] is not False and not any(
-            isinstance(c, ProgressBar) for c in callbacks
-        ):
+        if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
         loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
         if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
@@ -197,9 +183,7 @@ class TrainingCLI(LightningCLI):
         options["plugins"] = [*_as_list(options["plugins"]), AtomicCheckpointIO()]
         return Trainer(**options)
 
-    def fit(
-        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
-    ) -> None:
+    def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Trains, then tests the best checkpoint."""
         _say(f"run directory: {self.run_directory}")
         try:
@@ -217,23 +201,17 @@ class TrainingCLI(LightningCLI):
             self.trainer.test(model, datamodule, ckpt_path=best, verbose=False)
         self._say_what_was_written()
 
-    def validate(
-        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
-    ) -> None:
+    def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Prints loss and metrics of a checkpoint."""
         (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
         width = max(map(len, metrics))
         _say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
 
-    def test(
-        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
-    ) -> None:
+    def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results."""
         self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
 
-    def predict(
-        self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None
-    ) -> None:
+    def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
         self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
 
@@ -286,16 +264,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def run(arguments: Arguments) -> None:
-    """Runs a subcommand as the command line does: SIGTERM stops it like Ctrl-C, expected warnings are not shown."""
-    signal.signal(signal.SIGTERM, _stop)
-    for library in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    for message in EXPECTED:
-        warnings.filterwarnings("ignore", message=message)
+    """Runs a subcommand."""
     if arguments.notice:
         _say(arguments.notice)
     TrainingCLI(arguments)
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)

@@ -57,9 +57,7 @@ class TrackingModule(LightningModule):
         cycle = self.lrs_config
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
-            raise ValueError(
-                "the learning rate needs the length of the training: set trainer.max_epochs or max_steps"
-            )
+            raise ValueError("the learning rate needs the length of the training: set trainer.max_epochs or max_steps")
         if self.optimizer == "Lion":
             from lion_pytorch import Lion as Optimizer
         else:
@@ -86,20 +84,14 @@ class TrackingModule(LightningModule):
         _, loss, events = self._matched_loss(inputs, targets, "train")
         self._epoch_events += events
         speed = self._epoch_events / (time.monotonic() - self._epoch_start)
-        self.log_dict(
-            {"loss": loss.detach(), "events/s": speed}, prog_bar=True, logger=False, batch_size=events
-        )
+        self.log_dict({"loss": loss.detach(), "events/s": speed}, prog_bar=True, logger=False, batch_size=events)
         learning_rate = self.optimizers().param_groups[0]["lr"]
-        self.log_dict(
-            {"train/loss_step": loss.detach(), "train/learning_rate": learning_rate}, batch_size=events
-        )
+        self.log_dict({"train/loss_step": loss.detach(), "train/learning_rate": learning_rate}, batch_size=events)
         return loss
 
     def on_train_epoch_end(self) -> None:
         """Puts the means of the epoch on disk before the checkpoint: a continued run then has every row once."""
-        means = {
-            name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("train/")
-        }
+        means = {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("train/")}
         for logger in self.loggers:
             logger.log_metrics({"epoch": self.current_epoch, **means}, step=self.global_step - 1)
             logger.save()
@@ -142,9 +134,7 @@ class TrackingModule(LightningModule):
         losses = dict(_flatten(self.model.loss(outputs, targets)))
         loss = torch.stack([value.float() for value in losses.values()]).sum()
         if not torch.isfinite(loss):
-            terms = ", ".join(
-                f"{name} = {value.item():g}" for name, value in losses.items() if not value.isfinite()
-            )
+            terms = ", ".join(f"{name} = {value.item():g}" for name, value in losses.items() if not value.isfinite())
             raise FloatingPointError(
                 f"{stage} step {self.global_step} of epoch {self.current_epoch}: the loss is {loss.item():g}"
                 f" ({terms or 'the sum overflows'}); events {targets['sample_id'].tolist()}"

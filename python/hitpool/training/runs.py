@@ -5,9 +5,7 @@ from pathlib import Path
 
 def versions(folder: Path) -> list[Path]:
     """Run directories in `<runs>/<name>`, the oldest first."""
-    numbered = {
-        path.name.removeprefix("version_"): path for path in folder.glob("version_*") if path.is_dir()
-    }
+    numbered = {path.name.removeprefix("version_"): path for path in folder.glob("version_*") if path.is_dir()}
     return [numbered[number] for number in sorted(filter(str.isdecimal, numbered), key=int)]
 
 

@@ -56,7 +56,6 @@ class Samples:
 
             for split, part in enumerate(PARTS):
                 if not self.path(part).exists():
-                    print(f"simulating {getattr(self, part)} events into {self.path(part)}", flush=True)
                     simulate(self.path(part), getattr(self, part), seed=self.seed, split=split)
         while not all(self.path(part).exists() for part in PARTS):
             time.sleep(0.5)

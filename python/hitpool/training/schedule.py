@@ -48,9 +48,7 @@ class OneCycle:
         top = self.pct_start * steps - 1
         if step <= top:
             return _half_cosine(self.initial, self.max, step / top if top > 0 else 1.0)
-        return _half_cosine(
-            self.max, self.end, min(1.0, (step - top) / (steps - 1 - top)) if steps - 1 > top else 1.0
-        )
+        return _half_cosine(self.max, self.end, min(1.0, (step - top) / (steps - 1 - top)) if steps - 1 > top else 1.0)
 
 
 def _half_cosine(start: float, stop: float, fraction: float) -> float:
