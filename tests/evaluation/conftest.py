@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from hitpool.evaluation import EventTracks
 
 FIELDS = ("truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q")
@@ -18,7 +19,7 @@ def make_tracks(
     true: dict[str, list] | None = None,
     predicted: dict[str, list] | None = None,
 ) -> EventTracks:
-    """Tracks of E events; hit m has the particle `true_link[e][m]` and is given to the tracks `assigned[e][m]`."""
+    """Tracks of E events: hit m is of particle `true_link[e][m]` and given to tracks `assigned[e][m]`."""
     slots = np.shape(particle_valid)[1]
     link = np.array(true_link)
     particle_hits = link[:, None, :] == np.arange(slots)[:, None]

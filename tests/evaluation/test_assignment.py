@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from hitpool.evaluation import EventTracks, assignment
 from scipy.stats import binom
+
+from hitpool.evaluation import EventTracks, assignment
 
 FRACTIONS = [
     assignment.track_efficiency,
@@ -50,9 +51,7 @@ def test_matching_by_hits_is_one_to_one() -> None:
         belongs = generator.integers(-1, 4, (50, 1, 12)) == np.arange(4)[:, None]
         assigned = belongs ^ (generator.random(belongs.shape) < 0.2)
         valid = np.ones((50, 4), bool)
-        tracks = EventTracks.from_masks(
-            np.arange(50), valid, valid, belongs, assigned, np.ones((50, 12), bool), {}, {}
-        )
+        tracks = EventTracks.from_masks(np.arange(50), valid, valid, belongs, assigned, np.ones((50, 12), bool), {}, {})
         match = assignment.match_by_hits(tracks)
         for slots in match:
             used = slots[slots >= 0]

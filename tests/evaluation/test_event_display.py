@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+
 from hitpool.evaluation import plot_event
 from hitpool.evaluation.event_display import Event
 from hitpool.evaluation.plots import save
-from matplotlib.figure import Figure
 
 
 @pytest.fixture
@@ -33,9 +34,7 @@ def legend(figure: Figure) -> list[str]:
 
 
 def rings(figure: Figure, view: int, track: int) -> np.ndarray:
-    hollow = [
-        c for c in figure.axes[view].collections if hasattr(c, "get_sizes") and not len(c.get_facecolors())
-    ]
+    hollow = [c for c in figure.axes[view].collections if hasattr(c, "get_sizes") and not len(c.get_facecolors())]
     hollow = [c for c in hollow if c.get_zorder() == 5]
     return np.asarray(hollow[track].get_offsets())
 

@@ -3,18 +3,17 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from hitpool.evaluation import plots
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+
+from hitpool.evaluation import plots
 
 
 def texts(figure: Figure) -> str:
     axes = figure.axes[0]
     legend = axes.get_legend()
     parts = [axes.get_xlabel(), axes.get_ylabel(), *(text.get_text() for text in axes.texts)]
-    return " ".join(
-        [*parts, legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())]
-    )
+    return " ".join([*parts, legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())])
 
 
 def inked(path: Path) -> float:

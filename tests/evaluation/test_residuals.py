@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from hitpool.evaluation import residuals
 from scipy import stats
+
+from hitpool.evaluation import residuals
 
 
 def test_residual_is_predicted_minus_true() -> None:
@@ -19,9 +20,7 @@ def test_relative_residual_refuses_a_true_value_of_zero() -> None:
         residuals.relative_residual([1.0, 1.0], [0.0, 2.0])
 
 
-@pytest.mark.parametrize(
-    "function", [residuals.residual, residuals.relative_residual, residuals.periodic_residual]
-)
+@pytest.mark.parametrize("function", [residuals.residual, residuals.relative_residual, residuals.periodic_residual])
 def test_shapes_must_agree(function) -> None:
     with pytest.raises(ValueError, match=r"got \(2,\) and \(1,\)"):
         function([1.0, 2.0], [1.0])

@@ -4,8 +4,9 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from hitpool.evaluation import EventTracks, ParameterFields, evaluate, results, sigma68
 from rich.console import Console
+
+from hitpool.evaluation import EventTracks, ParameterFields, evaluate, results, sigma68
 
 MEANS = {"truthMuon_pt": 40.0, "truthMuon_eta": 0.0, "truthMuon_phi": 0.5, "truthMuon_q": 1.0}
 
@@ -69,9 +70,7 @@ def test_slots_do_not_matter_when_matched_by_hits(three_events: EventTracks) -> 
 
 
 def test_fields_that_are_not_regressed_are_left_out(tracks) -> None:
-    only_eta = tracks(
-        [[True]], [[True]], [[0, 0]], [[[0], [0]]], true={"eta": [[1.0]]}, predicted={"eta": [[1.5]]}
-    )
+    only_eta = tracks([[True]], [[True]], [[0, 0]], [[[0], [0]]], true={"eta": [[1.0]]}, predicted={"eta": [[1.5]]})
     rows = {row.name: row for row in evaluate(only_eta, {"eta": 0.0}, ParameterFields(eta="eta"))}
     assert "eta_sigma68" in rows
     assert not {"pt_sigma68", "pt_median", "phi_sigma68", "charge_accuracy"} & rows.keys()
@@ -131,9 +130,7 @@ def test_table_shows_numbers_and_definitions(three_events: EventTracks) -> None:
 
 
 def test_json_is_strict_and_complete(three_events: EventTracks, tracks) -> None:
-    stored = json.loads(
-        json.dumps(results.as_json(evaluate(three_events, MEANS), three_events), allow_nan=False)
-    )
+    stored = json.loads(json.dumps(results.as_json(evaluate(three_events, MEANS), three_events), allow_nan=False))
     assert stored["particles"] == 5
     assert stored["results"]["track_efficiency"]["value"] == 0.8
     assert stored["results"]["track_efficiency"]["trivial"] == 1.0

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
+
 from hitpool.evaluation import EventTracks
 
 
 def test_counts_of_the_three_events(three_events: EventTracks) -> None:
     np.testing.assert_array_equal(three_events.particle_hits, [[3, 2], [4, 0], [2, 3]])
     np.testing.assert_array_equal(three_events.track_hits, [[3, 3], [4, 1], [1, 3]])
-    np.testing.assert_array_equal(
-        three_events.shared_hits, [[[2, 0], [1, 2]], [[4, 0], [0, 0]], [[1, 0], [0, 3]]]
-    )
+    np.testing.assert_array_equal(three_events.shared_hits, [[[2, 0], [1, 2]], [[4, 0], [0, 0]], [[1, 0], [0, 3]]])
     np.testing.assert_array_equal(three_events.num_hits, [6, 6, 5])
 
 

@@ -129,9 +129,7 @@ def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArra
         z, r = 1.08 * np.abs(views[side][hits]).max(0, initial=1.0)  # a little beyond the last hit
         r = min(r, z / max(abs(np.sinh(eta)), 1e-6))
         side.plot([0, r * np.sinh(eta)], [0, r], color="0.35", linewidth=1.3, linestyle="--", zorder=2)
-        front.plot(
-            [0, r * np.cos(phi)], [0, r * np.sin(phi)], color="0.35", linewidth=1.3, linestyle="--", zorder=2
-        )
+        front.plot([0, r * np.cos(phi)], [0, r * np.sin(phi)], color="0.35", linewidth=1.3, linestyle="--", zorder=2)
 
 
 def _legend(event: Event, threshold: float) -> list[Line2D]:
@@ -139,16 +137,14 @@ def _legend(event: Event, threshold: float) -> list[Line2D]:
         return Line2D([], [], **{"linestyle": "", "color": "0.3", "markersize": 7, **look}, label=text)
 
     codes = sorted({int(code) for code in event.technology} & TECHNOLOGIES.keys())
-    entries = [
-        entry(f"{TECHNOLOGIES[code][0]} hit", marker="o", color=TECHNOLOGIES[code][1]) for code in codes
-    ]
+    entries = [entry(f"{TECHNOLOGIES[code][0]} hit", marker="o", color=TECHNOLOGIES[code][1]) for code in codes]
     entries.append(entry("background hit (in colour of its kind)", marker="x"))
     for pt, eta, charge in zip(event.pt, event.eta, event.charge, strict=True):
         sign = "+" if charge > 0 else "−"
         text = rf"true $\mu^{sign}$, $p_\mathrm{{T}}$ = {pt:.0f} GeV, $\eta$ = {eta:.2f}"
         entries.append(entry(text, linestyle="--", color="0.35"))
     for track in range(0 if event.probability is None else len(event.probability)):
-        text = f"pooled for track {track + 1} (p ≥ {threshold:g})"
+        text = f"pooled for track {track + 1} (probability ≥ {threshold:g})"
         color = TRACK_COLORS[track % len(TRACK_COLORS)]
         entries.append(entry(text, marker="o", markerfacecolor="none", color=color, markersize=8 + 3 * track))
     return entries

@@ -64,9 +64,7 @@ def _probabilities(data: Path, number: int, checkpoint: Path) -> np.ndarray:
     return named["track_hit_valid_prob"][named["track_valid"]].float().numpy()
 
 
-def draw(
-    data: Path, output: Path, event: int = 0, checkpoint: Path | None = None, threshold: float = 0.1
-) -> None:
+def draw(data: Path, output: Path, event: int = 0, checkpoint: Path | None = None, threshold: float = 0.1) -> None:
     """Draws one event of a data set, seen along the beam and from the side.
 
     Args:

@@ -38,9 +38,7 @@ def label(axes: Axes, text: str = LABEL) -> None:
         axes: Axes to write on.
         text: The words.
     """
-    axes.text(
-        0, 1.015, text, transform=axes.transAxes, fontsize="large", fontweight="bold", fontstyle="italic"
-    )
+    axes.text(0, 1.015, text, transform=axes.transAxes, fontsize="large", fontweight="bold", fontstyle="italic")
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -61,9 +59,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def plot_residuals(
-    values: ArrayLike, trivial: ArrayLike, axis_label: str, unit: str = "", bins: int = 60
-) -> Figure:
+def plot_residuals(values: ArrayLike, trivial: ArrayLike, axis_label: str, unit: str = "", bins: int = 60) -> Figure:
     """Histogram of residuals next to those of the trivial predictor, as fractions of the tracks.
 
     The axis covers five sigma68 of the model on both sides of 0; the legend says how much lies outside.

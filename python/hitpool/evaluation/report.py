@@ -147,9 +147,7 @@ def save_plots(
         "phi": (r"$\phi$ $-$ true", "rad"),
     }
     written = [
-        plots.save(
-            plots.plot_residuals(values, trivial[name], *labels[name]), folder / f"residual_{name}.png"
-        )
+        plots.save(plots.plot_residuals(values, trivial[name], *labels[name]), folder / f"residual_{name}.png")
         for name, values in results.parameter_residuals(tracks, match, fields).items()
     ]
     if fields.pt in tracks.true:

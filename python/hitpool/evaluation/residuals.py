@@ -26,9 +26,7 @@ def residual(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float64]:
     """
     predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if predicted.shape != true.shape:
-        raise ValueError(
-            f"residual: predicted and true need equal shapes, got {predicted.shape} and {true.shape}"
-        )
+        raise ValueError(f"residual: predicted and true need equal shapes, got {predicted.shape} and {true.shape}")
     return predicted - true
 
 
@@ -72,9 +70,7 @@ def relative_residual(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float
     difference = residual(predicted, true)
     true = np.asarray(true, np.float64)
     if np.any(true == 0):
-        raise ValueError(
-            f"relative_residual: true values must not be 0, got {np.count_nonzero(true == 0)} zeros"
-        )
+        raise ValueError(f"relative_residual: true values must not be 0, got {np.count_nonzero(true == 0)} zeros")
     return difference / true
 
 

@@ -174,9 +174,7 @@ def _assignments(tracks: EventTracks) -> dict[str, float]:
 
 def _all_parameters(tracks: EventTracks, fields: ParameterFields) -> dict[str, float]:
     by_hits = _parameters(tracks, assignment.match_by_hits(tracks), fields)
-    return _parameters(tracks, match_by_slot(tracks), fields) | {
-        f"by_hits_{k}": v for k, v in by_hits.items()
-    }
+    return _parameters(tracks, match_by_slot(tracks), fields) | {f"by_hits_{k}": v for k, v in by_hits.items()}
 
 
 def with_constants(tracks: EventTracks, means: Mapping[str, float]) -> EventTracks:
@@ -242,9 +240,7 @@ def bootstrap_errors(
     return {name: float(np.std(values, ddof=1)) for name, values in samples.items()}
 
 
-def evaluate(
-    tracks: EventTracks, means: Mapping[str, float], fields: ParameterFields | None = None
-) -> list[Result]:
+def evaluate(tracks: EventTracks, means: Mapping[str, float], fields: ParameterFields | None = None) -> list[Result]:
     """All numbers of the test, each next to that of the trivial predictor.
 
     Populations and definitions are in `CAPTION` and in `hitpool.evaluation.assignment`.
@@ -322,8 +318,7 @@ def as_json(results: list[Result], tracks: EventTracks) -> dict:
     for result in results:
         row = asdict(result)
         rows[row.pop("name")] = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
         }
     return {
         "definitions": CAPTION,

@@ -133,9 +133,7 @@ class EventTracks:
             raise ValueError("EventTracks.concatenate: needs at least one batch, got none")
         joined = EventTracks(
             **{
-                item.name: {
-                    key: np.concatenate([getattr(part, item.name)[key] for part in parts]) for key in first
-                }
+                item.name: {key: np.concatenate([getattr(part, item.name)[key] for part in parts]) for key in first}
                 if isinstance(first := getattr(parts[0], item.name), dict)
                 else np.concatenate([getattr(part, item.name) for part in parts])
                 for item in fields(parts[0])

@@ -43,9 +43,7 @@ def unit(field: str) -> str:
     return UNITS.get(field.rpartition("_")[2], "")
 
 
-def needed_columns(
-    fields: Sequence[str], points: Mapping[str, Sequence[Sequence[str]]] | None = None
-) -> list[str]:
+def needed_columns(fields: Sequence[str], points: Mapping[str, Sequence[Sequence[str]]] | None = None) -> list[str]:
     """Columns on disk from which the hit fields are made.
 
     Args:
@@ -102,9 +100,7 @@ class DeployedModel(nn.Module):
         self.regressions = [task for task in network.tasks if isinstance(task, RegressionTask)]
         self.parameters_out = [field for task in self.regressions for field in task.fields]
         if not self.regressions:
-            raise ValueError(
-                "DeployedModel: the network has no regression task, so there is nothing to predict"
-            )
+            raise ValueError("DeployedModel: the network has no regression task, so there is nothing to predict")
 
     def forward(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predicts the tracks of B events.
@@ -121,15 +117,11 @@ class DeployedModel(nn.Module):
         present = valid.unsqueeze(-1)  # [B, M, 1]
         features = self.features(torch.where(present, hits, torch.zeros_like(hits)))  # [B, M, F]
         features = torch.where(present, features, torch.zeros_like(features))  # as the data module pads
-        inputs = dict(
-            zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True)
-        )
+        inputs = dict(zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True))
         inputs[f"{self.hit}_valid"] = valid
         preds = self.network.predict(self.network(inputs))["final"]
         parameters = [
-            preds[task.name][f"{task.output_object}_{field}"]
-            for task in self.regressions
-            for field in task.fields
+            preds[task.name][f"{task.output_object}_{field}"] for task in self.regressions for field in task.fields
         ]
         track_prob = preds[self.valid_task.name][f"{self.valid_task.output_object}_valid_prob"]
         hit_prob = preds[self.mask_task.name][f"{self.mask_task.output_object_hit}_valid_prob"]  # [B, N, M]
@@ -141,7 +133,5 @@ def _only(tasks: nn.ModuleList, kind: type) -> nn.Module:
     found = [task for task in tasks if isinstance(task, kind)]
     if len(found) != 1:
         names = [task.name for task in found]
-        raise ValueError(
-            f"DeployedModel: the network needs exactly one {kind.__name__}, got {len(found)}: {names}"
-        )
+        raise ValueError(f"DeployedModel: the network needs exactly one {kind.__name__}, got {len(found)}: {names}")
     return found[0]

@@ -6,7 +6,8 @@ import copy
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -65,17 +66,14 @@ def trace(
 
     Raises:
         ValueError: If the network lacks a task that is needed.
-        RuntimeError: If the recorded model differs from the original by more than 1e-5 for other sizes or
-            values.
+        RuntimeError: If a value of the example would become a constant, or if the recorded model differs from
+            the original by more than 1e-5 for other sizes or values.
     """
     model = DeployedModel(copy.deepcopy(network), fields, scale_factors, points).cpu().eval()
     generator = torch.Generator().manual_seed(1)
     example = _random_events(model, *_TRACED_SHAPE, generator)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-        warnings.filterwarnings("error", category=torch.jit.TracerWarning)
-        traced = torch.jit.trace(model, example, check_trace=False)
+    with torch.no_grad():
+        traced = _record(model, example)
         for shape in _CHECKED_SHAPES:
             _compare(model, traced, _random_events(model, *shape, generator))
     return traced, _metadata(model)
@@ -93,18 +91,33 @@ def save(traced: tuple[torch.jit.ScriptModule, dict], output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.part{os.getpid()}")
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+        with _jit_is_not_deprecated():
             torch.jit.save(module, str(part), _extra_files={METADATA: json.dumps(metadata, indent=2)})
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _random_events(
-    model: DeployedModel, batch: int, hits: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _record(model: DeployedModel, example: tuple[Tensor, Tensor]) -> torch.jit.ScriptModule:
+    with _jit_is_not_deprecated(record=True) as caught:
+        traced = torch.jit.trace(model, example, check_trace=False)
+    for warning in caught:
+        if issubclass(warning.category, torch.jit.TracerWarning):  # a value of the example became a constant
+            raise RuntimeError(f"torchscript export: the model cannot be recorded: {warning.message}")
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return traced
+
+
+@contextmanager
+def _jit_is_not_deprecated(record: bool = False) -> Iterator[list[warnings.WarningMessage] | None]:
+    """Hides the advice of newer torch versions to leave TorchScript."""
+    with warnings.catch_warnings(record=record) as caught:
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=category)
+        yield caught
+
+
+def _random_events(model: DeployedModel, batch: int, hits: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Hits of the size of a detector on disk, a fifth of them padding that holds NaN."""
     scale = torch.tensor(model.column_scale)
     columns = 5 * torch.randn(batch, hits, len(scale), generator=generator) / scale  # [B, M, C]

@@ -1,0 +1,220 @@
+import copy
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+import hitpool
+from hitpool.config import Objects, load_checkpoint
+from hitpool.export import DeployedModel, export, save, trace
+from hitpool.nn import MaskFormer
+
+pytestmark = pytest.mark.xdist_group("export")  # one worker trains and exports for all
+
+IN_ANOTHER_PROCESS = """
+import sys
+import torch
+
+library, model, inputs, outputs = sys.argv[1:]
+torch.ops.load_library(library)
+hits, valid = torch.load(inputs)
+torch.save(torch.jit.load(model)(hits, valid), outputs)
+assert "hitpool" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(network: MaskFormer, objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = objects.datamodule
+    path = tmp_path_factory.mktemp("export") / "new" / "model.pt"
+    save(trace(network, data.inputs["hit"], data.scale_factors, data.points), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def eager(network: MaskFormer, objects: Objects) -> DeployedModel:
+    return DeployedModel(network, objects.datamodule.inputs["hit"]).eval()
+
+
+def load(path: Path) -> tuple[torch.jit.ScriptModule, dict]:
+    extra = {"hitpool.json": ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.load(str(path), _extra_files=extra)
+    return module, json.loads(extra["hitpool.json"])
+
+
+def on_disk(data_set: Path, columns: list[str]) -> tuple[Tensor, Tensor]:
+    """Hits of all events as they lie in the file, padded with NaN, and their validity."""
+    metadata = yaml.safe_load((data_set / "metadata.yaml").read_text())
+    chosen = [metadata["hit_features"].index(column) for column in columns]
+    with h5py.File(data_set / metadata["event_mapping"]["chunk_summary"][0]["h5_file"]) as file:
+        hits = torch.from_numpy(file["hits"][:])[..., chosen]
+        count = torch.from_numpy(file["num_hits"][:].astype("int64"))
+    return hits, torch.arange(hits.shape[1]) < count[:, None]
+
+
+def random_hits(data_set: Path, columns: list[str], events: int, hits: int) -> tuple[Tensor, Tensor]:
+    """Events made of hits of the data set, with NaN in padded hits at any place."""
+    generator = torch.Generator().manual_seed(events)
+    values, valid = on_disk(data_set, columns)
+    pool = values[valid]
+    values = pool[torch.randint(len(pool), (events, hits), generator=generator)]
+    valid = torch.rand(events, hits, generator=generator) < 0.7
+    return torch.where(valid.unsqueeze(-1), values, torch.nan), valid
+
+
+def assert_equal(got: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for a, b in zip(got, expected, strict=True):
+        assert a.isfinite().all()
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_the_ops_are_inside(exported: Path) -> None:
+    graph = str(load(exported)[0].inlined_graph)
+    assert graph.count("hitpool::weighted_pool(") == 1
+    assert "hitpool::pseudorapidity(" in graph
+
+
+@pytest.mark.parametrize(("events", "hits"), [(1, 1), (1, 30), (2, 12), (7, 3), (4, 150), (3, 0), (0, 5)])
+def test_any_size_gives_the_same_as_eager(
+    exported: Path, eager: DeployedModel, data_set: Path, events: int, hits: int
+) -> None:
+    inputs = random_hits(data_set, eager.columns, events, hits)
+    module, _ = load(exported)
+    with torch.no_grad():
+        expected = eager(*inputs)
+        for _ in range(3):  # later calls run the optimised graph
+            assert_equal(module(*inputs), expected)
+    assert [list(out.shape) for out in expected] == [[events, 2, 4], [events, 2], [events, 2, hits]]
+
+
+def test_the_input_is_what_is_on_disk(exported: Path, network: MaskFormer, objects: Objects, data_set: Path) -> None:
+    module, metadata = load(exported)
+    columns = [column["name"] for column in metadata["inputs"][0]["columns"]]
+    parameters, track, hit = module(*on_disk(data_set, columns))
+    inputs, _ = objects.datamodule.dataset("test")[list(range(40))]
+    with torch.no_grad():
+        preds = network.eval().predict(network(inputs))["final"]
+    hit_valid = inputs["hit_valid"]
+    torch.testing.assert_close(track, preds["track_valid"]["track_valid_prob"], rtol=1e-5, atol=1e-5)
+    expected = preds["track_hit_valid"]["track_hit_valid_prob"]
+    mask = hit_valid.unsqueeze(1).expand_as(expected)
+    torch.testing.assert_close(hit[..., : expected.shape[-1]][mask], expected[mask], rtol=1e-5, atol=1e-5)
+    for k, field in enumerate(metadata["outputs"][0]["fields"]):
+        expected = preds["parameter_regression"][f"track_{field['name']}"]
+        torch.testing.assert_close(parameters[..., k], expected, rtol=1e-5, atol=1e-5)
+    assert (parameters[..., :3].std(dim=(0, 1)) > 0).all()  # no constants
+
+
+def test_padding_has_no_influence(exported: Path, eager: DeployedModel, data_set: Path) -> None:
+    module, _ = load(exported)
+    hits, valid = random_hits(data_set, eager.columns, 5, 40)
+    parameters, track, hit = module(hits, valid)
+    filled = torch.where(valid.unsqueeze(-1), hits, 1e30)
+    longer = torch.cat([filled, torch.full((5, 9, hits.shape[-1]), torch.inf)], dim=1)
+    more = module(longer, torch.cat([valid, torch.zeros(5, 9, dtype=torch.bool)], dim=1))
+    assert_equal(more, (parameters, track, torch.cat([hit, torch.zeros(5, 2, 9)], dim=-1)))
+
+
+def test_an_event_without_hits_leaves_the_others_alone(exported: Path, eager: DeployedModel, data_set: Path) -> None:
+    module, _ = load(exported)
+    hits, valid = random_hits(data_set, eager.columns, 3, 20)
+    expected = module(hits[1:], valid[1:])
+    valid[0] = False
+    got = module(hits, valid)
+    assert_equal(tuple(out[1:] for out in got), expected)
+    assert all(out.isfinite().all() for out in got)
+
+
+def test_names_and_units_are_in_the_file(exported: Path, eager: DeployedModel) -> None:
+    _, metadata = load(exported)
+    assert metadata["hitpool_version"] == hitpool.__version__
+    columns = metadata["inputs"][0]["columns"]
+    assert [column["name"] for column in columns] == eager.columns
+    assert {"name": "spacePoint_globEdgeLowX", "unit": "mm"} in columns
+    fields = metadata["outputs"][0]["fields"]
+    assert {"name": "truthMuon_pt", "unit": "GeV"} in fields
+    assert [field["name"] for field in fields] == eager.parameters_out
+    assert [output["name"] for output in metadata["outputs"]] == [
+        "parameters",
+        "track_probability",
+        "hit_probability",
+    ]
+
+
+def test_runs_where_hitpool_was_never_imported(
+    exported: Path, eager: DeployedModel, data_set: Path, tmp_path: Path
+) -> None:
+    inputs = random_hits(data_set, eager.columns, 3, 25)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    script = tmp_path / "infer.py"
+    script.write_text(IN_ANOTHER_PROCESS)
+    paths = [hitpool.library_path(), exported, tmp_path / "inputs.pt", tmp_path / "outputs.pt"]
+    subprocess.run([sys.executable, script, *paths], check=True, cwd=tmp_path)
+    with torch.no_grad():
+        assert_equal(torch.load(tmp_path / "outputs.pt"), eager(*inputs))
+
+
+def test_the_network_is_left_as_it_is(network: MaskFormer, objects: Objects) -> None:
+    network.train()
+    before = copy.deepcopy(network.state_dict())
+    trace(network, objects.datamodule.inputs["hit"])
+    assert network.training
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+class Noise(nn.Module):
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        return x + torch.rand_like(x)
+
+
+class Frozen(nn.Module):
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        return x * float(x.mean())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"), [(Noise(), "torchscript export: parameters"), (Frozen(), "cannot be recorded")]
+)
+def test_a_model_that_cannot_be_exported_is_refused(
+    network: MaskFormer, objects: Objects, encoder: nn.Module, message: str
+) -> None:
+    bad = copy.deepcopy(network)
+    bad.encoder = encoder
+    with pytest.raises(RuntimeError, match=message):
+        trace(bad, objects.datamodule.inputs["hit"])
+
+
+def test_nothing_is_left_of_a_failed_save(tmp_path: Path) -> None:
+    with pytest.raises(AttributeError):
+        save((object(), {}), tmp_path / "model.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_of_a_checkpoint(objects: Objects, data_set: Path, tmp_path: Path) -> None:
+    objects.trainer.fit(objects.model, objects.datamodule)
+    checkpoint = Path(objects.trainer.default_root_dir) / "ckpts" / "best.ckpt"
+    output = tmp_path / "model.pt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*torch.jit.*")
+        export(checkpoint, output)
+    assert list(tmp_path.iterdir()) == [output]
+    trained = load_checkpoint(checkpoint)
+    expected = DeployedModel(trained.model.model, trained.datamodule.inputs["hit"]).eval()
+    inputs = on_disk(data_set, expected.columns)
+    with torch.no_grad():
+        assert_equal(load(output)[0](*inputs), expected(*inputs))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt"):
+        export(tmp_path / "ckpts" / "nothing.ckpt", tmp_path / "model.pt")
