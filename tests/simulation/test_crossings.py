@@ -71,7 +71,11 @@ def test_no_crossing_is_missed(crossed):
             c = np.abs(point[:, 2]) if LAYERS.barrel[row] else point @ across
             half = (LAYERS.reach[row] if LAYERS.barrel[row] else c) * LAYERS.half_tan[row]
             expected[:, row] |= (
-                (path > 0) & (path < 27) & (np.abs(point @ along) < half) & (c > LAYERS.low[row]) & (c < LAYERS.high[row])
+                (path > 0)
+                & (path < 27)
+                & (np.abs(point @ along) < half)
+                & (c > LAYERS.low[row])
+                & (c < LAYERS.high[row])
             )
     margin = expected & ~crossings.inside
     assert margin.sum() == 0
@@ -90,16 +94,13 @@ def test_angle_to_the_layer(crossed):
     in_plane = direction[i] - np.sum(direction[i] * along, axis=1)[:, None] * along
     in_plane /= np.linalg.norm(in_plane, axis=1)[:, None]
     normal = np.where(LAYERS.barrel[row][:, None], across, [0.0, 0.0, 1.0])
-    np.testing.assert_allclose(
-        crossings.cos_alpha[i, row], np.abs(np.sum(in_plane * normal, axis=1)), atol=1e-9
-    )
+    np.testing.assert_allclose(crossings.cos_alpha[i, row], np.abs(np.sum(in_plane * normal, axis=1)), atol=1e-9)
 
 
 def test_seven_percent_of_azimuth_is_covered_by_both_kinds_of_sectors():
     track, _, _ = straight(20_000, seed=1, foot=0.0)
-    inside = layer_crossings(track, LAYERS).inside
-    rows = [np.flatnonzero(LAYERS.code == code)[0] for code in (2, 3)]
-    large, small = inside[:, rows[0]], inside[:, rows[1]]
+    rows = np.array([np.flatnonzero(LAYERS.code == code)[0] for code in (2, 3)])
+    large, small = layer_crossings(track, LAYERS.take(rows)).inside.T
     crossed = large | small
     both = large & small
     assert 2 * (0.245 + 0.175) / (np.pi / 4) - 1 == pytest.approx(0.07, abs=0.001)  # in the middle of the station

@@ -42,9 +42,7 @@ def test_mirror_symmetry():
     kicks = np.random.default_rng(0).normal(0, 1e-3, (40, 8))
     charge = np.where(np.arange(40) % 3 == 0, -1, 1)
     one = propagate(charge / (8 * np.cosh(eta)), dips(eta), z0, passage(40, loss=3.0, spectrometer_kicks=kicks))
-    two = propagate(
-        -charge / (8 * np.cosh(eta)), dips(-eta), -z0, passage(40, loss=3.0, spectrometer_kicks=-kicks)
-    )
+    two = propagate(-charge / (8 * np.cosh(eta)), dips(-eta), -z0, passage(40, loss=3.0, spectrometer_kicks=-kicks))
     np.testing.assert_allclose(two.t, one.t, rtol=0, atol=1e-12)
     np.testing.assert_allclose(two.z, -one.z, rtol=0, atol=1e-12)
     layers = muon_layers()
@@ -117,9 +115,7 @@ def test_following_the_plan_gives_the_same_track_and_smooth_derivatives():
         np.testing.assert_array_equal(getattr(again, name), getattr(nominal, name))
 
     def derivative(h):
-        up, down = (
-            propagate(q_over_p, dips(eta) + d, z0, through, plan=nominal.plan).z[:, 150] for d in (h, -h)
-        )
+        up, down = (propagate(q_over_p, dips(eta) + d, z0, through, plan=nominal.plan).z[:, 150] for d in (h, -h))
         return (up - down) / (2 * h)
 
     np.testing.assert_allclose(derivative(1e-3), derivative(1e-4), rtol=0.01, atol=0.02)

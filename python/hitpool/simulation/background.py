@@ -97,9 +97,7 @@ def uncorrelated_signals(
     )
 
 
-def neighbour_signals(
-    rng: np.random.Generator, counts: NDArray[np.int64], true: Signals, layers: Layers
-) -> Signals:
+def neighbour_signals(rng: np.random.Generator, counts: NDArray[np.int64], true: Signals, layers: Layers) -> Signals:
     """Hits of secondaries, one to three wires or strips away from a true hit; the drift radius is uniform.
 
     Args:
@@ -115,9 +113,7 @@ def neighbour_signals(
     available = np.bincount(true.event, minlength=counts.size)
     first = np.cumsum(available) - available
     event = np.repeat(np.arange(counts.size), np.where(available > 0, counts, 0))
-    parent = true.take(
-        order[first[event] + np.floor(rng.random(event.size) * available[event]).astype(np.int64)]
-    )
+    parent = true.take(order[first[event] + np.floor(rng.random(event.size) * available[event]).astype(np.int64)])
     distance = rng.integers(1, 4, event.size) * np.where(rng.random(event.size) < 0.5, -1, 1)
     coordinate = parent.coordinate + distance * layers.pitch[parent.row]
     channel = layers.channel(parent.row, coordinate)
@@ -180,6 +176,4 @@ def segment_signals(
     belongs = (layers.group == station[:, None]) | (with_tgc[:, None] & np.isin(layers.group, TGC_GROUPS))
     crossings.inside[:] &= belongs & crossed.any(axis=1, keepdims=True)
     event = np.repeat(np.arange(counts.size), counts)
-    return crossing_signals(
-        rng, crossings, layers, event, np.full(size, NO_LINK), np.full(6, SEGMENT_EFFICIENCY)
-    )
+    return crossing_signals(rng, crossings, layers, event, np.full(size, NO_LINK), np.full(6, SEGMENT_EFFICIENCY))

@@ -81,15 +81,11 @@ def _endcap_crossings(trajectory: Trajectory, layers: Layers) -> Crossings:
     dip = _between(position, z0, z1, dip0, dip1)
     found &= dip > MIN_ENDCAP_DIP
     dip, dip0, dip1 = (np.where(found, angle, 1.0) for angle in (dip, dip0, dip1))
-    t = _hermite(
-        position, z0, z1, trajectory.t[before], trajectory.t[after], 1.0 / np.tan(dip0), 1.0 / np.tan(dip1)
-    )
+    t = _hermite(position, z0, z1, trajectory.t[before], trajectory.t[after], 1.0 / np.tan(dip0), 1.0 / np.tan(dip1))
     sector, delta, along, across = _closest_sector(trajectory.line, layers, t)
     slope = np.cos(delta) / np.tan(dip)
     coordinate = along + t * np.cos(delta)
-    return _crossings(
-        layers, found, sector, trajectory.z[after], coordinate, across + t * np.sin(delta), slope
-    )
+    return _crossings(layers, found, sector, trajectory.z[after], coordinate, across + t * np.sin(delta), slope)
 
 
 def _crossings(layers: Layers, found, sector, z, coordinate, tangential, slope) -> Crossings:
@@ -149,8 +145,4 @@ def _hermite(x, x0, x1, y0, y1, slope0, slope1) -> NDArray[np.float64]:
     width = x1 - x0
     u = (x - x0) / width
     v = 1.0 - u
-    return (
-        y0 * v * v * (1.0 + 2.0 * u)
-        + y1 * u * u * (1.0 + 2.0 * v)
-        + width * u * v * (slope0 * v - slope1 * u)
-    )
+    return y0 * v * v * (1.0 + 2.0 * u) + y1 * u * u * (1.0 + 2.0 * v) + width * u * v * (slope0 * v - slope1 * u)

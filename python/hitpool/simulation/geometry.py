@@ -265,9 +265,7 @@ def _tgc_rows() -> Iterator[dict]:
 
 def _wheel_rows() -> Iterator[dict]:
     """Per sector two layers of sTGC, four of MM, two of sTGC; sTGC and MM count their own layers."""
-    for group, (stgc, micromegas, (first_phi, half_width), depth) in enumerate(
-        WHEELS, start=GROUPS - len(WHEELS)
-    ):
+    for group, (stgc, micromegas, (first_phi, half_width), depth) in enumerate(WHEELS, start=GROUPS - len(WHEELS)):
         for i, layer in enumerate((1, 2, 1, 2, 3, 4, 3, 4)):
             wires = i < 2 or i > 5
             yield {

@@ -123,9 +123,7 @@ def calorimeter_path(muons: Muons) -> NDArray[np.float64]:
     cosine, sine = np.cos(dip), np.abs(np.sin(dip))
     z0 = muons.z0 * np.sign(muons.eta)
     with np.errstate(divide="ignore"):
-        return np.stack(
-            [np.minimum(t / cosine, (z - z0) / sine) for t, z in (CALORIMETER_IN, CALORIMETER_OUT)], axis=1
-        )
+        return np.stack([np.minimum(t / cosine, (z - z0) / sine) for t, z in (CALORIMETER_IN, CALORIMETER_OUT)], axis=1)
 
 
 def sample_energy_loss(rng: np.random.Generator, muons: Muons) -> NDArray[np.float64]:

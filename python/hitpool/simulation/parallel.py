@@ -27,9 +27,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def ordered_map(
-    function: Callable[[Item], Result], items: Sequence[Item], processes: int
-) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
     """Results of `function` in the order of the items.
 
     Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few
@@ -62,9 +60,7 @@ def ordered_map(
             reader, writer = context.Pipe(duplex=False)
             readers.append(reader)
             inherited = tuple(readers) if forked else ()
-            worker = context.Process(
-                target=_work, args=(writer, inherited, function, items[k::processes]), daemon=True
-            )
+            worker = context.Process(target=_work, args=(writer, inherited, function, items[k::processes]), daemon=True)
             with warnings.catch_warnings():
                 # Python >= 3.12 warns of threads in the parent; the children run plain NumPy code only.
                 warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
@@ -77,9 +73,7 @@ def ordered_map(
             except EOFError:
                 worker = workers[i % processes]
                 worker.join()
-                raise RuntimeError(
-                    f"worker process {worker.pid} died with exit code {worker.exitcode}"
-                ) from None
+                raise RuntimeError(f"worker process {worker.pid} died with exit code {worker.exitcode}") from None
             if error is not None:
                 raise error
             yield result

@@ -64,9 +64,7 @@ class Signals:
         Returns:
             All signals, in this order.
         """
-        return Signals(
-            **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Signals)}
-        )
+        return Signals(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Signals)})
 
 
 def crossing_signals(

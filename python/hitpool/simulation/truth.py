@@ -65,9 +65,7 @@ def _redraw(
     return values
 
 
-def sample_pt(
-    rng: np.random.Generator, process: NDArray[np.int64], settings: Settings
-) -> NDArray[np.float64]:
+def sample_pt(rng: np.random.Generator, process: NDArray[np.int64], settings: Settings) -> NDArray[np.float64]:
     """Transverse momenta of one of the spectra.
 
     The mixture has three parts: 5 + Gamma(1.15) * 4 GeV (J/psi), the Jacobian peak 45.6 GeV sqrt(1 - c^2)
