@@ -24,9 +24,7 @@ class Task(nn.Module):
         self.outputs = outputs
         self.has_intermediate_loss = has_intermediate_loss
 
-    def forward(
-        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Outputs of the task.
 
         Args:
@@ -39,9 +37,7 @@ class Task(nn.Module):
         """
         raise NotImplementedError
 
-    def predict(
-        self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         """Predictions in physical units from the task's outputs.
 
         Args:
@@ -66,9 +62,7 @@ class Task(nn.Module):
         """
         raise NotImplementedError
 
-    def cost(
-        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Weighted matching costs [B, N, N] (event, prediction, target) by name; none by default.
 
         Args:

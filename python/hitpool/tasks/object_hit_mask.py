@@ -66,18 +66,14 @@ class ObjectHitMaskTask(Task):
         self.object_net = Dense(dim, dim)
         self.hit_net = Dense(dim, dim)
 
-    def forward(
-        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         objects = self.object_net(x[f"{self.input_object}_embed"])  # [B, N, D]
         hits = self.hit_net(x[f"{self.input_hit}_embed"])  # [B, M, D]
         logit = objects @ hits.mT  # [B, N, M]
         padded = ~x[f"{self.input_hit}_valid"].unsqueeze(-2)  # [B, 1, M]
         return {f"{self.output_object_hit}_logit": logit.masked_fill(padded, torch.finfo(logit.dtype).min)}
 
-    def predict(
-        self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         prob = outputs[f"{self.output_object_hit}_logit"].float().sigmoid()  # [B, N, M]
         valid = prob >= self.pred_threshold
         if query_mask is not None:
@@ -91,17 +87,10 @@ class ObjectHitMaskTask(Task):
         layer_outputs: Mapping[str, Any] | None = None,
     ) -> dict[str, Tensor]:
         logit, target, valid = self._logit_and_target(outputs, targets)
-        weight = torch.where(targets[f"{self.target_object}_valid"], 1.0, self.null_weight).unsqueeze(
-            -1
-        )  # [B, N, 1]
-        return {
-            name: scale * MASK_LOSSES[name](logit, target, valid, weight)
-            for name, scale in self.losses.items()
-        }
+        weight = torch.where(targets[f"{self.target_object}_valid"], 1.0, self.null_weight).unsqueeze(-1)  # [B, N, 1]
+        return {name: scale * MASK_LOSSES[name](logit, target, valid, weight) for name, scale in self.losses.items()}
 
-    def cost(
-        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         logit, target, valid = self._logit_and_target(outputs, targets)
         return {name: scale * MASK_COSTS[name](logit, target, valid) for name, scale in self.costs.items()}
 

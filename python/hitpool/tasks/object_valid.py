@@ -51,14 +51,10 @@ class ObjectValidTask(Task):
         self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, 1)
 
-    def forward(
-        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         return {f"{self.output_object}_logit": self.net(x[f"{self.input_object}_embed"]).squeeze(-1)}
 
-    def predict(
-        self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         prob = outputs[f"{self.output_object}_logit"].float().sigmoid()  # [B, N]
         valid = prob >= 0.5
         if query_mask is not None:
@@ -74,13 +70,9 @@ class ObjectValidTask(Task):
         logit = outputs[f"{self.output_object}_logit"]
         target = targets[f"{self.target_object}_valid"]
         weight = torch.where(target, 1.0, self.null_weight)
-        return {
-            name: scale * OBJECT_LOSSES[name](logit, target, weight) for name, scale in self.losses.items()
-        }
+        return {name: scale * OBJECT_LOSSES[name](logit, target, weight) for name, scale in self.losses.items()}
 
-    def cost(
-        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         logit = outputs[f"{self.output_object}_logit"]
         target = targets[f"{self.target_object}_valid"]
         return {name: scale * OBJECT_COSTS[name](logit, target) for name, scale in self.costs.items()}

@@ -80,9 +80,7 @@ class RegressionTask(Task):
         """
         self.space.fit(values)
 
-    def predict(
-        self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any
-    ) -> dict[str, Tensor]:
+    def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         physical = self.space.decode(outputs[f"{self.output_object}_regr"])  # [B, N, K]
         return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
 
@@ -99,9 +97,7 @@ class RegressionTask(Task):
                 `standardize` is true and `fit_standardization` was not called.
         """
         if self.space.spread.isnan().any():
-            raise ValueError(
-                f"task {self.name}: standardize is true and means are unknown, call fit_standardization"
-            )
+            raise ValueError(f"task {self.name}: standardize is true and means are unknown, call fit_standardization")
         valid, physical = self._targets(targets)
         pred = outputs[f"{self.output_object}_regr"][valid].float()  # [P, K]
         difference = self.space.difference(pred, self.space.encode(physical))
@@ -115,9 +111,7 @@ class RegressionTask(Task):
         """Validity [B, N] and targets [P, K] of the P true objects, checked."""
         prefix = f"{self.target_object}_"
         if missing := [field for field in self.fields if prefix + field not in targets]:
-            raise KeyError(
-                f"task {self.name}: no targets {missing}; add them to data.targets.{self.target_object}"
-            )
+            raise KeyError(f"task {self.name}: no targets {missing}; add them to data.targets.{self.target_object}")
         valid = targets[f"{prefix}valid"]
         physical = torch.stack([targets[prefix + field][valid].float() for field in self.fields], dim=-1)
         bad = ~physical.isfinite() | (self.space.inverse & (physical <= 0))
@@ -195,9 +189,7 @@ class ObjectRegressionTask(RegressionTask):
         self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, len(fields))
 
-    def forward(
-        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         queries = x[f"{self.input_object}_embed"]  # [B, N, D]
         with torch.autocast(queries.device.type, enabled=False):
             return {f"{self.output_object}_regr": self.net(queries.float())}

@@ -78,40 +78,28 @@ class TargetSpace(nn.Module):
         for field in kinds["inverse_fields"]:
             ranges.setdefault(field, INVERSE_RANGE)
             if not 0 < ranges[field][0] < math.inf or ranges[field][1] == math.inf:
-                raise ValueError(
-                    f"regression: prediction_range of inverse field {field} must be positive and finite"
-                )
+                raise ValueError(f"regression: prediction_range of inverse field {field} must be positive and finite")
         for field, (low, high) in ranges.items():
             if not low < high:
-                raise ValueError(
-                    f"regression: prediction_range of {field} must be [low, high], got [{low}, {high}]"
-                )
+                raise ValueError(f"regression: prediction_range of {field} must be [low, high], got [{low}, {high}]")
         for field, (mean, spread) in scaled.items():
             if not (math.isfinite(mean) and 0 < spread < math.inf):
-                raise ValueError(
-                    f"regression: standardize of {field} needs a spread above 0, got [{mean}, {spread}]"
-                )
+                raise ValueError(f"regression: standardize of {field} needs a spread above 0, got [{mean}, {spread}]")
         self.fields = list(fields)
         self.standardize = standardize
 
         def row(values: list) -> Tensor:
             return torch.tensor(values)
 
-        self.register_buffer(
-            "inverse", row([f in kinds["inverse_fields"] for f in fields]), persistent=False
-        )  # [K]
-        self.register_buffer(
-            "periodic", row([f in kinds["periodic_fields"] for f in fields]), persistent=False
-        )
+        self.register_buffer("inverse", row([f in kinds["inverse_fields"] for f in fields]), persistent=False)  # [K]
+        self.register_buffer("periodic", row([f in kinds["periodic_fields"] for f in fields]), persistent=False)
         self.register_buffer("sign", row([f in kinds["sign_fields"] for f in fields]), persistent=False)
         bounds = [ranges.get(field, (-math.inf, math.inf)) for field in fields]
         self.register_buffer("low", row([float(low) for low, _ in bounds]), persistent=False)
         self.register_buffer("high", row([float(high) for _, high in bounds]), persistent=False)
         pairs = [scaled.get(field, (0.0, 1.0)) for field in fields]
         if standardize is True:  # NaN until `fit`, so that nothing can be learned or predicted without it
-            pairs = [
-                (0.0, 1.0) if field in kinds["sign_fields"] else (math.nan, math.nan) for field in fields
-            ]
+            pairs = [(0.0, 1.0) if field in kinds["sign_fields"] else (math.nan, math.nan) for field in fields]
         self.register_buffer("mean", row([float(mean) for mean, _ in pairs]))
         self.register_buffer("spread", row([float(spread) for _, spread in pairs]))
 
@@ -137,14 +125,10 @@ class TargetSpace(nn.Module):
                 raise ValueError(f"standardize: no values of {field} were given, only of {sorted(values)}")
             value = values[field].double()
             if not len(value) or not value.isfinite().all():
-                raise ValueError(
-                    f"standardize: {field} needs finite values, got {len(value)} of which some are not"
-                )
+                raise ValueError(f"standardize: {field} needs finite values, got {len(value)} of which some are not")
             if self.inverse[k]:
                 if (value <= 0).any():
-                    raise ValueError(
-                        f"standardize: inverse field {field} has value {value.min():g}, must be above 0"
-                    )
+                    raise ValueError(f"standardize: inverse field {field} has value {value.min():g}, must be above 0")
                 value = 1 / value
             mean[k] = value.mean().item()
             constant = value.max() == value.min()
@@ -174,9 +158,7 @@ class TargetSpace(nn.Module):
             [..., K]: within `prediction_range`, angles in (-pi, pi], signs +1 or -1.
         """
         value = learned.float() * self.spread + self.mean
-        value = torch.where(
-            self.inverse, 1 / torch.where(self.inverse, value.clamp(min=1 / self.high), 1.0), value
-        )
+        value = torch.where(self.inverse, 1 / torch.where(self.inverse, value.clamp(min=1 / self.high), 1.0), value)
         value = torch.where(self.periodic, wrap_angle(value), value)
         value = torch.where(self.sign & ~value.isnan(), torch.where(value < 0, -1.0, 1.0), value)
         return value.clamp(self.low, self.high)

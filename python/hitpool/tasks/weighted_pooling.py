@@ -38,7 +38,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_hidden_dim: Width of the head's hidden layers; None for half of its input.
         regression_num_layers: Linear layers of the head.
         dropout: Probability of dropping a hidden feature of the head in training.
-        layer_norm: Put a LayerNorm in front of every linear layer of the head.
+        layer_norm: Put a LayerNorm in front of every linear layer of the head. Advisable with `periodic_fields`:
+            pooled sums are large, and the wrapped loss does not pull in predictions that are whole turns off.
         **kwargs: Options of every regression task.
 
     Raises:
@@ -78,13 +79,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if not hit_fields:
             raise ValueError(f"task {name}: hit_fields is empty, name the raw hit fields to pool")
         if not 0 <= assignment_threshold <= 1:
-            raise ValueError(
-                f"task {name}: assignment_threshold must be from 0 to 1, got {assignment_threshold}"
-            )
+            raise ValueError(f"task {name}: assignment_threshold must be from 0 to 1, got {assignment_threshold}")
         if regression_num_layers < 1:
-            raise ValueError(
-                f"task {name}: regression_num_layers must be at least 1, got {regression_num_layers}"
-            )
+            raise ValueError(f"task {name}: regression_num_layers must be at least 1, got {regression_num_layers}")
         if pooled_dim is None and dim % 2:
             raise ValueError(f"task {name}: dim must be even, got {dim}; or set pooled_dim")
         self.input_hit = input_hit
@@ -99,13 +96,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         hidden = [regression_hidden_dim or size // 2] * (regression_num_layers - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
-        self.regression_head = Dense(
-            size, len(fields), hidden_layers=hidden, dropout=dropout, norm=layer_norm
-        )
+        self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout, norm=layer_norm)
 
-    def forward(
-        self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Regress from pooled hits.
 
         Raw fields, pooling and head run in float32 under autocast too: bfloat16 coordinates have steps of 31
@@ -128,17 +121,13 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         queries = x[f"{self.input_object}_embed"]  # [B, N, D]
         encoded = self.encoded_hit_net(x[f"{self.input_hit}_embed"])  # [B, M, P]
         with torch.autocast(queries.device.type, enabled=False):
-            raw = self.raw_hit_net(
-                stack_fields(x.get("inputs", x), self.input_hit, self.hit_fields)
-            )  # [B, M, P]
+            raw = self.raw_hit_net(stack_fields(x.get("inputs", x), self.input_hit, self.hit_fields))  # [B, M, P]
             features = torch.cat([raw, encoded.float()], dim=-1)  # [B, M, 2P]
             pooled = weighted_pool(
                 logits, features, x[f"{self.input_hit}_valid"], threshold=self.assignment_threshold
             )  # [B, N, 4, 2P]
             raw_pooled, encoded_pooled = pooled.split(self.pooled_dim, dim=-1)
-            features = torch.cat(
-                [queries.float(), raw_pooled.flatten(-2), encoded_pooled.flatten(-2)], dim=-1
-            )
+            features = torch.cat([queries.float(), raw_pooled.flatten(-2), encoded_pooled.flatten(-2)], dim=-1)
             return {f"{self.output_object}_regr": self.regression_head(features)}
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor:
