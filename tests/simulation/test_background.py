@@ -117,5 +117,5 @@ def test_raw_background():
     muons = sample_muons(rng, 30, settings)
     signals = muon_signals(rng, muons, LAYERS, settings)
     hits = background_signals(rng, signals, 30, LAYERS, settings)
-    assert hits.row.size / 30 == pytest.approx(6830, rel=0.6)
+    assert hits.row.size / 30 == pytest.approx(6830, rel=0.01)
     assert np.mean(LAYERS.technology[hits.row] == MDT) == pytest.approx(0.584, abs=0.01)

@@ -42,9 +42,9 @@ def background_signals(
     Returns:
         Signals without link.
     """
-    rate = settings.background_mean * rng.gamma(SHAPE, 1.0 / SHAPE, events)
     if settings.raw:
-        return uncorrelated_signals(rng, rng.poisson(rate), layers, RAW_SHARES)
+        return uncorrelated_signals(rng, rng.poisson(settings.background_mean, events), layers, RAW_SHARES)
+    rate = settings.background_mean * rng.gamma(SHAPE, 1.0 / SHAPE, events)
     return Signals.concatenate(
         [
             uncorrelated_signals(rng, rng.poisson(UNCORRELATED * rate), layers, SHARES),
