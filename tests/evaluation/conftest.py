@@ -1,11 +1,14 @@
-"""Tracks with numbers that can be checked by hand."""
+"""Tracks with numbers that can be checked by hand; simulated events and the default model."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hitpool.config import Objects, load
 from hitpool.evaluation import EventTracks
+from hitpool.simulation import simulate
 
 FIELDS = ("truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q")
 
@@ -69,3 +72,22 @@ def three_events() -> EventTracks:
             "truthMuon_q": [[0.8, 0.3], [2.0, 1.0], [-1.0, 9.0]],
         },
     )
+
+
+@pytest.fixture(scope="session")
+def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "events"
+    simulate(path, events=40, seed=5, processes=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def objects(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Objects:
+    overrides = {f"data.{part}_dir": str(data_set) for part in ("train", "val", "test")}
+    overrides |= {"runs": str(tmp_path_factory.mktemp("runs")), "data.batch_size": 16}
+    objects = load("muon.yaml", overrides)
+    values = objects.datamodule.train_targets()
+    for task in objects.model.model.tasks:
+        if hasattr(task, "fit_standardization"):
+            task.fit_standardization(values)
+    return objects

@@ -9,13 +9,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from hitpool.config import Objects, load
+from hitpool.config import Objects
 from hitpool.evaluation import EventTracks, PredictionWriter, TestReport, assignment, report
-from hitpool.simulation import simulate
 
 pytestmark = pytest.mark.xdist_group("report")  # one worker simulates and trains for all
 
-EVENTS = 40
+EVENTS = 40  # in the data set
 
 SECOND_PROCESS = """
 import sys
@@ -26,25 +25,6 @@ tracks = torch.load(sys.argv[2], weights_only=False)
 torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=1, world_size=2)
 assert len(report._from_all_ranks([tracks], 2)) == 2
 """
-
-
-@pytest.fixture(scope="module")
-def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "events"
-    simulate(path, events=EVENTS, seed=5, processes=1)
-    return path
-
-
-@pytest.fixture(scope="module")
-def objects(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Objects:
-    overrides = {f"data.{part}_dir": str(data_set) for part in ("train", "val", "test")}
-    overrides |= {"runs": str(tmp_path_factory.mktemp("runs")), "data.batch_size": 16}
-    objects = load("muon.yaml", overrides)
-    values = objects.datamodule.train_targets()
-    for task in objects.model.model.tasks:
-        if hasattr(task, "fit_standardization"):
-            task.fit_standardization(values)
-    return objects
 
 
 def run(folder: Path, *callbacks: Callback, **options: object) -> Trainer:
