@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from hitpool import config
 from hitpool.training import runs
+from hitpool.training.configuration import find, read, training_name
 
 _INDEXED = re.compile(r"--([\w.]+\.\d+(?:\.[\w.]+)?)(?:=(.*))?", re.DOTALL)
 
@@ -36,14 +36,19 @@ class Arguments:
     notice: str = ""
 
 
-def interpret(subcommand: str | None, options: list[str]) -> Arguments:
+def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any] | None = None) -> Arguments:
     """Resolves `--config`, `--ckpt_path` and options with a list index.
 
     - `--config` is a path or the name of a packaged configuration; without it, the configuration of the run that
       holds the checkpoint is used, and `muon.yaml` if there is none.
     - `--ckpt_path last` and `best` mean the most recent run of that name. `fit` then continues in its directory, or
-      starts there from the beginning if it has no checkpoint yet. `validate`, `test` and `predict` use `best` by default.
+      starts there from the beginning if it has no checkpoint yet. The other subcommands use `best` by default.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
+
+    Args:
+        subcommand: fit, validate, test or predict; None to build the objects without running anything.
+        options: Command line behind the subcommand.
+        entries: Further changes of the configuration, dotted path and value.
 
     Raises:
         FileNotFoundError: If a configuration, a run or a checkpoint does not exist.
@@ -55,8 +60,8 @@ def interpret(subcommand: str | None, options: list[str]) -> Arguments:
     parser.add_argument("--runs", default="runs")
     known, rest = parser.parse_known_args(options)
 
-    files = [config.find(name) for name in known.config]
-    name = known.name or config.name(files or [config.find("muon.yaml")])
+    files = [find(name) for name in known.config]
+    name = known.name or training_name(files or [find("muon.yaml")])
     arguments = Arguments(subcommand, [], Path(known.runs) / name)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
@@ -69,11 +74,12 @@ def interpret(subcommand: str | None, options: list[str]) -> Arguments:
     stored = arguments.run / "config.yaml" if arguments.run else None
     if stored and stored.is_file():
         files = [stored, *files]
-    files = files or [config.find("muon.yaml")]
+    files = files or [find("muon.yaml")]
     rest, indexed = _split_indexed(rest)
     sources = [str(file) for file in files]
+    indexed |= entries or {}
     if indexed:
-        sources = [yaml.safe_dump(_with_entries([config.read(file) for file in files], indexed), sort_keys=False)]
+        sources = [yaml.safe_dump(_with_entries([read(file) for file in files], indexed), sort_keys=False)]
     arguments.options = [f"--config={source}" for source in sources]
     arguments.options += [f"--name={name}", f"--runs={known.runs}", *rest]
     if arguments.checkpoint:
@@ -140,21 +146,18 @@ def _merge(base: Any, over: Any) -> Any:
 
 
 def _set(node: Any, path: str, value: Any) -> None:
-    keys = path.split(".")
-    for depth, key in enumerate(keys):
+    *parents, last = path.split(".")
+    for key in parents:
         node = _inside(node, key)
-        key = int(key) if isinstance(node, list) and key.isdecimal() else key
-        last = depth == len(keys) - 1
-        missing = (key not in node and not last) if isinstance(node, dict) else not _has_index(node, key)
-        if missing:
-            found = (
-                f"a list of {len(node)}" if isinstance(node, list) else list(node) if isinstance(node, dict) else node
-            )
-            raise ValueError(f"--{path}: there is no '{key}'; the configuration has {found} there")
-        if last:
-            node[key] = value
-        else:
-            node = node[key]
+        node = node[_index(node, key, path)] if isinstance(node, list) else node.setdefault(key, {})
+    node = _inside(node, last)
+    node[_index(node, last, path) if isinstance(node, list) else last] = value
+
+
+def _index(entries: list[Any], key: str, path: str) -> int:
+    if not key.isdecimal() or int(key) >= len(entries):
+        raise ValueError(f"--{path}: there is no '{key}'; the configuration has a list of {len(entries)} there")
+    return int(key)
 
 
 def _inside(node: Any, key: str) -> Any:
@@ -164,7 +167,3 @@ def _inside(node: Any, key: str) -> Any:
         if key.isdecimal() and isinstance(node.get("modules"), list):
             node = node["modules"]
     return node
-
-
-def _has_index(node: Any, key: Any) -> bool:
-    return isinstance(node, list) and isinstance(key, int) and key < len(node)

@@ -13,11 +13,12 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from hitpool import __version__, config
+from hitpool import __version__
 from hitpool.data import HitDataModule
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
 from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
+from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar
@@ -145,7 +146,7 @@ class TrainingCLI(LightningCLI):
             stored.pop("ckpt_path", None)
             self.text = self._parser(self.subcommand).dump(stored, skip_none=False)
             self.settings = yaml.safe_load(self.text)
-            config.check(self.settings)
+            check(self.settings)
         except ValueError as error:
             self._fail(error)
 

@@ -14,6 +14,7 @@ from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 Outputs = dict[str, dict[str, dict[str, Tensor]]]  # layer -> task -> name
+DEFAULT_CYCLE = OneCycle()
 
 
 class TrackingModule(LightningModule):
@@ -34,7 +35,7 @@ class TrackingModule(LightningModule):
         name: str,
         model: nn.Module,
         optimizer: Literal["AdamW", "Lion"] = "AdamW",
-        lrs_config: OneCycle = OneCycle(),
+        lrs_config: OneCycle = DEFAULT_CYCLE,
     ) -> None:
         super().__init__()
         self.name = name
@@ -43,11 +44,9 @@ class TrackingModule(LightningModule):
         self.lrs_config = lrs_config
 
     def setup(self, stage: str) -> None:
-        """Gives the training targets to the tasks that standardise, unless a run continues: then the checkpoint has it."""
-        if stage != "fit" or self.trainer.ckpt_path is not None:
-            return
+        """Gives the training targets to the tasks that standardise; a checkpoint, loaded later, replaces the result."""
         tasks = [task for task in self.model.tasks if hasattr(task, "fit_standardization")]
-        if tasks:
+        if stage == "fit" and tasks:
             values = self.trainer.datamodule.train_targets()
             for task in tasks:
                 task.fit_standardization(values)
@@ -67,7 +66,7 @@ class TrackingModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
-        """Makes the random numbers of an epoch a function of (seed, epoch, rank), so that a continued run repeats them."""
+        """Makes the random numbers of an epoch a function of (seed, epoch, rank): a continued run repeats them."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         state = np.random.SeedSequence((seed, self.current_epoch, self.global_rank)).generate_state(1)
         torch.manual_seed(int(state[0]))

@@ -1,0 +1,181 @@
+import csv
+import json
+import logging
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+import yaml
+
+import hitpool
+from hitpool.cli import main
+from hitpool.config import load_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def restore_process() -> Iterator[None]:
+    """The command line changes the handling of signals, messages and threads of its process."""
+    handler, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        yield
+    signal.signal(signal.SIGTERM, handler)
+    torch.set_num_threads(threads)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs a command that ends with an error; gives the message."""
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main(list(arguments))
+        assert stop.value.code not in (0, None)
+        return f"{stop.value.code}\n{capsys.readouterr().err}"
+
+    return run
+
+
+def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    main(["fit", *tiny, "--trainer.max_epochs=2"])
+    output = capsys.readouterr().out
+    run = Path("runs/muon/version_0")
+    assert f"run directory: {run}" in output
+    assert "sigma68 of (pT - true) / true" in output
+    assert f"everything is in {run}: ckpts/, config.yaml, metrics.csv, plots/, results.json" in output
+    assert {path.name for path in (run / "ckpts").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert len(list(run.glob("events.out.tfevents*"))) == 2
+    assert (run / "plots" / "residual_pt.png").stat().st_size > 1000
+    results = json.loads((run / "results.json").read_text())
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert (config["trainer"]["max_epochs"], config["data"]["train_dir"]) == (2, "data/train")
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["train/loss"]] == ["11", "23"]
+    assert [row["step"] for row in rows if row["val/loss"]] == ["11", "23"]
+    assert sum(bool(row["test/loss"]) for row in rows) == 1
+
+    main(["validate"])
+    shown = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("val/"))
+    best = min(float(row["val/loss"]) for row in rows if row["val/loss"])
+    assert float(shown["val/loss"]) == pytest.approx(best, rel=1e-4)
+
+    metrics = (run / "metrics.csv").read_bytes()
+    (run / "results.json").unlink()
+    main(["test", f"--ckpt_path={run}/ckpts/best.ckpt"])
+    assert json.loads((run / "results.json").read_text()) == results
+    assert (run / "metrics.csv").read_bytes() == metrics
+    assert yaml.safe_load((run / "config.yaml").read_text()) == config
+
+    main(["predict"])
+    main(["predict", f"--trainer.callbacks.1.filename={workplace}/elsewhere.h5"])
+    with h5py.File(run / "predictions.h5") as file, h5py.File(workplace / "elsewhere.h5") as other:
+        assert len(file) == len(other) == 24
+        pt = file["0/preds/final/parameter_regression/track_truthMuon_pt"][:]
+        assert pt.shape == (1, 2)
+        assert (pt == other["0/preds/final/parameter_regression/track_truthMuon_pt"][:]).all()
+
+    rebuilt = load_checkpoint(run / "ckpts" / "best.ckpt")
+    weights = torch.load(run / "ckpts" / "best.ckpt", weights_only=True)["state_dict"]
+    assert not rebuilt.model.training
+    assert all(torch.equal(value, weights[key]) for key, value in rebuilt.model.state_dict().items())
+
+    main(["export", f"--checkpoint={run}/ckpts/best.ckpt", "--output=model.pt"])
+    assert Path("model.pt").stat().st_size > 10_000
+
+
+def test_simulates_once_and_refuses_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--simulate.folder=few", "--simulate.train=12", "--simulate.val=6", "--simulate.test=6"]
+    options = ["fit", "--trainer.max_epochs=1", "--trainer.callbacks=null", *sizes]
+    main(options)
+    index = tmp_path / "few" / "train" / "event_file_indices.npy"
+    written = index.stat().st_mtime_ns
+    main(options)
+    assert index.stat().st_mtime_ns == written
+    assert [path.name for path in sorted(Path("runs/muon").iterdir())] == ["version_0", "version_1"]
+    message = fails(*options, "--simulate.train=13")
+    assert "few/train holds 12 events, 13 are asked for" in message
+
+
+def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
+    main(["fit", *tiny, "--trainer.fast_dev_run=true", "--config=muon_seed.yaml"])
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--data.batchsize=3"], "--data.batchsize"),
+        (["--trainer.max_epoch=3"], "--trainer.max_epoch"),
+        (["--model.model.encoder.num_layer=3"], "'num_layer' is not accepted"),
+        (["--model.model.tasks.2.asignment_threshold=0.3"], "'asignment_threshold' is not accepted"),
+        (["--model.optimizer=SGD"], "model.optimizer"),
+        (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
+        (["--model.model.init_args.dim=48"], "dim"),
+        (["--config=nothing.yaml"], "packaged configurations: muon.yaml, muon_query.yaml, muon_seed.yaml"),
+        (["--ckpt_path=nothing.ckpt"], "nothing.ckpt does not exist"),
+    ],
+)
+def test_wrong_options_are_named_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable, options: list[str], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = fails("fit", *options)
+    assert expected in message
+    assert len(message) < 2000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> None:
+    main(["--version"])
+    assert capsys.readouterr().out == f"hitpool {hitpool.__version__}\n"
+    main([])
+    overview = capsys.readouterr().out
+    for command in ("fit", "validate", "test", "predict", "simulate", "export"):
+        assert f"\n  {command} " in overview
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert "usage: hitpool" in capsys.readouterr().out
+    assert "no command 'train'" in fails("train")
+
+
+def test_print_config_is_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "fit",
+                "--config=muon_query.yaml",
+                "--data.batch_size=31",
+                "--model.model.tasks.2.loss_weight=4",
+                "--print_config",
+            ]
+        )
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    config = yaml.safe_load(text)
+    assert (config["name"], config["data"]["batch_size"]) == ("muon_query", 31)
+    assert config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"][2]["init_args"]["loss_weight"] == 4
+    Path("mine.yaml").write_text(text)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=mine.yaml", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out) == config
+
+
+def test_simulate_refuses_an_existing_folder(tmp_path: Path, fails: Callable) -> None:
+    main(["simulate", f"--output={tmp_path}/new", "--events=5", "--processes=1"])
+    assert (tmp_path / "new" / "metadata.yaml").is_file()
+    assert "exists" in fails("simulate", f"--output={tmp_path}/new", "--events=5")

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hitpool.training.arguments import interpret
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_run(name: str, version: int, checkpoints: tuple[str, ...] = ("last", "best")) -> Path:
+    run = Path("runs", name, f"version_{version}")
+    (run / "ckpts").mkdir(parents=True)
+    (run / "config.yaml").write_text(yaml.safe_dump({"name": name, "version": version}))
+    for checkpoint in checkpoints:
+        (run / "ckpts" / f"{checkpoint}.ckpt").touch()
+    return run
+
+
+def configs(options: list[str]) -> list[str]:
+    return [option.removeprefix("--config=") for option in options if option.startswith("--config=")]
+
+
+def test_default_is_the_packaged_muon_configuration() -> None:
+    arguments = interpret("fit", ["--data.batch_size", "7"])
+    (config,) = configs(arguments.options)
+    assert Path(config).name == "muon.yaml"
+    assert arguments.folder == Path("runs/muon")
+    assert (arguments.run, arguments.checkpoint, arguments.notice) == (None, None, "")
+    assert arguments.options[-2:] == ["--data.batch_size", "7"]
+
+
+def test_file_comes_before_a_packaged_name() -> None:
+    assert interpret("fit", ["--config", "muon_seed.yaml"]).folder == Path("runs/muon_seed")
+    Path("muon_seed.yaml").write_text("name: mine")
+    assert interpret("fit", ["--config=muon_seed.yaml"]).folder == Path("runs/mine")
+    assert interpret("fit", ["--config=muon_seed.yaml", "--name", "other", "--runs=r"]).folder == Path("r/other")
+
+
+def test_missing_configuration_lists_the_packaged_ones() -> None:
+    with pytest.raises(FileNotFoundError, match=r"nope\.yaml.*muon\.yaml, muon_query\.yaml, muon_seed\.yaml"):
+        interpret("fit", ["--config", "nope.yaml"])
+
+
+def test_last_continues_the_newest_run_with_its_configuration() -> None:
+    make_run("muon", 9)
+    run = make_run("muon", 10)
+    make_run("other", 11)
+    arguments = interpret("fit", ["--ckpt_path", "last", "--trainer.max_epochs=3"])
+    assert (arguments.run, arguments.checkpoint) == (run, run / "ckpts" / "last.ckpt")
+    assert configs(arguments.options) == [str(run / "config.yaml")]
+    assert "--trainer.max_epochs=3" in arguments.options
+    assert f"--ckpt_path={run / 'ckpts' / 'last.ckpt'}" in arguments.options
+    assert "continuing" in arguments.notice
+
+
+def test_last_without_checkpoint_starts_from_the_beginning_in_the_same_run() -> None:
+    arguments = interpret("fit", ["--ckpt_path=last"])
+    assert (arguments.run, arguments.checkpoint) == (None, None)
+    assert "from the beginning" in arguments.notice
+    make_run("muon", 0)
+    run = make_run("muon", 1, checkpoints=())
+    arguments = interpret("fit", ["--ckpt_path=last"])
+    assert (arguments.run, arguments.checkpoint) == (run, None)
+    assert configs(arguments.options) == [str(run / "config.yaml")]
+    assert "from the beginning" in arguments.notice
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_best_is_the_default_after_training(command: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no run.*hitpool fit"):
+        interpret(command, [])
+    interpret(command, ["--help"])
+    make_run("muon", 0, checkpoints=("last",))
+    with pytest.raises(FileNotFoundError, match=r"best\.ckpt does not exist"):
+        interpret(command, [])
+    assert interpret(command, ["--ckpt_path=last"]).checkpoint == Path("runs/muon/version_0/ckpts/last.ckpt")
+    run = make_run("muon", 1)
+    assert interpret(command, []).checkpoint == run / "ckpts" / "best.ckpt"
+
+
+def test_checkpoint_file_brings_its_run() -> None:
+    run = make_run("muon", 4).absolute()
+    arguments = interpret("test", [f"--ckpt_path={run}/ckpts/best.ckpt"])
+    assert arguments.run == run
+    assert configs(arguments.options) == [str(run / "config.yaml")]
+    with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt does not exist"):
+        interpret("test", ["--ckpt_path=nothing.ckpt"])
+
+
+def test_list_entries_are_set_by_index() -> None:
+    content = {
+        "name": "mine",
+        "model": {
+            "class_path": "Model",
+            "init_args": {
+                "tasks": {
+                    "class_path": "torch.nn.ModuleList",
+                    "init_args": {
+                        "modules": [
+                            {"class_path": "A", "init_args": {"weight": 1.0}},
+                            {"class_path": "B", "init_args": {"fields": ["x", "y"]}},
+                        ]
+                    },
+                }
+            },
+        },
+    }
+    Path("mine.yaml").write_text(yaml.safe_dump(content))
+    options = ["--config=mine.yaml", "--model.tasks.0.weight", "0.5", "--model.tasks.1.fields.1=z"]
+    options.append("--model.init_args.tasks.init_args.modules.1.init_args.new=[1, 2]")
+    arguments = interpret("fit", options)
+    (merged,) = (yaml.safe_load(text) for text in configs(arguments.options))
+    modules = merged["model"]["init_args"]["tasks"]["init_args"]["modules"]
+    assert modules[0] == {"class_path": "A", "init_args": {"weight": 0.5}}
+    assert modules[1] == {"class_path": "B", "init_args": {"fields": ["x", "z"], "new": [1, 2]}}
+    assert arguments.options[1:] == ["--name=mine", "--runs=runs"]
+    for path in ("tasks.2", "init_args.tasks.init_args.modules.2"):
+        with pytest.raises(ValueError, match=r"there is no '2'; the configuration has a list of 2"):
+            interpret("fit", ["--config=mine.yaml", f"--model.{path}.weight=1"])
+    with pytest.raises(ValueError, match="expected a value"):
+        interpret("fit", ["--config=mine.yaml", "--model.tasks.0.weight"])
+
+
+def test_later_configurations_win() -> None:
+    Path("a.yaml").write_text("name: a\nmodel: {class_path: A, init_args: {x: 1, list: [1, 2]}}")
+    Path("b.yaml").write_text("name: b\nmodel: {init_args: {x: 2}}")
+    Path("c.yaml").write_text("model: {class_path: C, init_args: {list: [5]}}")
+    (merged,) = configs(interpret("fit", ["--config=a.yaml", "--config=b.yaml", "--model.list.0=7"]).options)
+    assert yaml.safe_load(merged) == {"name": "b", "model": {"class_path": "A", "init_args": {"x": 2, "list": [7, 2]}}}
+    (merged,) = configs(interpret("fit", ["--config=a.yaml", "--config=c.yaml", "--model.list.0=7"]).options)
+    assert yaml.safe_load(merged) == {"name": "a", "model": {"class_path": "C", "init_args": {"list": [7]}}}
