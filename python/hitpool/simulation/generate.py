@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import asdict
 from pathlib import Path
@@ -72,9 +73,10 @@ def simulate(
 
     with complete_or_nothing(output) as folder:
         writer = Writer(folder, generator)
-        results = ordered_map(batch, list(enumerate(sizes)), processes or available_cores())
+        # The processes start before the progress bar does: its thread must not be forked.
+        parts = ordered_map(batch, list(enumerate(sizes)), processes or available_cores())
         waiting: list[Events] = []
-        with _progress(str(output)) as progress:
+        with contextlib.closing(parts) as results, _progress(str(output)) as progress:
             task = progress.add_task("", total=events)
             for number, result in enumerate(results, start=1):
                 waiting.append(result)

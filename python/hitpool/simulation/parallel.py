@@ -8,9 +8,10 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +28,9 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int
+) -> Generator[Result, None, None]:
     """Results of `function` in the order of the items.
 
     Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few
@@ -40,50 +43,56 @@ def ordered_map(function: Callable[[Item], Result], items: Sequence[Item], proce
         items: The items.
         processes: Number of processes; with 1 everything is computed here.
 
-    Yields:
-        One result per item.
-
-    Raises:
-        RuntimeError: If a process died.
-        Exception: Whatever `function` raised.
+    Returns:
+        Generator of one result per item; closing it stops the processes. It raises whatever the function raised,
+        and RuntimeError if a process died.
     """
     processes = min(processes, len(items))
     if processes <= 1:
-        yield from map(function, items)
-        return
+        return (function(item) for item in items)
     forked = sys.platform == "linux"
     context = multiprocessing.get_context("fork" if forked else "spawn")
-    readers: list[Connection] = []
-    workers = []
+    workers: list[Worker] = []
+    for k in range(processes):
+        reader, writer = context.Pipe(duplex=False)
+        inherited = (reader, *(worker.reader for worker in workers)) if forked else ()
+        arguments = (writer, inherited, function, items[k::processes])
+        process = context.Process(target=_work, args=arguments, daemon=True)
+        with warnings.catch_warnings():
+            # Python >= 3.12 warns of threads in the parent; the children run plain NumPy code only.
+            warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+            process.start()
+        writer.close()
+        workers.append(Worker(process, reader))
+    return _collect(workers, len(items))
+
+
+class Worker(NamedTuple):
+    """A process and the end of the pipe that its results come from."""
+
+    process: BaseProcess
+    reader: Connection
+
+
+def _collect(workers: Sequence[Worker], items: int) -> Generator[Any, None, None]:
     try:
-        for k in range(processes):
-            reader, writer = context.Pipe(duplex=False)
-            readers.append(reader)
-            inherited = tuple(readers) if forked else ()
-            worker = context.Process(target=_work, args=(writer, inherited, function, items[k::processes]), daemon=True)
-            with warnings.catch_warnings():
-                # Python >= 3.12 warns of threads in the parent; the children run plain NumPy code only.
-                warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-                worker.start()
-            writer.close()
-            workers.append(worker)
-        for i in range(len(items)):
+        for i in range(items):
+            process, reader = workers[i % len(workers)]
             try:
-                result, error = readers[i % processes].recv()
+                result, error = reader.recv()
             except EOFError:
-                worker = workers[i % processes]
-                worker.join()
-                raise RuntimeError(f"worker process {worker.pid} died with exit code {worker.exitcode}") from None
+                process.join()
+                message = f"worker process {process.pid} died with exit code {process.exitcode}"
+                raise RuntimeError(message) from None
             if error is not None:
                 raise error
             yield result
     finally:
         for worker in workers:
-            worker.terminate()
+            worker.process.terminate()
         for worker in workers:
-            worker.join()
-        for reader in readers:
-            reader.close()
+            worker.process.join()
+            worker.reader.close()
 
 
 def _work(writer: Connection, inherited: tuple[Connection, ...], function: Callable, items: Sequence) -> None:
