@@ -73,7 +73,7 @@ def plot_event(event: Event, threshold: float = 0.1) -> Figure:
     with style():
         figure = Figure(figsize=(15, 6.6))
         side, front = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.42, 1]})
-        figure.subplots_adjust(left=0.055, right=0.985, bottom=0.235, top=0.94, wspace=0.17)
+        figure.subplots_adjust(left=0.055, right=0.985, bottom=0.235, top=0.94, wspace=0.2)
         views = {side: np.stack([middle[:, 2], radius], axis=1), front: middle[:, :2]}
         segments = {
             side: np.stack([ends[..., 2], np.hypot(ends[..., 0], ends[..., 1])], -1),
@@ -126,8 +126,8 @@ def _draw_rings(axes: Axes, points: NDArray, event: Event, threshold: float) -> 
 
 def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArray]) -> None:
     for eta, phi, hits in zip(event.eta, event.phi, event.particle_hits, strict=True):
-        z, r = 1.08 * np.abs(views[side][hits]).max(0, initial=1.0)  # a little beyond the last hit
-        r = min(r, z / max(abs(np.sinh(eta)), 1e-6))
+        reach = 1.06 * np.hypot(*views[side][hits].T).max(initial=1.0)  # a little beyond the last hit
+        r = reach / np.cosh(eta)
         side.plot([0, r * np.sinh(eta)], [0, r], color="0.35", linewidth=1.3, linestyle="--", zorder=2)
         front.plot([0, r * np.cos(phi)], [0, r * np.sin(phi)], color="0.35", linewidth=1.3, linestyle="--", zorder=2)
 
@@ -140,8 +140,8 @@ def _legend(event: Event, threshold: float) -> list[Line2D]:
     entries = [entry(f"{TECHNOLOGIES[code][0]} hit", marker="o", color=TECHNOLOGIES[code][1]) for code in codes]
     entries.append(entry("background hit (in colour of its kind)", marker="x"))
     for pt, eta, charge in zip(event.pt, event.eta, event.charge, strict=True):
-        sign = "+" if charge > 0 else "−"
-        text = rf"true $\mu^{sign}$, $p_\mathrm{{T}}$ = {pt:.0f} GeV, $\eta$ = {eta:.2f}"
+        sign = "+" if charge > 0 else "-"
+        text = rf"true $\mu^{sign}$, $p_\mathrm{{T}}$ = {pt:.0f} GeV, $\eta$ = {eta:.2f}".replace(" -", " −")
         entries.append(entry(text, linestyle="--", color="0.35"))
     for track in range(0 if event.probability is None else len(event.probability)):
         text = f"pooled for track {track + 1} (probability ≥ {threshold:g})"
