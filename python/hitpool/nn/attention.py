@@ -43,9 +43,7 @@ class Attention(nn.Module):
             [B, Q, D].
         """
         if keys is None:
-            q, k, v = (
-                self.in_proj(x).unflatten(-1, (3, *self.head)).permute(2, 0, 3, 1, 4).unbind()
-            )  # [B, H, Q, D/H]
+            q, k, v = self.in_proj(x).unflatten(-1, (3, *self.head)).permute(2, 0, 3, 1, 4).unbind()  # [B, H, Q, D/H]
         else:
             w_q, w_kv = self.in_proj.weight.split([self.dim, 2 * self.dim])
             b_q, b_kv = self.in_proj.bias.split([self.dim, 2 * self.dim])

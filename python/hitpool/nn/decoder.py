@@ -134,9 +134,7 @@ class MaskFormerDecoder(nn.Module):
                 if not task.should_run_at_layer(index):
                     continue
                 done[task.name] = task(x, outputs=done)
-                attend.extend(
-                    mask for key, mask in task.attn_mask(done[task.name]).items() if key == input_name
-                )
+                attend.extend(mask for key, mask in task.attn_mask(done[task.name]).items() if key == input_name)
                 if (mask := task.query_mask(done[task.name])) is not None:
                     query_mask = allowed_keys(mask).unsqueeze(1)  # [B, 1, N]
             hit_mask = allowed.expand(-1, self.num_queries, -1)  # [B, N, M]

@@ -29,8 +29,6 @@ def stack_fields(inputs: Mapping[str, Tensor], input_name: str, fields: list[str
     if missing := [field for field in fields if f"{input_name}_{field}" not in inputs]:
         prefix = f"{input_name}_"
         available = [key.removeprefix(prefix) for key in inputs if key.startswith(prefix)]
-        raise KeyError(
-            f"{input_name} has no fields {missing}; add them to data.inputs.{input_name} (has {available})"
-        )
+        raise KeyError(f"{input_name} has no fields {missing}; add them to data.inputs.{input_name} (has {available})")
     # a linear layer reads this layout as fast as [B, M, F], and it is written twice as fast
     return torch.stack([inputs[f"{input_name}_{field}"] for field in fields]).movedim(0, -1).float()

@@ -18,9 +18,7 @@ class InputNet(nn.Module):
         posenc: Its encoding [B, M, D] is added to the output of `net`.
     """
 
-    def __init__(
-        self, input_name: str, fields: list[str], net: nn.Module, posenc: nn.Module | None = None
-    ) -> None:
+    def __init__(self, input_name: str, fields: list[str], net: nn.Module, posenc: nn.Module | None = None) -> None:
         super().__init__()
         size = getattr(net, "input_size", len(fields))
         if size != len(fields):

@@ -77,13 +77,9 @@ class MaskFormer(nn.Module):
                     continue
                 later = [other.name for other in self.tasks if key in other.outputs]
                 advice = (
-                    f"put it after task {later[0]}"
-                    if later
-                    else "add an ObjectHitMaskTask with that output before it"
+                    f"put it after task {later[0]}" if later else "add an ObjectHitMaskTask with that output before it"
                 )
-                raise ValueError(
-                    f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}"
-                )
+                raise ValueError(f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}")
             produced.update(task.outputs)
 
     def forward(self, inputs: dict[str, Tensor]) -> LayerTensors:
@@ -124,9 +120,7 @@ class MaskFormer(nn.Module):
                 f"MaskFormer: targets have {target_valid.shape[-1]} slots and the decoder "
                 f"{self.decoder.num_queries} queries; make data.max_particles and decoder.num_queries equal"
             )
-        return {
-            layer: self._match_layer(layer, done, target_valid, targets) for layer, done in outputs.items()
-        }
+        return {layer: self._match_layer(layer, done, target_valid, targets) for layer, done in outputs.items()}
 
     def _match_layer(
         self, layer: str, done: dict[str, dict[str, Tensor]], target_valid: Tensor, targets: dict[str, Tensor]
@@ -182,9 +176,7 @@ class MaskFormer(nn.Module):
         for task in self.tasks:
             if (mask := task.query_mask(final[task.name])) is not None:
                 query_mask = mask
-        return {
-            "final": {task.name: task.predict(final[task.name], query_mask=query_mask) for task in self.tasks}
-        }
+        return {"final": {task.name: task.predict(final[task.name], query_mask=query_mask) for task in self.tasks}}
 
     def metrics(self, preds: LayerTensors, targets: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Metrics of matched predictions.

@@ -12,9 +12,7 @@ class Matcher(nn.Module):
     """Assignment of predicted slots to truth slots with the lowest total cost, by SciPy for each event."""
 
     @torch.no_grad()
-    def forward(
-        self, costs: Mapping[str, Tensor], target_valid: Tensor, sample_id: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, costs: Mapping[str, Tensor], target_valid: Tensor, sample_id: Tensor | None = None) -> Tensor:
         """Match all events of a batch.
 
         Args:

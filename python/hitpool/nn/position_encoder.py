@@ -44,13 +44,9 @@ class PositionEncoder(nn.Module):
             raise ValueError(f"PositionEncoder: sym_fields {unknown} are not among fields {fields}")
         count = dim // (2 * len(fields))
         if count < 1:
-            raise ValueError(
-                f"PositionEncoder: {len(fields)} fields need dim >= {2 * len(fields)}, got dim = {dim}"
-            )
+            raise ValueError(f"PositionEncoder: {len(fields)} fields need dim >= {2 * len(fields)}, got dim = {dim}")
         if alpha <= 0 or base < 1:
-            raise ValueError(
-                f"PositionEncoder: needs alpha > 0 and base >= 1, got alpha = {alpha}, base = {base}"
-            )
+            raise ValueError(f"PositionEncoder: needs alpha > 0 and base >= 1, got alpha = {alpha}, base = {base}")
         self.input_name = input_name
         self.dim = dim
         self.fields = list(fields)
@@ -68,8 +64,6 @@ class PositionEncoder(nn.Module):
         Returns:
             The encoding [B, M, D].
         """
-        angle = (
-            stack_fields(inputs, self.input_name, self.fields).unsqueeze(-1) * self.frequencies
-        )  # [B, M, P, K]
+        angle = stack_fields(inputs, self.input_name, self.fields).unsqueeze(-1) * self.frequencies  # [B, M, P, K]
         encoding = torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)  # [B, M, 2 P K]
         return nn.functional.pad(encoding, (0, self.dim - 2 * self.frequencies.numel()))
