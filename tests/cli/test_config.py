@@ -85,7 +85,7 @@ def test_same_seed_same_weights() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"data.batchsize": 3}, r"data\.batchsize"),
+        ({"data.batchsize": 3}, "'data' does not accept option 'batchsize'"),
         ({"model.model.tasks.0.loss": 1.0}, r"'loss' is not accepted"),
         ({"model.models.tasks.0.loss": 1.0}, r"models"),
         ({"data.max_particles": 3}, r"num_queries is 2 and data\.max_particles is 3: set both"),

@@ -141,7 +141,7 @@ class TrackingModule(LightningModule):
         events = len(targets["sample_id"])
         options = {"batch_size": events, "on_step": False, "on_epoch": True, "sync_dist": True}
         options["logger"] = stage != "train"  # see on_train_epoch_end
-        self.log(f"{stage}/loss", loss.detach(), **options)
+        self.log(f"{stage}/loss", loss.detach(), prog_bar=stage == "val", **options)
         self.log_dict({f"{stage}/{name}": value.detach() for name, value in losses.items()}, **options)
         return outputs, loss, events
 

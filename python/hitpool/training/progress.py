@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
@@ -29,6 +30,21 @@ class EpochLines(ProgressBar):
         print("  ".join(parts), flush=True)
 
 
+class EpochBars(RichProgressBar):
+    """One bar per epoch with loss, validation loss and speed."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=True)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Metrics beside the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        if "events/s" in metrics:
+            metrics["events/s"] = f"{metrics['events/s']:.0f}"
+        return metrics
+
+
 def progress_bar() -> ProgressBar:
     """Bars in a terminal, lines elsewhere."""
-    return RichProgressBar() if sys.stdout.isatty() else EpochLines()
+    return EpochBars() if sys.stdout.isatty() else EpochLines()
