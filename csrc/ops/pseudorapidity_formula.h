@@ -1,7 +1,6 @@
 // The formulas of pseudorapidity for one number, on host and device.
 #pragma once
 #include <cmath>
-#include <limits>
 
 #if defined(__CUDACC__)
 #define HITPOOL_HOST_DEVICE __host__ __device__
@@ -35,16 +34,16 @@ HITPOOL_HOST_DEVICE inline double eta_of_theta(double theta) {
 template <class S>
 HITPOOL_HOST_DEVICE inline double pseudorapidity_of(S theta, double pi_of_type) {
   const auto angle = static_cast<double>(theta);
-  if (!(angle >= 0 && angle <= pi_of_type)) return std::numeric_limits<double>::quiet_NaN();
-  if (angle == pi_of_type) return -std::numeric_limits<double>::infinity();
+  if (!(angle >= 0 && angle <= pi_of_type)) return static_cast<double>(NAN);
+  if (angle == pi_of_type) return -static_cast<double>(INFINITY);
   return eta_of_theta(angle);
 }
 
 template <class S>
 HITPOOL_HOST_DEVICE inline double pseudorapidity_derivative_of(S theta, double pi_of_type) {
   const auto angle = static_cast<double>(theta);
-  if (!(angle >= 0 && angle <= pi_of_type)) return std::numeric_limits<double>::quiet_NaN();
-  return angle == pi_of_type ? -std::numeric_limits<double>::infinity() : -1 / std::sin(angle);
+  if (!(angle >= 0 && angle <= pi_of_type)) return static_cast<double>(NAN);
+  return angle == pi_of_type ? -static_cast<double>(INFINITY) : -1 / std::sin(angle);
 }
 
 }  // namespace hitpool
