@@ -245,6 +245,7 @@ class TrainingCLI(LightningCLI):
             command.insert(1, f"--runs {self.arguments.folder.parent}")
         _say(f"stopped in epoch {self.trainer.current_epoch + 1}; continue with: {' '.join(command)}")
 
+    @rank_zero_only
     def _say_what_was_written(self) -> None:
         run = self.run_directory
         names = [f"{path.name}/" if path.is_dir() else path.name for path in run.iterdir()]

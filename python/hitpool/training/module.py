@@ -82,7 +82,7 @@ class TrackingModule(LightningModule):
         inputs, targets = batch
         _, loss, events = self._matched_loss(inputs, targets, "train")
         self._epoch_events += events
-        speed = self._epoch_events / (time.monotonic() - self._epoch_start)
+        speed = self._epoch_events * self.trainer.world_size / (time.monotonic() - self._epoch_start)
         self.log_dict({"loss": loss.detach(), "events/s": speed}, prog_bar=True, logger=False, batch_size=events)
         learning_rate = self.optimizers().param_groups[0]["lr"]
         self.log_dict({"train/loss_step": loss.detach(), "train/learning_rate": learning_rate}, batch_size=events)

@@ -11,14 +11,24 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 class EpochLines(ProgressBar):
     """One line per epoch, for output that is not a terminal."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+
+    def enable(self) -> None:
+        """Prints lines."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Prints nothing; Lightning calls it in all processes but the first."""
+        self._enabled = False
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints epoch, losses, speed and time."""
-        if not trainer.is_global_zero:
-            return
         metrics = trainer.callback_metrics
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         for name in ("train/loss", "val/loss"):
@@ -27,7 +37,8 @@ class EpochLines(ProgressBar):
         if "events/s" in metrics:
             parts.append(f"{metrics['events/s'].item():.0f} events/s")
         parts.append(f"{time.monotonic() - self._start:.1f} s")
-        print("  ".join(parts), flush=True)
+        if self._enabled:
+            print("  ".join(parts), flush=True)
 
 
 class EpochBars(RichProgressBar):

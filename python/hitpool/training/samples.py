@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 PARTS = ("train", "val", "test")
@@ -36,7 +37,7 @@ class Samples:
         """Checks the data sets that exist already.
 
         Raises:
-            ValueError: If one has another number of events than asked for.
+            ValueError: If one has another number of events, or another seed, than asked for.
         """
         for part in PARTS:
             index = self.path(part) / "event_file_indices.npy"
@@ -47,6 +48,13 @@ class Samples:
                 raise ValueError(
                     f"{self.path(part)} holds {found} events, {asked} are asked for: remove the folder to simulate it"
                     f" anew, choose another with --simulate.folder, or use it as it is with --simulate.{part} {found}"
+                )
+            metadata = yaml.safe_load((self.path(part) / "metadata.yaml").read_text())
+            seed = metadata.get("generator", {}).get("seed", self.seed)
+            if seed != self.seed:
+                raise ValueError(
+                    f"{self.path(part)} was simulated with seed {seed}, {self.seed} is asked for: remove the folder,"
+                    " or choose another with --simulate.folder"
                 )
 
     def create(self) -> None:

@@ -42,8 +42,8 @@ class OneCycle:
 
         Example:
             >>> cycle = OneCycle(initial=1e-4, max=1e-3, end=1e-5, pct_start=0.5)
-            >>> [round(cycle.at(step, 9), 5) for step in range(0, 9, 2)]
-            [0.0001, 0.00064, 0.00098, 0.00047, 1e-05]
+            >>> [f"{cycle.at(step, 10):.2e}" for step in (0, 2, 4, 9)]
+            ['1.00e-04', '5.50e-04', '1.00e-03', '1.00e-05']
         """
         top = self.pct_start * steps - 1
         if step <= top:
