@@ -97,7 +97,10 @@ def _train(command: str, options: list[str]) -> None:
     from hitpool.training.interface import run
 
     _hide_expected_messages()
-    run(arguments)
+    try:
+        run(arguments)
+    except (FileNotFoundError, FloatingPointError) as error:
+        sys.exit(f"hitpool {command}: {error}")
 
 
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:

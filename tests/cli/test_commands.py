@@ -124,6 +124,7 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
         (["--model.model.init_args.dim=48"], "dim"),
         (["--config=nothing.yaml"], "packaged configurations: muon.yaml, muon_query.yaml, muon_seed.yaml"),
         (["--ckpt_path=nothing.ckpt"], "nothing.ckpt does not exist"),
+        (["--model.model.tasks.7.dim=32"], "a list of 3"),
     ],
 )
 def test_wrong_options_are_named_before_any_work(
@@ -134,6 +135,22 @@ def test_wrong_options_are_named_before_any_work(
     assert expected in message
     assert len(message) < 2000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "absent" in fails("fit", "--data.train_dir=absent", "--data.val_dir=absent")
+
+
+def test_nan_loss_ends_with_its_step_and_term(workplace: Path, tiny: list[str], fails: Callable) -> None:
+    message = fails(
+        "fit",
+        *tiny,
+        "--trainer.callbacks=null",
+        "--model.model.tasks.2.loss_weight=.nan",
+        "--trainer.num_sanity_val_steps=0",
+    )
+    assert "train step 0 of epoch 0: the loss is nan (final_parameter_regression_smooth_l1 = nan)" in message
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> None:

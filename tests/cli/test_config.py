@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hitpool import tasks
-from hitpool.config import load
+from hitpool.config import load, load_checkpoint
 from hitpool.training.configuration import check
 
 FIELDS_OF_THE_ORIGINAL = 23
@@ -121,3 +121,19 @@ def test_task_order_is_checked() -> None:
     modules = load("muon.yaml").config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"]
     with pytest.raises(ValueError, match=r"needs track_hit_logit.*put it after task track_hit_valid"):
         load("muon.yaml", {"model.model.init_args.tasks.init_args.modules": [modules[0], modules[2], modules[1]]})
+
+
+@pytest.mark.filterwarnings("ignore:.*(many workers|logging interval|LeafSpec|exists and is not empty)")
+def test_objects_train_from_python_and_are_rebuilt(workplace: Path) -> None:
+    folders = {f"data.{part}_dir": f"data/{part}" for part in ("train", "val", "test")}
+    options = {"data.batch_size": 8, "trainer.max_epochs": 1, "model.model.tasks.2.loss_weight": 0.5}
+    objects = load("muon.yaml", folders | options)
+    objects.trainer.fit(objects.model, objects.datamodule)
+    assert objects.trainer.log_dir == "runs/muon/version_0"
+    rebuilt = load_checkpoint("runs/muon/version_0/ckpts/last.ckpt")
+    assert rebuilt.config == objects.config
+    trained = objects.model.state_dict()
+    assert all(torch.equal(value, trained[key]) for key, value in rebuilt.model.state_dict().items())
+    (workplace / "runs/muon/version_0/config.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.yaml does not exist"):
+        load_checkpoint("runs/muon/version_0/ckpts/last.ckpt")
