@@ -91,7 +91,10 @@ def main():
             for mode, time_of in measure(shape, options.repeat):
                 ours, eager, compiled = time_of.values()
                 gain = min(eager, compiled) / ours
-                print(f"{shape!s:>18} {threads:>7} {mode:>18} {ours:9.3f} {eager:9.3f} {compiled:9.3f} {gain:5.1f}x", flush=True)
+                print(
+                    f"{shape!s:>18} {threads:>7} {mode:>18} {ours:9.3f} {eager:9.3f} {compiled:9.3f} {gain:5.1f}x",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
