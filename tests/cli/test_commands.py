@@ -150,7 +150,7 @@ def test_nan_loss_ends_with_its_step_and_term(workplace: Path, tiny: list[str], 
         "--model.model.tasks.2.loss_weight=.nan",
         "--trainer.num_sanity_val_steps=0",
     )
-    assert "train step 0 of epoch 0: the loss is nan (final_parameter_regression_smooth_l1 = nan)" in message
+    assert "train step 0 of epoch 0: the loss is nan (final_parameter_regression_l1 = nan)" in message
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> None:

@@ -58,10 +58,11 @@ class TrackingModule(LightningModule):
         if steps == float("inf"):
             raise ValueError("the learning rate needs the length of the training: set trainer.max_epochs or max_steps")
         if self.optimizer == "Lion":
-            from lion_pytorch import Lion as Optimizer
+            from lion_pytorch import Lion
+
+            optimizer = Lion(self.model.parameters(), lr=1.0, weight_decay=cycle.weight_decay)
         else:
-            from torch.optim import AdamW as Optimizer
-        optimizer = Optimizer(self.model.parameters(), lr=1.0, weight_decay=cycle.weight_decay)
+            optimizer = torch.optim.AdamW(self.model.parameters(), lr=1.0, weight_decay=cycle.weight_decay, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cycle.at(step, int(steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
