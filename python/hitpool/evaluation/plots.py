@@ -27,7 +27,8 @@ def style() -> Iterator[None]:
     """Context with the style of all figures: tick marks, fonts and sizes of mplhep's ATLAS style."""
     with matplotlib.rc_context():
         matplotlib.rcParams.update(mplhep.style.ATLAS)
-        matplotlib.rcParams.update({"axes.unicode_minus": True, "axes.autolimit_mode": "data"})
+        options = {"axes.unicode_minus": True, "axes.autolimit_mode": "data", "axes.formatter.limits": (-6, 6)}
+        matplotlib.rcParams.update(options)  # limits: no power of ten above the axis, where the label is
         yield
 
 
