@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 
 EPOCHS = 5
@@ -30,7 +29,6 @@ def stop_in_epoch(process: subprocess.Popen, epoch: int, signum: signal.Signals)
     return output + process.communicate(timeout=60)[0]
 
 
-@pytest.mark.xdist_group("survival")
 def test_killed_run_continues_bitwise(workplace: Path, hitpool: Callable, tiny: list[str]) -> None:
     options = [*tiny, "--trainer.log_every_n_steps=3", "--model.model.encoder.dropout=0.1"]
     options += [f"--trainer.max_epochs={EPOCHS}", "--trainer.callbacks=null"]
@@ -64,7 +62,6 @@ def test_killed_run_continues_bitwise(workplace: Path, hitpool: Callable, tiny: 
     assert calm == storm
 
 
-@pytest.mark.xdist_group("survival")
 def test_killed_before_the_first_checkpoint(workplace: Path, hitpool: Callable, tiny: list[str]) -> None:
     process = hitpool("fit", *tiny, "--trainer.max_epochs=1", "--trainer.callbacks=null")
     output = ""

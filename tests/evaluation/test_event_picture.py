@@ -9,8 +9,6 @@ import yaml
 from hitpool.config import Objects
 from hitpool.evaluation.event_picture import draw, read_event
 
-pytestmark = pytest.mark.xdist_group("report")  # shares the simulated events
-
 
 @pytest.fixture(scope="module")
 def checkpoint(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:

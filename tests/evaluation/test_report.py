@@ -12,10 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from hitpool.config import Objects
 from hitpool.evaluation import EventTracks, PredictionWriter, TestReport, assignment, report
 
-pytestmark = [
-    pytest.mark.xdist_group("report"),  # one worker simulates for all
-    pytest.mark.filterwarnings("ignore:You called `self.log"),  # there is no logger
-]
+pytestmark = pytest.mark.filterwarnings("ignore:You called `self.log")  # there is no logger
 
 EVENTS = 40  # in the data set
 

@@ -9,8 +9,6 @@ from hitpool.data import DEFAULT_SCALE_FACTORS
 from hitpool.export.deployed import DeployedModel, needed_columns, unit
 from hitpool.nn import MaskFormer
 
-pytestmark = pytest.mark.xdist_group("export")
-
 LOW = [f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"]
 HIGH = [f"spacePoint_globEdgeHigh{axis}" for axis in "XYZ"]
 

@@ -16,8 +16,6 @@ from hitpool.config import Objects, load_checkpoint
 from hitpool.export import DeployedModel, export, save, trace
 from hitpool.nn import MaskFormer
 
-pytestmark = pytest.mark.xdist_group("export")  # one worker trains and exports for all
-
 IN_ANOTHER_PROCESS = """
 import sys
 import torch
@@ -30,6 +28,11 @@ assert "hitpool" not in sys.modules
 """
 
 
+def deployed(network: MaskFormer, objects: Objects) -> DeployedModel:
+    data = objects.datamodule
+    return DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points).eval()
+
+
 @pytest.fixture(scope="module")
 def exported(network: MaskFormer, objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = objects.datamodule
@@ -40,7 +43,7 @@ def exported(network: MaskFormer, objects: Objects, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def eager(network: MaskFormer, objects: Objects) -> DeployedModel:
-    return DeployedModel(network, objects.datamodule.inputs["hit"]).eval()
+    return deployed(network, objects)
 
 
 def load(path: Path) -> tuple[torch.jit.ScriptModule, dict]:
@@ -93,7 +96,7 @@ def test_any_size_gives_the_same_as_eager(
         expected = eager(*inputs)
         for _ in range(3):  # later calls run the optimised graph
             assert_equal(module(*inputs), expected)
-    assert [list(out.shape) for out in expected] == [[events, 2, 4], [events, 2], [events, 2, hits]]
+    assert [list(out.shape) for out in expected] == [[events, 2, 5], [events, 2], [events, 2, hits]]
 
 
 def test_the_input_is_what_is_on_disk(exported: Path, network: MaskFormer, objects: Objects, data_set: Path) -> None:
@@ -209,7 +212,7 @@ def test_export_of_a_checkpoint(objects: Objects, data_set: Path, tmp_path: Path
         export(checkpoint, output)
     assert list(tmp_path.iterdir()) == [output]
     trained = load_checkpoint(checkpoint)
-    expected = DeployedModel(trained.model.model, trained.datamodule.inputs["hit"]).eval()
+    expected = deployed(trained.model.model, trained)
     inputs = on_disk(data_set, expected.columns)
     with torch.no_grad():
         assert_equal(load(output)[0](*inputs), expected(*inputs))
