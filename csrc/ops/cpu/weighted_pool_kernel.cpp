@@ -1,102 +1,20 @@
 // Compiled once per instruction set (HITPOOL_ISA = baseline, avx2, avx512). Everything but the table at the end has
-// internal linkage, see weighted_pool_kernel.h.
+// internal linkage, see weighted_pool_kernel.h. T is the type of the arithmetic: float, or double if logits or values
+// are float64; L and F are the types that logits and values are stored in.
 #include "ops/cpu/weighted_pool_kernel.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <type_traits>
 
+#include "ops/cpu/scalar.h"
+#include "ops/cpu/sigmoid.h"
+#include "ops/cpu/vector.h"
+
 namespace hitpool::cpu {
 namespace {
-
-// ---- scalar types: T is the type of the arithmetic, float, or double if logits or values are float64 ----
-
-struct BFloat16 { uint16_t bits; };
-struct Float16 { uint16_t bits; };
-
-template <class T, class S>
-T to(S value) { return static_cast<T>(value); }
-template <class T>
-T to(BFloat16 value) { return static_cast<T>(std::bit_cast<float>(uint32_t{value.bits} << 16)); }
-template <class T>
-T to(Float16 value) {
-  // Shifted into place, a half is a float with an exponent that is 112 too small.
-  const float magnitude = std::bit_cast<float>((value.bits & 0x7fffu) << 13) * 0x1p112f;
-  const uint32_t infinite = (value.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-  const uint32_t sign = (value.bits & 0x8000u) << 16;
-  return static_cast<T>(std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | infinite | sign));
-}
-
-template <class S, class T>
-struct From {
-  static S convert(T value) { return static_cast<S>(value); }
-};
-template <class T>
-struct From<BFloat16, T> {
-  static BFloat16 convert(T value) {
-    const auto x = static_cast<float>(value);
-    const auto bits = std::bit_cast<uint32_t>(x);
-    if (x != x) return {0x7fc0};
-    return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};  // to nearest, ties to even
-  }
-};
-template <class T>
-struct From<Float16, T> {
-  static Float16 convert(T value) {
-    const auto x = static_cast<float>(value);
-    const auto bits = std::bit_cast<uint32_t>(x);
-    const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
-    const float magnitude = std::bit_cast<float>(bits & 0x7fffffffu);
-    if (x != x) return {static_cast<uint16_t>(sign | 0x7e00u)};
-    if (magnitude >= 65520.0f) return {static_cast<uint16_t>(sign | 0x7c00u)};
-    uint32_t half;
-    if (magnitude < 0x1p-14f) {  // subnormal: the float adder rounds at the last bit of a half
-      half = std::bit_cast<uint32_t>(magnitude + 0.5f) - std::bit_cast<uint32_t>(0.5f);
-    } else {
-      const uint32_t m = std::bit_cast<uint32_t>(magnitude) - (112u << 23);
-      half = (m + 0xfffu + ((m >> 13) & 1u)) >> 13;
-    }
-    return {static_cast<uint16_t>(sign | half)};
-  }
-};
-
-// ---- the weight of a hit ----
-
-// exp(x) within 2 units in the last place; beyond the range of the type +inf and 0. Without branches, so that the
-// compiler turns a loop over it into vector code.
-template <class T>
-T exponential(T x) {
-  constexpr bool single = std::is_same_v<T, float>;
-  using Int = std::conditional_t<single, int32_t, int64_t>;
-  constexpr int mantissa = std::numeric_limits<T>::digits - 1;
-  constexpr Int bias = std::numeric_limits<T>::max_exponent - 1;
-  constexpr T log2e = 1.4426950408889634;
-  constexpr T ln2_high = single ? 0.693359375 : 6.93147180369123816490e-01;  // few bits: k * ln2_high is exact
-  constexpr T ln2_low = single ? -2.12194440e-4 : 1.90821492927058770002e-10;
-  constexpr T integer = single ? 0x1.8p23 : 0x1.8p52;  // adding it leaves an integer in the low bits
-  constexpr T high = single ? 89 : 710;                // 2^k below is +inf from here on
-  constexpr T low = single ? -88 : -708;
-  constexpr int degree = single ? 7 : 13;  // Taylor remainder for |r| <= ln2 / 2: 5e-9, 4e-18
-
-  x = x > high ? high : x;  // written so that NaN stays
-  x = x < low ? low : x;
-  const T shifted = x * log2e + integer;
-  const T k = shifted - integer;
-  const T r = (x - k * ln2_high) - k * ln2_low;
-  T series = 1;
-  for (int n = degree; n >= 1; --n) series = 1 + series * r * (T{1} / n);
-  const Int exponent = std::bit_cast<Int>(shifted) - std::bit_cast<Int>(integer) + bias;
-  return series * std::bit_cast<T>(static_cast<Int>(exponent << mantissa));
-}
-
-template <class T>
-T sigmoid(T x) {
-  return 1 / (1 + exponential(-x));
-}
 
 // ---- the selected hits of one track ----
 
@@ -151,81 +69,6 @@ void select(const PoolInputs& in, int64_t row, int64_t begin, int64_t end, Selec
     case Dtype::float32: return select(static_cast<const float*>(in.logits) + offset, valid, begin, end, threshold, out);
     case Dtype::bfloat16: return select(static_cast<const BFloat16*>(in.logits) + offset, valid, begin, end, threshold, out);
     case Dtype::float16: return select(static_cast<const Float16*>(in.logits) + offset, valid, begin, end, threshold, out);
-  }
-}
-
-// ---- vectors over features ----
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-constexpr int kTile = 4;  // vectors of features that are held in registers at once
-
-template <class T>
-struct Vector {
-  using Int = std::conditional_t<std::is_same_v<T, float>, int32_t, int64_t>;
-  static constexpr int size = kVectorBytes / sizeof(T);
-  typedef T type __attribute__((vector_size(kVectorBytes)));
-  typedef Int index __attribute__((vector_size(kVectorBytes)));
-};
-template <class T> using Vec = typename Vector<T>::type;
-template <class T> using IndexVec = typename Vector<T>::index;
-template <class T> constexpr int lanes = Vector<T>::size;
-
-// The first `width` lanes; the others are 0.
-template <class T, class F>
-Vec<T> load(const F* from, int64_t width) {
-  Vec<T> x;
-  if constexpr (std::is_same_v<T, F>) {
-    if (width >= lanes<T>) {
-      std::memcpy(&x, from, sizeof x);
-      return x;
-    }
-  }
-  T lane[lanes<T>] = {};
-  if (width >= lanes<T>) {
-    for (int l = 0; l < lanes<T>; ++l) lane[l] = to<T>(from[l]);
-  } else {
-    for (int l = 0; l < width; ++l) lane[l] = to<T>(from[l]);
-  }
-  std::memcpy(&x, lane, sizeof x);
-  return x;
-}
-
-template <class F, class T>
-void store(F* to, Vec<T> x, int64_t width) {
-  if constexpr (std::is_same_v<T, F>) {
-    if (width >= lanes<T>) {
-      std::memcpy(to, &x, sizeof x);
-      return;
-    }
-  }
-  for (int l = 0; l < std::min<int64_t>(width, lanes<T>); ++l) to[l] = From<F, T>::convert(x[l]);
-}
-
-template <class T>
-T horizontal_sum(Vec<T> x) {
-  T lane[lanes<T>];
-  std::memcpy(lane, &x, sizeof x);
-  for (int half = lanes<T> / 2; half > 0; half /= 2) {
-    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-  }
-  return lane[0];
-}
-
-// Calls body(first feature, std::integral_constant<number of vectors>) for tiles that cover D features.
-template <class T, class Body>
-void for_each_tile(int64_t features, Body&& body) {
-  int64_t d = 0;
-  for (; features - d > 2 * lanes<T>; d += kTile * lanes<T>) body(d, std::integral_constant<int, kTile>{});
-  if (features - d > lanes<T>) {
-    body(d, std::integral_constant<int, 2>{});
-  } else if (features - d > 0) {
-    body(d, std::integral_constant<int, 1>{});
   }
 }
 

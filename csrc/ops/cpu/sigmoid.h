@@ -1,0 +1,45 @@
+// The weight of a hit.
+// Internal linkage, see weighted_pool_kernel.h: every instruction set has its own copy.
+#pragma once
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace hitpool::cpu {
+namespace {
+
+// exp(x) within 2 units in the last place; beyond the range of the type +inf and 0. Without branches, so that the
+// compiler turns a loop over it into vector code.
+template <class T>
+T exponential(T x) {
+  constexpr bool single = std::is_same_v<T, float>;
+  using Int = std::conditional_t<single, int32_t, int64_t>;
+  constexpr int mantissa = std::numeric_limits<T>::digits - 1;
+  constexpr Int bias = std::numeric_limits<T>::max_exponent - 1;
+  constexpr T log2e = 1.4426950408889634;
+  constexpr T ln2_high = single ? 0.693359375 : 6.93147180369123816490e-01;  // few bits: k * ln2_high is exact
+  constexpr T ln2_low = single ? -2.12194440e-4 : 1.90821492927058770002e-10;
+  constexpr T integer = single ? 0x1.8p23 : 0x1.8p52;  // adding it leaves an integer in the low bits
+  constexpr T high = single ? 89 : 710;                // 2^k below is +inf from here on
+  constexpr T low = single ? -88 : -708;
+  constexpr int degree = single ? 7 : 13;  // Taylor remainder for |r| <= ln2 / 2: 5e-9, 4e-18
+
+  x = x > high ? high : x;  // written so that NaN stays
+  x = x < low ? low : x;
+  const T shifted = x * log2e + integer;
+  const T k = shifted - integer;
+  const T r = (x - k * ln2_high) - k * ln2_low;
+  T series = 1;
+  for (int n = degree; n >= 1; --n) series = 1 + series * r * (T{1} / n);
+  const Int exponent = std::bit_cast<Int>(shifted) - std::bit_cast<Int>(integer) + bias;
+  return series * std::bit_cast<T>(static_cast<Int>(exponent << mantissa));
+}
+
+template <class T>
+T sigmoid(T x) {
+  return 1 / (1 + exponential(-x));
+}
+
+}  // namespace
+}  // namespace hitpool::cpu
