@@ -1,15 +1,14 @@
 #include "ops/weighted_pool.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <limits>
-#include <string>
 
 #include "check.h"
+#include "ops/cpu/capability.h"
 #include "ops/cpu/weighted_pool_kernel.h"
 
 namespace hitpool {
@@ -21,16 +20,8 @@ constexpr int64_t kGrain = 32768;    // feature values and logits per task, belo
 constexpr int64_t kMinBlock = 32;    // hits per task of backward_values
 constexpr int64_t kTasksPerThread = 4;
 
-// The instruction set that torch uses, so that ATEN_CPU_CAPABILITY holds here too.
 const cpu::PoolKernels& kernels() {
-  static const cpu::PoolKernels& chosen = []() -> const cpu::PoolKernels& {
-#if defined(__x86_64__)
-    const std::string capability = at::get_cpu_capability();
-    if (capability == "AVX512") return cpu::kernels_avx512;
-    if (capability == "AVX2") return cpu::kernels_avx2;
-#endif
-    return cpu::kernels_baseline;
-  }();
+  static const auto& chosen = HITPOOL_CHOOSE(cpu::kernels);
   return chosen;
 }
 
