@@ -10,7 +10,7 @@
 
 namespace hitpool {
 
-// pi = kPiHigh + kPiLow; theta is at most 2 pi_high away from it, so the first difference below is exact.
+// pi = kPiHigh + kPiLow. The difference of kPiHigh, or its half, and an angle within a factor of 2 of it is exact.
 inline constexpr double kPiHigh = 3.14159265358979311600;
 inline constexpr double kPiLow = 1.22464679914735317636e-16;
 
