@@ -130,9 +130,13 @@ def test_strides_and_threads():
 
 def test_runs_in_float32_under_autocast():
     theta = torch.linspace(0.1, 3.0, 20)
+    expected = hitpool.pseudorapidity(theta)
+    expected_low = hitpool.pseudorapidity(theta.bfloat16().float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(hitpool.pseudorapidity(theta), hitpool.pseudorapidity(theta))
-        assert hitpool.pseudorapidity(theta.bfloat16()).dtype == torch.float32
+        eta, low = hitpool.pseudorapidity(theta), hitpool.pseudorapidity(theta.bfloat16())
+    assert eta.dtype == low.dtype == torch.float32
+    assert torch.equal(eta, expected)
+    assert torch.equal(low, expected_low)
 
 
 def test_errors_name_the_argument():

@@ -55,7 +55,7 @@ struct Call {
     inputs = {
         logits.size(-2), logits.size(-1), values.size(-1), logits.const_data_ptr(), values.const_data_ptr(),
         valid.defined() ? valid.const_data_ptr<bool>() : nullptr, to_dtype(logits.scalar_type()),
-        to_dtype(values.scalar_type()), threshold};
+        to_dtype(values.scalar_type()), threshold, kMinWeightSum};
   }
 
   int64_t rows() const { return events * inputs.tracks; }

@@ -76,7 +76,7 @@ void select(const PoolInputs& in, int64_t row, int64_t begin, int64_t end, Selec
 
 template <class T, class F, int kVectors, bool kWithIndex>
 void pool_tile(
-    const Selection<T>& selected, T weight_sum, const F* values, int64_t features, int64_t d, F* pooled, int32_t* index) {
+    const Selection<T>& selected, T weight_sum, T norm, const F* values, int64_t features, int64_t d, F* pooled, int32_t* index) {
   const int64_t width = features - d;
   Vec<T> sum[kVectors], high[kVectors], low[kVectors];
   IndexVec<T> high_hit[kVectors], low_hit[kVectors];
@@ -103,7 +103,6 @@ void pool_tile(
       }
     }
   }
-  const T norm = 1 / std::max(weight_sum, T(1e-8));
   const T poison = weight_sum - weight_sum;  // 0, or NaN if a logit was NaN
   for (int v = 0; v < kVectors; ++v) {
     const int64_t left = width - v * lanes<T>;
@@ -138,11 +137,12 @@ void forward(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin,
     }
     const F* values = static_cast<const F*>(in.values) + row / in.tracks * in.hits * D;
     const T weight_sum = selected.weight_sum();
+    const T norm = 1 / std::max(weight_sum, static_cast<T>(in.min_weight_sum));
     for_each_tile<T>(D, [&](int64_t d, auto vectors) {
       if (hit != nullptr) {
-        pool_tile<T, F, vectors(), true>(selected, weight_sum, values, D, d, to, hit);
+        pool_tile<T, F, vectors(), true>(selected, weight_sum, norm, values, D, d, to, hit);
       } else {
-        pool_tile<T, F, vectors(), false>(selected, weight_sum, values, D, d, to, nullptr);
+        pool_tile<T, F, vectors(), false>(selected, weight_sum, norm, values, D, d, to, nullptr);
       }
     });
   }
@@ -170,7 +170,7 @@ void backward_logits(
     const T sum = selected.weight_sum();
     weight_sum[row] = sum;
     if (selected.count == 0) continue;
-    const T norm = 1 / std::max(sum, T(1e-8));
+    const T norm = 1 / std::max(sum, static_cast<T>(in.min_weight_sum));
     const F* grad_row = grad + row * 4 * D;
     const F* values = static_cast<const F*>(in.values) + row / in.tracks * in.hits * D;
     weighted_grad(grad_row, D, norm, h.get());
@@ -202,7 +202,7 @@ void backward_logits(
       mean_dot += horizontal_sum<T>(product) * norm;
     });
     // Below the floor of the mean's denominator, that denominator does not depend on p.
-    const T pull = sum < T(1e-8) ? T{0} : mean_dot * norm;
+    const T pull = sum < static_cast<T>(in.min_weight_sum) ? T{0} : mean_dot * norm;
     for (int64_t k = 0; k < selected.count; ++k) {
       const T p = selected.weight[k];
       to_row[selected.hit[k]] = From<L, T>::convert((dot[k] - pull) * p * (1 - p));
@@ -235,7 +235,8 @@ void backward_values(
       const int64_t row = event * in.tracks + n;
       const F* grad_row = grad + row * 4 * D;
       select(in, row, begin, end, selected);
-      weighted_grad(grad_row, D, 1 / std::max(static_cast<T>(weight_sum[row]), T(1e-8)), h.get());
+      const T norm = 1 / std::max(static_cast<T>(weight_sum[row]), static_cast<T>(in.min_weight_sum));
+      weighted_grad(grad_row, D, norm, h.get());
       for (int64_t k = 0; k < selected.count; ++k) {
         const T p = selected.weight[k];
         T* to_row = sums + (selected.hit[k] - begin) * D;

@@ -18,6 +18,7 @@ struct PoolInputs {
   Dtype logits_dtype;
   Dtype values_dtype;
   double threshold;
+  double min_weight_sum;   // floor under the denominator of the mean
 };
 
 // Work is cut into independent pieces: rows (one track of one event, b * N + n) or blocks (hits [begin, end) of one

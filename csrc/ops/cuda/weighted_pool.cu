@@ -10,6 +10,7 @@
 #include <torch/library.h>
 
 #include <limits>
+#include <type_traits>
 
 #include "check.h"
 
@@ -84,7 +85,7 @@ template <class T, class F>
 __global__ void forward_kernel(Inputs<T> in, const F* values, F* pooled, int32_t* index) {
   __shared__ int32_t selected_hit[kThreads];
   __shared__ T selected_weight[kThreads];
-  __shared__ int selected_before[kWarps + 1];
+  __shared__ int selected_in_warp[kWarps];
   __shared__ T merge_sum[kWarps][kTile], merge_high[kWarps][kTile], merge_low[kWarps][kTile];
   __shared__ int32_t merge_high_hit[kWarps][kTile], merge_low_hit[kWarps][kTile];
   __shared__ T scratch[kWarps];
@@ -105,14 +106,13 @@ __global__ void forward_kernel(Inputs<T> in, const F* values, F* pooled, int32_t
     const T weight = hit < in.hits ? weight_or_none(in, row, hit) : T(-1);
     const unsigned votes = __ballot_sync(kAllLanes, is_selected(weight));
     __syncthreads();
-    if (lane == 0) selected_before[warp + 1] = __popc(votes);
-    if (threadIdx.x == 0) selected_before[0] = 0;
+    if (lane == 0) selected_in_warp[warp] = __popc(votes);
     __syncthreads();
     int position = __popc(votes & ((1u << lane) - 1));
     int count = 0;
     for (int w = 0; w < kWarps; ++w) {
-      if (w < warp) position += selected_before[w + 1];
-      count += selected_before[w + 1];
+      if (w < warp) position += selected_in_warp[w];
+      count += selected_in_warp[w];
     }
     if (is_selected(weight)) {
       selected_hit[position] = static_cast<int32_t>(hit);
