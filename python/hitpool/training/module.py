@@ -57,14 +57,18 @@ class TrackingModule(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ValueError("the learning rate needs the length of the training: set trainer.max_epochs or max_steps")
+        optimizer = self.make_optimizer()
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cycle.at(step, int(steps)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Optimiser of all parameters with learning rate 1, to be multiplied by that of the step."""
+        decay = self.lrs_config.weight_decay
         if self.optimizer == "Lion":
             from lion_pytorch import Lion
 
-            optimizer = Lion(self.model.parameters(), lr=1.0, weight_decay=cycle.weight_decay)
-        else:
-            optimizer = torch.optim.AdamW(self.model.parameters(), lr=1.0, weight_decay=cycle.weight_decay, fused=True)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cycle.at(step, int(steps)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            return Lion(self.model.parameters(), lr=1.0, weight_decay=decay)
+        return torch.optim.AdamW(self.model.parameters(), lr=1.0, weight_decay=decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
         """Makes the random numbers of an epoch a function of (seed, epoch, rank): a continued run repeats them."""
