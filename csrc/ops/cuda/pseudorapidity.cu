@@ -1,6 +1,7 @@
 #include "ops/pseudorapidity.h"
 
 #include <ATen/Dispatch.h>
+#include <ATen/OpMathType.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
@@ -19,17 +20,18 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int64_t kMaxBlocks = 1 << 16;
 
-template <class S>
-__global__ void forward_kernel(int64_t count, const S* theta, S* eta, double pi) {
+// Arithmetic in T: double for S = double, float for the others.
+template <class S, class T>
+__global__ void forward_kernel(int64_t count, const S* theta, S* eta, T pi) {
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += int64_t(gridDim.x) * kThreads) {
-    eta[i] = static_cast<S>(pseudorapidity_of(theta[i], pi));
+    eta[i] = static_cast<S>(pseudorapidity_of(static_cast<T>(theta[i]), pi));
   }
 }
 
-template <class S>
-__global__ void backward_kernel(int64_t count, const S* grad, const S* theta, S* result, double pi) {
+template <class S, class T>
+__global__ void backward_kernel(int64_t count, const S* grad, const S* theta, S* result, T pi) {
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += int64_t(gridDim.x) * kThreads) {
-    result[i] = static_cast<S>(static_cast<double>(grad[i]) * pseudorapidity_derivative_of(theta[i], pi));
+    result[i] = static_cast<S>(pseudorapidity_gradient_of(static_cast<T>(grad[i]), static_cast<T>(theta[i]), pi));
   }
 }
 
@@ -44,8 +46,8 @@ at::Tensor pseudorapidity_cuda(const at::Tensor& theta_in) {
   auto eta = at::empty_like(theta, {}, at::MemoryFormat::Contiguous);
   if (theta.numel() == 0) return eta;
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, theta.scalar_type(), "pseudorapidity", [&] {
-    const double pi = static_cast<double>(static_cast<scalar_t>(kPiHigh));
-    forward_kernel<scalar_t><<<blocks(theta.numel()), kThreads, 0, c10::cuda::getCurrentCUDAStream()>>>(
+    const auto pi = static_cast<at::opmath_type<scalar_t>>(static_cast<scalar_t>(kPiHigh));
+    forward_kernel<<<blocks(theta.numel()), kThreads, 0, c10::cuda::getCurrentCUDAStream()>>>(
         theta.numel(), theta.const_data_ptr<scalar_t>(), eta.mutable_data_ptr<scalar_t>(), pi);
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   });
@@ -63,8 +65,8 @@ at::Tensor pseudorapidity_backward_cuda(const at::Tensor& grad_in, const at::Ten
   auto result = at::empty_like(theta, {}, at::MemoryFormat::Contiguous);
   if (theta.numel() == 0) return result;
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, theta.scalar_type(), "pseudorapidity_backward", [&] {
-    const double pi = static_cast<double>(static_cast<scalar_t>(kPiHigh));
-    backward_kernel<scalar_t><<<blocks(theta.numel()), kThreads, 0, c10::cuda::getCurrentCUDAStream()>>>(
+    const auto pi = static_cast<at::opmath_type<scalar_t>>(static_cast<scalar_t>(kPiHigh));
+    backward_kernel<<<blocks(theta.numel()), kThreads, 0, c10::cuda::getCurrentCUDAStream()>>>(
         theta.numel(), grad.const_data_ptr<scalar_t>(), theta.const_data_ptr<scalar_t>(),
         result.mutable_data_ptr<scalar_t>(), pi);
     C10_CUDA_KERNEL_LAUNCH_CHECK();
