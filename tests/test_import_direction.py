@@ -16,6 +16,7 @@ ALLOWED = {
     "training": {"ops", "simulation", "nn", "tasks", "data"},
     "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
     "export": {"ops", "nn", "tasks", "data", "training", "config"},
+    "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config"},
 }
 ROOT = Path(hitpool.__file__).parent
 

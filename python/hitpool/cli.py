@@ -21,6 +21,7 @@ commands:
   predict    write the predictions of a checkpoint to HDF5
   simulate   write a data set of simulated muon events
   export     write a trained model for use without Python
+  bench      time the ops against the alternatives on this machine (--model: the model)
 
 hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look on few events:
   hitpool fit --name quick --simulate.folder data-quick --trainer.max_epochs 1 \\
@@ -75,6 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
             _call(simulate, command, options)
         elif command == "export":
             _call(export, command, options)
+        elif command == "bench":
+            from hitpool.bench.command import run
+
+            run(options)
         elif command in ("-h", "--help"):
             print(HELP, end="")
         elif command == "--version":

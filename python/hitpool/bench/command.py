@@ -1,0 +1,202 @@
+"""The command `hitpool bench`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hitpool.bench import memory, ways
+from hitpool.bench.angles import DTYPES, time_angles
+from hitpool.bench.cases import Case, make_cases
+from hitpool.bench.floor import cuda_bandwidth
+from hitpool.bench.machine import available_bytes, describe
+from hitpool.bench.measure import SHARE, time_case
+from hitpool.bench.overhead import call_overhead
+from hitpool.bench.plot import plot_times
+from hitpool.bench.report import Report
+from hitpool.evaluation.plots import save
+
+DESCRIPTION = """\
+Times hitpool.weighted_pool and hitpool.pseudorapidity against everything that could be used instead, on this machine.
+
+Every way is compared with the reference before it is timed; all take turns in one process. The floor is the time to
+read what must be read and write what must be written once.
+"""
+
+
+def bench(
+    shapes: list[str],
+    selected: list[float],
+    dtype: list[str],
+    threads: list[int],
+    device: str = "cpu",
+    repeat: int = 30,
+    angles: int = 10_000_000,
+    with_memory: bool = True,
+    console: Console | None = None,
+) -> Report:
+    """Measures ops and alternatives.
+
+    Args:
+        shapes: Names of shapes, `main`, `all`, or sizes `B,N,M,D`.
+        selected: Shares of selected hits.
+        dtype: Names of dtypes.
+        threads: Numbers of threads.
+        device: `cpu` or `cuda`.
+        repeat: Rounds that count.
+        angles: Angles for pseudorapidity; 0: it is not measured.
+        with_memory: Whether memory is measured, of each shape with the first share, dtype and number of threads.
+        console: For the progress bar; the terminal if None.
+
+    Returns:
+        All measurements.
+
+    Raises:
+        ValueError: an option that cannot be measured here.
+    """
+    _check(threads, repeat, angles, device)
+    cases = make_cases(shapes, selected, dtype, device)
+    remembered = _remembered(cases) if with_memory else []
+    report = Report(describe(device), repeat, angles=angles)
+    before = torch.get_num_threads()
+    total = len(cases) * len(threads) + len(remembered) * len(ways.WAYS) + bool(angles) * len(DTYPES) * len(threads)
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    try:
+        with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task("", total=total)
+            report.overhead = call_overhead(repeat, device)
+            bandwidth = cuda_bandwidth() if device == "cuda" else None
+            for number in threads:
+                for case in cases:
+                    title = f"{case} {number} threads"
+                    report.rows += time_case(
+                        case,
+                        number,
+                        repeat,
+                        bandwidth,
+                        lambda text, title=title: progress.update(bar, description=f"{title}: {text}"),
+                    )
+                    progress.advance(bar)
+            for case in remembered:
+                for way in ways.WAYS:
+                    progress.update(bar, description=f"{case}: memory of {way}")
+                    report.memory[case, way] = _memory(way, case, threads[0])
+                    progress.advance(bar)
+            for name in DTYPES if angles else ():
+                for number in threads:
+                    title = f"pseudorapidity {name} {number} threads"
+                    report.angle_rows += time_angles(
+                        angles,
+                        name,
+                        number,
+                        repeat,
+                        device,
+                        lambda text, title=title: progress.update(bar, description=f"{title}: {text}"),
+                    )
+                    progress.advance(bar)
+    finally:
+        torch.set_num_threads(before)
+    return report
+
+
+def run(options: list[str]) -> None:
+    """Runs `hitpool bench`.
+
+    Args:
+        options: Arguments after `bench`.
+    """
+    arguments = _parser().parse_args(options)
+    if arguments.model:
+        from hitpool.bench.model import bench_model
+
+        bench_model(arguments.threads, Path(arguments.json) if arguments.json else None)
+        return
+    try:
+        for name, ending in (("json", ".json"), ("markdown", ".md"), ("plot", ".png")):
+            file = getattr(arguments, name)
+            if file is not None and Path(file).suffix != ending:
+                raise ValueError(f"--{name} {file}: expected a file ending in {ending}")
+        report = bench(
+            arguments.shapes,
+            arguments.selected,
+            arguments.dtype,
+            arguments.threads,
+            arguments.device,
+            arguments.repeat,
+            arguments.angles,
+            arguments.memory,
+        )
+    except ValueError as error:
+        sys.exit(f"hitpool bench: {error}")
+    report.print(Console())
+    if arguments.json:
+        report.write_json(Path(arguments.json))
+    if arguments.markdown:
+        Path(arguments.markdown).write_text(report.to_markdown())
+    if arguments.plot:
+        save(plot_times(report.rows), Path(arguments.plot))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="hitpool bench", description=DESCRIPTION)
+    add = parser.add_argument
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="Where to measure.")
+    add(
+        "--shapes",
+        nargs="+",
+        default=["main"],
+        metavar="SHAPE",
+        help="trigger, training, events, wide, inner (these: main), busy, hllhc (these, too: all), or sizes B,N,M,D.",
+    )
+    add("--selected", nargs="+", type=float, default=[0.2], metavar="SHARE", help="Share of hits in a track.")
+    add("--dtype", nargs="+", default=["float32"], metavar="DTYPE", help="float32, float64, bfloat16, float16.")
+    every = len(os.sched_getaffinity(0))
+    add(
+        "--threads",
+        nargs="+",
+        type=int,
+        default=sorted({1, every}),
+        metavar="NUMBER",
+        help="Numbers of threads, each measured.",
+    )
+    add("--repeat", type=int, default=30, help="Rounds; the results are medians.")
+    add("--angles", type=int, default=10_000_000, help="Angles for pseudorapidity; 0: leave it out.")
+    add("--memory", action="store_true", help="Also measure the memory, in a process for each way.")
+    add("--json", metavar="FILE.json", help="Write all numbers, in seconds and bytes.")
+    add("--markdown", metavar="FILE.md", help="Write the tables.")
+    add("--plot", metavar="FILE.png", help="Draw the times.")
+    add("--model", action="store_true", help="Measure training, inference and loading of the model instead.")
+    return parser
+
+
+def _check(threads: list[int], repeat: int, angles: int, device: str) -> None:
+    for name, values, least in (("threads", threads, 1), ("repeat", [repeat], 1), ("angles", [angles], 0)):
+        for value in values:
+            if value < least:
+                raise ValueError(f"--{name} {value}: expected at least {least}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no GPU")
+
+
+def _remembered(cases: list[Case]) -> list[Case]:
+    """The first case of each shape: memory is measured in one dtype and share only."""
+    return list({case.shape: case for case in reversed(cases)}.values())[::-1]
+
+
+def _memory(way: str, case: Case, threads: int) -> memory.Memory | str:
+    note = ways.missing(way)
+    if note is not None:
+        return note
+    needed = ways.needed_bytes(way, case, case.backward)
+    if needed > SHARE * available_bytes(case.device):
+        return f"not measured at {case}: needs {needed / 2**30:.0f} GiB"
+    try:
+        return memory.measure(way, case, threads)
+    except RuntimeError as error:
+        return str(error)

@@ -1,0 +1,120 @@
+"""What a run measured: shown in the terminal, written as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from hitpool.bench import tables
+from hitpool.bench.angles import AngleRow
+from hitpool.bench.cases import Case
+from hitpool.bench.machine import line
+from hitpool.bench.measure import Row
+from hitpool.bench.memory import Memory
+
+
+@dataclass
+class Report:
+    """Everything that was measured in a run, in the order of measurement."""
+
+    machine: dict[str, str]
+    repeat: int
+    rows: list[Row] = field(default_factory=list)
+    angles: int = 0
+    angle_rows: list[AngleRow] = field(default_factory=list)
+    memory: dict[tuple[Case, str], Memory | str] = field(default_factory=dict)
+    overhead: dict[str, float] = field(default_factory=dict)
+
+    def tables(self) -> list[tables.Table]:
+        """Tables of what there is.
+
+        Returns:
+            Times, gains, memory, pseudorapidity.
+        """
+        result = []
+        if self.rows:
+            result += [*tables.time_tables(self.rows), tables.summary_table(self.rows)]
+        if self.memory:
+            result.append(tables.memory_table(self.memory))
+        if self.angle_rows:
+            result.append(tables.angle_table(self.angle_rows, self.angles))
+        return result
+
+    def remarks(self) -> list[str]:
+        """Sentences below the tables.
+
+        Returns:
+            The cost of a call, why some numbers are missing, the machine.
+        """
+        remarks = []
+        if self.overhead:
+            call, dispatch, torch = (1e6 * self.overhead[name] for name in ("call", "dispatch", "torch"))
+            remarks.append(
+                f"A call on the smallest shape (1, 2, 600, 32), forward, 1 thread: {call:.1f} us, of which dispatch "
+                f"{dispatch:.1f} us (the same call without hits; sigmoid of one number: {torch:.1f} us)."
+            )
+        remarks += tables.notes(self.rows, self.repeat)
+        remarks += [f"memory of {way}: {note}" for (_, way), note in self.memory.items() if isinstance(note, str)]
+        return [*remarks, f"Medians of {self.repeat} rounds. {line(self.machine)}"]
+
+    def print(self, console: Console) -> None:
+        """Shows tables and remarks.
+
+        Args:
+            console: Where.
+        """
+        for table in self.tables():
+            console.print(table.to_rich())
+        for remark in self.remarks():
+            console.print(remark, highlight=False, markup=False, soft_wrap=True)
+
+    def to_markdown(self) -> str:
+        """Tables and remarks.
+
+        Returns:
+            Markdown.
+        """
+        return "\n\n".join([*(table.to_markdown() for table in self.tables()), *self.remarks()]) + "\n"
+
+    def write_json(self, path: Path) -> None:
+        """Writes every number, in seconds and bytes.
+
+        Args:
+            path: File to write.
+        """
+        content = {
+            "machine": self.machine,
+            "repeat": self.repeat,
+            "weighted_pool": [row.as_dict() for row in self.rows],
+            "pseudorapidity": {"angles": self.angles, "rows": [row.as_dict() for row in self.angle_rows]},
+            "memory": [
+                {"case": case.as_dict(), "way": way} | ({"note": value} if isinstance(value, str) else value.as_dict())
+                for (case, way), value in self.memory.items()
+            ],
+            "overhead": self.overhead,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Report:
+    """Reads what `Report.write_json` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The same report.
+    """
+    content = json.loads(path.read_text())
+    report = Report(content["machine"], content["repeat"], overhead=content["overhead"])
+    report.rows = [Row(**{**row, "case": Case(**row["case"])}) for row in content["weighted_pool"]]
+    report.angles = content["pseudorapidity"]["angles"]
+    report.angle_rows = [AngleRow(**row) for row in content["pseudorapidity"]["rows"]]
+    for entry in content["memory"]:
+        case, way = Case(**entry.pop("case")), entry.pop("way")
+        report.memory[case, way] = entry["note"] if "note" in entry else Memory(**entry)
+    return report
