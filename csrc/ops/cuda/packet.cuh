@@ -1,0 +1,72 @@
+// Numbers as they are stored (S: float64, float32, bfloat16, float16) and as they are calculated with (T: float or
+// double), and packets: neighbouring numbers that a lane moves with one instruction.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <type_traits>
+
+namespace hitpool::cuda {
+namespace {
+
+template <class T, class S>
+__device__ __forceinline__ T to(S value) {
+  if constexpr (std::is_same_v<S, __half>) {
+    return static_cast<T>(__half2float(value));
+  } else if constexpr (std::is_same_v<S, __nv_bfloat16>) {
+    return static_cast<T>(__bfloat162float(value));
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+template <class S, class T>
+__device__ __forceinline__ S stored(T value) {
+  if constexpr (std::is_same_v<S, __half>) {
+    return __float2half_rn(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<S, __nv_bfloat16>) {
+    return __float2bfloat16_rn(static_cast<float>(value));
+  } else {
+    return static_cast<S>(value);
+  }
+}
+
+template <class S, int n>
+struct alignas(n * sizeof(S)) Packet {
+  S x[n];
+};
+
+// The features that one lane holds; pointers to packets are pointers to the first of them.
+struct Columns {
+  int width;     // how many of the n of a packet there are: 0 to n
+  bool aligned;  // every packet lies on a multiple of its size, and width is 0 or n
+};
+
+template <int n, class S>
+__device__ __forceinline__ Packet<S, n> load_packet(const S* from, const Columns& columns) {
+  Packet<S, n> packet{};
+  if (columns.aligned) {
+    if (columns.width > 0) packet = *reinterpret_cast<const Packet<S, n>*>(from);
+  } else {
+    for (int v = 0; v < n; ++v) {
+      if (v < columns.width) packet.x[v] = from[v];
+    }
+  }
+  return packet;
+}
+
+template <class S, class T, int n>
+__device__ __forceinline__ void store_packet(S* to, const T (&value)[n], const Columns& columns) {
+  Packet<S, n> packet;
+  for (int v = 0; v < n; ++v) packet.x[v] = stored<S>(value[v]);
+  if (columns.aligned) {
+    if (columns.width > 0) *reinterpret_cast<Packet<S, n>*>(to) = packet;
+  } else {
+    for (int v = 0; v < n; ++v) {
+      if (v < columns.width) to[v] = packet.x[v];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hitpool::cuda
