@@ -1,4 +1,4 @@
-// The weight of a hit.
+// The weight of a hit, for a vector of logits.
 // Internal linkage, see weighted_pool_kernel.h: every instruction set has its own copy.
 #pragma once
 #include <bit>
@@ -6,15 +6,16 @@
 #include <limits>
 #include <type_traits>
 
+#include "ops/cpu/vector.h"
+
 namespace hitpool::cpu {
 namespace {
 
-// exp(x) within 2 units in the last place; beyond the range of the type +inf and 0. Without branches, so that the
-// compiler turns a loop over it into vector code.
+// exp(x) within 2 units in the last place; beyond the range of the type +inf and 0; NaN stays.
 template <class T>
-T exponential(T x) {
+Vec<T> exponential(Vec<T> x) {
   constexpr bool single = std::is_same_v<T, float>;
-  using Int = std::conditional_t<single, int32_t, int64_t>;
+  using Int = typename Vector<T>::Int;
   constexpr int mantissa = std::numeric_limits<T>::digits - 1;
   constexpr Int bias = std::numeric_limits<T>::max_exponent - 1;
   constexpr T log2e = 1.4426950408889634;
@@ -25,20 +26,20 @@ T exponential(T x) {
   constexpr T low = single ? -88 : -708;
   constexpr int degree = single ? 7 : 13;  // Taylor remainder for |r| <= ln2 / 2: 5e-9, 4e-18
 
-  x = x > high ? high : x;  // written so that NaN stays
-  x = x < low ? low : x;
-  const T shifted = x * log2e + integer;
-  const T k = shifted - integer;
-  const T r = (x - k * ln2_high) - k * ln2_low;
-  T series = 1;
-  for (int n = degree; n >= 1; --n) series = 1 + series * r * (T{1} / n);
-  const Int exponent = std::bit_cast<Int>(shifted) - std::bit_cast<Int>(integer) + bias;
-  return series * std::bit_cast<T>(static_cast<Int>(exponent << mantissa));
+  x = minimum<T>(Vec<T>{} + high, x);  // NaN as the second operand stays
+  x = maximum<T>(Vec<T>{} + low, x);
+  const Vec<T> shifted = x * log2e + integer;
+  const Vec<T> k = shifted - integer;
+  const Vec<T> r = (x - k * ln2_high) - k * ln2_low;
+  Vec<T> series = Vec<T>{} + 1;
+  for (int n = degree; n >= 1; --n) series = 1 + series * (r * (T{1} / n));
+  const IndexVec<T> exponent = std::bit_cast<IndexVec<T>>(shifted) - std::bit_cast<Int>(integer) + bias;
+  return series * std::bit_cast<Vec<T>>(exponent << mantissa);
 }
 
 template <class T>
-T sigmoid(T x) {
-  return 1 / (1 + exponential(-x));
+Vec<T> sigmoid(Vec<T> x) {
+  return 1 / (1 + exponential<T>(-x));
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ using cpu::PoolInputs;
 constexpr int64_t kGrain = 32768;    // feature values and logits per task, below which a thread costs more than it saves
 constexpr int64_t kMinBlock = 32;    // hits per task of backward_values
 constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kEventBytes = 1 << 20;  // features of an event that is handled as a whole in backward
 
 const cpu::PoolKernels& kernels() {
   static const auto& chosen = HITPOOL_CHOOSE(cpu::kernels);
@@ -58,6 +59,10 @@ struct Call {
         to_dtype(values.scalar_type()), threshold, kMinWeightSum};
   }
 
+  bool values_are_arithmetic() const {
+    return inputs.values_dtype == cpu::Dtype::float64 ||
+           (inputs.values_dtype == cpu::Dtype::float32 && inputs.logits_dtype != cpu::Dtype::float64);
+  }
   int64_t rows() const { return events * inputs.tracks; }
   int64_t row_grain() const {  // about one hit in eight is selected
     return std::max<int64_t>(1, kGrain / (1 + inputs.hits + inputs.hits * inputs.features / 8));
@@ -103,12 +108,24 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cpu(
   const auto index = index_in.contiguous();
   auto grad_logits = at::empty(logits.sizes(), logits.options());
   auto grad_values = at::empty(features.sizes(), features.options());
-  auto weight_sum = at::empty({call.rows()}, logits.options().dtype(at::kDouble));
   const auto& inputs = call.inputs;
-  auto* sums = weight_sum.mutable_data_ptr<double>();
   void* grad_logits_data = grad_logits.mutable_data_ptr();
   void* grad_values_data = grad_values.mutable_data_ptr();
 
+  // Event by event is fastest if every thread gets some, and what one event needs stays in a cache.
+  const int64_t bytes = inputs.hits * inputs.features * features.element_size();
+  const bool many_events = call.events >= (at::get_num_threads() == 1 ? 1 : kTasksPerThread * at::get_num_threads());
+  if (call.values_are_arithmetic() && inputs.tracks > 0 && bytes <= kEventBytes && many_events) {
+    const int64_t grain = std::max<int64_t>(1, call.row_grain() / inputs.tracks);
+    at::parallel_for(0, call.events, grain, [&](int64_t begin, int64_t end) {
+      kernels().backward_events(
+          inputs, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), grad_logits_data, grad_values_data, begin, end);
+    });
+    return {std::move(grad_logits), std::move(grad_values)};
+  }
+
+  auto weight_sum = at::empty({call.rows()}, logits.options().dtype(at::kDouble));
+  auto* sums = weight_sum.mutable_data_ptr<double>();
   at::parallel_for(0, call.rows(), call.row_grain(), [&](int64_t begin, int64_t end) {
     kernels().backward_logits(inputs, grad.const_data_ptr(), grad_logits_data, sums, begin, end);
   });
