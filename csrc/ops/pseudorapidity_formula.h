@@ -140,7 +140,7 @@ template <class T>
 HITPOOL_FORMULA T pseudorapidity_gradient_of(T grad, T theta, T pi_of_type) {
   const T x = angle_to_axis(theta, pi_of_type), z = x * x;
   const T sine = x + x * (z * sine_series(z));
-  return grad / (x >= 0 ? -sine : static_cast<T>(__builtin_nan("")));
+  return -grad / (x >= 0 ? sine : static_cast<T>(__builtin_nan("")));  // sine is +0 at both ends
 }
 
 }  // namespace hitpool
