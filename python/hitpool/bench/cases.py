@@ -42,21 +42,25 @@ class Case:
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
+    @property
+    def kind(self) -> str:
+        """Everything but the shape."""
+        return f"{self.dtype}, {100 * self.selected:.3g} % of the hits selected"
+
     def __str__(self) -> str:
-        text = f"({self.events}, {self.tracks}, {self.hits}, {self.features}) {100 * self.selected:.3g} %"
-        return text if self.dtype == "float32" else f"{text} {self.dtype}"
+        return f"{self.shape} {self.dtype} {100 * self.selected:.3g} %"
 
 
 SHAPES = {  # B, N, M, D
-    "trigger": (1, 2, 600, 32),  # latency of one event
     "training": (200, 2, 600, 32),  # a batch of the original's training
     "events": (200, 2, 60, 32),  # events of realistic size
     "wide": (32, 2, 600, 128),
     "inner": (8, 64, 3000, 64),  # an inner detector
+    "trigger": (1, 2, 600, 32),  # latency of one event
     "busy": (1, 500, 10000, 128),
     "hllhc": (1, 2000, 60000, 32),  # a whole event of the HL-LHC: most hits are in no track
 }
-MAIN = ("trigger", "training", "events", "wide", "inner")
+MAIN = ("training", "events", "wide", "inner", "trigger")
 HLLHC_SELECTED = 0.0005
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 OTHER_DTYPES = ("training", "wide")  # shapes that are measured in every dtype asked for
@@ -85,7 +89,7 @@ def make_cases(shapes: list[str], selected: list[float], dtypes: list[str], devi
     Args:
         shapes: Names of `SHAPES`, `all`, `main`, or sizes as `B,N,M,D`.
         selected: Shares of selected hits; the whole HL-LHC event has its own.
-        dtypes: Names of dtypes. Named shapes other than `training` and `wide` are measured in the first of them only.
+        dtypes: Names of dtypes. Of the named shapes, only `training` and `wide` are measured in more than the first.
         device: `cpu` or `cuda`.
 
     Returns:
@@ -96,7 +100,7 @@ def make_cases(shapes: list[str], selected: list[float], dtypes: list[str], devi
 
     Example:
         >>> [str(case) for case in make_cases(["trigger", "4,2,50,8"], [0.2], ["float32"])]
-        ['(1, 2, 600, 32) 20 %', '(4, 2, 50, 8) 20 %']
+        ['(1, 2, 600, 32) float32 20 %', '(4, 2, 50, 8) float32 20 %']
     """
     for dtype in dtypes:
         torch_dtype(dtype)

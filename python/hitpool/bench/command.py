@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hitpool.bench import memory, ways
 from hitpool.bench.angles import DTYPES, time_angles
-from hitpool.bench.cases import Case, make_cases
+from hitpool.bench.cases import MAIN, SHAPES, Case, make_cases
 from hitpool.bench.floor import cuda_bandwidth
 from hitpool.bench.machine import available_bytes, describe
 from hitpool.bench.measure import SHARE, time_case
@@ -38,7 +39,7 @@ def bench(
     device: str = "cpu",
     repeat: int = 30,
     angles: int = 10_000_000,
-    with_memory: bool = True,
+    memory_of: list[str] | None = None,
     console: Console | None = None,
 ) -> Report:
     """Measures ops and alternatives.
@@ -51,7 +52,8 @@ def bench(
         device: `cpu` or `cuda`.
         repeat: Rounds that count.
         angles: Angles for pseudorapidity; 0: it is not measured.
-        with_memory: Whether memory is measured, of each shape with the first share, dtype and number of threads.
+        memory_of: Shapes of which memory is measured, with the first share, dtype and number of threads; None: the
+            first of `shapes`.
         console: For the progress bar; the terminal if None.
 
     Returns:
@@ -62,7 +64,7 @@ def bench(
     """
     _check(threads, repeat, angles, device)
     cases = make_cases(shapes, selected, dtype, device)
-    remembered = _remembered(cases) if with_memory else []
+    remembered = cases[:1] if memory_of is None else make_cases(memory_of, selected[:1], dtype[:1], device)
     report = Report(describe(device), repeat, angles=angles)
     before = torch.get_num_threads()
     total = len(cases) * len(threads) + len(remembered) * len(ways.WAYS) + bool(angles) * len(DTYPES) * len(threads)
@@ -152,10 +154,18 @@ def _parser() -> ArgumentParser:
         nargs="+",
         default=["main"],
         metavar="SHAPE",
-        help="trigger, training, events, wide, inner (these: main), busy, hllhc (these, too: all), or sizes B,N,M,D.",
+        help=f"{_named(MAIN)}, main (these), {_named([name for name in SHAPES if name not in MAIN])}, "
+        "all, or sizes B,N,M,D. The last one of the names has 0.05 % of its hits selected and no backward.",
     )
     add("--selected", nargs="+", type=float, default=[0.2], metavar="SHARE", help="Share of hits in a track.")
-    add("--dtype", nargs="+", default=["float32"], metavar="DTYPE", help="float32, float64, bfloat16, float16.")
+    add(
+        "--dtype",
+        nargs="+",
+        default=["float32"],
+        metavar="DTYPE",
+        help="float32, float64, bfloat16, float16; the names training and wide are measured in all of them, others in "
+        "the first.",
+    )
     every = len(os.sched_getaffinity(0))
     add(
         "--threads",
@@ -167,12 +177,21 @@ def _parser() -> ArgumentParser:
     )
     add("--repeat", type=int, default=30, help="Rounds; the results are medians.")
     add("--angles", type=int, default=10_000_000, help="Angles for pseudorapidity; 0: leave it out.")
-    add("--memory", action="store_true", help="Also measure the memory, in a process for each way.")
+    add(
+        "--memory",
+        nargs="*",
+        metavar="SHAPE",
+        help="Shapes of which memory is measured, in a process for each way; the first of --shapes if not given.",
+    )
     add("--json", metavar="FILE.json", help="Write all numbers, in seconds and bytes.")
     add("--markdown", metavar="FILE.md", help="Write the tables.")
     add("--plot", metavar="FILE.png", help="Draw the times.")
     add("--model", action="store_true", help="Measure training, inference and loading of the model instead.")
     return parser
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {','.join(map(str, SHAPES[name]))}" for name in names)
 
 
 def _check(threads: list[int], repeat: int, angles: int, device: str) -> None:
@@ -184,18 +203,13 @@ def _check(threads: list[int], repeat: int, angles: int, device: str) -> None:
         raise ValueError("--device cuda: torch sees no GPU")
 
 
-def _remembered(cases: list[Case]) -> list[Case]:
-    """The first case of each shape: memory is measured in one dtype and share only."""
-    return list({case.shape: case for case in reversed(cases)}.values())[::-1]
-
-
 def _memory(way: str, case: Case, threads: int) -> memory.Memory | str:
     note = ways.missing(way)
     if note is not None:
         return note
     needed = ways.needed_bytes(way, case, case.backward)
     if needed > SHARE * available_bytes(case.device):
-        return f"not measured at {case}: needs {needed / 2**30:.0f} GiB"
+        return f"not run: needs {needed / 2**30:.0f} GiB"
     try:
         return memory.measure(way, case, threads)
     except RuntimeError as error:

@@ -2,13 +2,15 @@
 
 Resident memory: its peak during the first call at this shape, less what was resident before. The C library is told to
 take large blocks from the system and give them back at once, so that no memory of earlier calls is used unseen.
-Allocations: number and bytes of tensors that torch allocates.
+Allocations: what torch allocates for tensors, from its profiler. On CUDA, the peak is that of torch's allocator.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import multiprocessing
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -28,10 +30,10 @@ class Memory:
     forward: int  # under inference_mode
     step: int | None = None  # forward and backward
     backward: int | None = None  # the backward alone, beyond what the forward left
-    outputs: int = 0  # bytes of the outputs: what the forward must take
-    gradients: int = 0  # bytes of the gradients of logits and features: what the backward must take
-    allocations: int = 0  # tensors that torch allocates in the forward ...
-    allocated: int = 0  # ... and their bytes
+    outputs: int = 0  # what the forward must take
+    gradients: int = 0  # of logits and features: what the backward must take
+    allocations: int = 0  # number of tensors that torch allocates in the forward ...
+    allocated: int = 0  # ... and the peak of their bytes
 
     def as_dict(self) -> dict[str, int | None]:
         return asdict(self)
@@ -58,6 +60,7 @@ def measure(way: str, case: Case, threads: int, backward: bool | None = None) ->
 
 
 def _in_process(function, way: str, case: Case, threads: int):
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler of the processes started from here says nothing
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
@@ -81,24 +84,24 @@ def _send(sender, function, way: str, case: Case, threads: int) -> None:
 def _forward(way: str, case: Case) -> Memory:
     pool, inputs = _prepared(way, case, backward=False)
     with torch.inference_mode():
-        peak = _Peak()
+        peak = _Peak(case.device)
         pooled = pool(*inputs)
         extra = peak.extra()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        with torch.autograd.profiler.profile(profile_memory=True) as profile:
             pool(*inputs)
-    sizes = [event.nbytes() for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    allocated = [size for size in sizes if size > 0]
-    return Memory(extra, outputs=pooled.nbytes, allocations=len(allocated), allocated=sum(allocated))
+    sizes = [event.nbytes() for event in profile.kineto_results.events() if event.name() == "[memory]"]
+    allocated = max(itertools.accumulate(sizes))
+    return Memory(extra, outputs=pooled.nbytes, allocations=sum(size > 0 for size in sizes), allocated=allocated)
 
 
 def _backward(way: str, case: Case) -> dict[str, int]:
     pool, (logits, features, valid) = _prepared(way, case, backward=True)
     leaves = logits.requires_grad_(), features.requires_grad_()
     grad = torch.ones(case.events, case.tracks, 4, case.features, dtype=features.dtype, device=features.device)
-    whole = _Peak()
+    whole = _Peak(case.device)
     pooled = pool(*leaves, valid)
     forward = whole.extra()
-    alone = _Peak()
+    alone = _Peak(case.device)
     gradients = torch.autograd.grad(pooled, leaves, grad)
     extra = alone.extra()
     return {
@@ -121,9 +124,14 @@ def _prepared(way: str, case: Case, backward: bool) -> tuple[Pool, tuple[Tensor,
 
 
 class _Peak:
-    """Peak of the resident memory (on CUDA: of the memory allocated) from now on."""
+    """Peak of the memory from now on: resident, or on CUDA that of the tensors."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = device
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+            return
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 2**16)
         libc.mallopt(M_TRIM_THRESHOLD, 0)
@@ -132,8 +140,9 @@ class _Peak:
         self.before = _resident("VmRSS")
 
     def extra(self) -> int:
-        """Bytes beyond what was resident at the beginning."""
-        return _resident("VmHWM") - self.before
+        """Bytes beyond what was taken at the beginning."""
+        peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else _resident("VmHWM")
+        return peak - self.before
 
 
 def _resident(field: str) -> int:

@@ -37,20 +37,20 @@ def plot_times(rows: Iterable[Row]) -> Figure:
     ways = [way for way in (*WAYS, FLOOR) if any(row.way == way for row in rows)]
     width = 0.86 / len(ways)
     with style():
-        figure = Figure(figsize=(max(8, 2.6 * len(cases)), 4.2 * len(modes) + 1.2), layout="constrained")
+        figure = Figure(figsize=(max(10, 3 * len(cases)), 4.2 * len(modes) + 1.2), layout="constrained")
         for axes, mode in zip(figure.subplots(len(modes), squeeze=False)[:, 0], modes, strict=True):
             times = {(row.way, row.case): 1e3 * row.seconds for row in rows if row.mode == mode}
             for number, way in enumerate(ways):
                 places = np.arange(len(cases)) + (number - (len(ways) - 1) / 2) * width
                 heights = [times.get((way, case), np.nan) for case in cases]
                 axes.bar(places, heights, width, label=way, **_look(way))
+            names = [f"{case.shape}\n{case.dtype}, {100 * case.selected:.3g} %" for case in cases]
+            axes.set_xticks(range(len(cases)), names, fontsize="small")
             axes.set_yscale("log")
-            axes.set_xticks(range(len(cases)), [str(case).replace(") ", ")\n") for case in cases], fontsize="small")
             axes.tick_params(axis="x", which="both", length=0)
             axes.set(ylabel="Time [ms]", xlim=(-0.55, len(cases) - 0.45))
-            axes.set_title(
-                f"weighted_pool, {mode}, {threads} thread{'s' * (threads > 1)}", loc="left", fontsize="medium"
-            )
+            title = f"weighted_pool, {mode}, {threads} thread{'s' * (threads > 1)}"
+            axes.set_title(title, loc="left", fontsize="medium")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(ways)), fontsize="small")
     return figure

@@ -37,11 +37,8 @@ class Report:
         result = []
         if self.rows:
             result += [*tables.time_tables(self.rows), tables.summary_table(self.rows)]
-        if self.memory:
-            result.append(tables.memory_table(self.memory))
-        if self.angle_rows:
-            result.append(tables.angle_table(self.angle_rows, self.angles))
-        return result
+        result += tables.memory_tables(self.memory)
+        return [*result, *tables.angle_tables(self.angle_rows, self.angles)]
 
     def remarks(self) -> list[str]:
         """Sentences below the tables.
@@ -57,7 +54,11 @@ class Report:
                 f"{dispatch:.1f} us (the same call without hits; sigmoid of one number: {torch:.1f} us)."
             )
         remarks += tables.notes(self.rows, self.repeat)
-        remarks += [f"memory of {way}: {note}" for (_, way), note in self.memory.items() if isinstance(note, str)]
+        remarks += [
+            f"memory of {way} at {case.shape}: {note}"
+            for (case, way), note in self.memory.items()
+            if isinstance(note, str)
+        ]
         return [*remarks, f"Medians of {self.repeat} rounds. {line(self.machine)}"]
 
     def print(self, console: Console) -> None:

@@ -14,7 +14,7 @@ from hitpool.bench.measure import FLOOR, FORWARD, STEP, Row
 from hitpool.bench.memory import Memory
 from hitpool.bench.ways import OURS, WAYS
 
-OVER_FLOOR = "hitpool / floor"
+GAIN, OVER_FLOOR = "fastest alternative / hitpool", "hitpool / floor"
 
 
 @dataclass(frozen=True)
@@ -39,60 +39,51 @@ class Table:
 
 
 def time_tables(rows: Iterable[Row]) -> list[Table]:
-    """Times in ms: a row for each way, a column for each case; a table for each mode and number of threads.
+    """Times in ms: a row for each way, a column for each shape.
 
     Args:
         rows: The measurements.
 
     Returns:
-        The tables.
+        A table for each number of threads, mode, dtype and share of selected hits.
     """
-    rows = list(rows)
+    groups: dict[str, dict[Case, dict[str, Row]]] = {}
+    for row in rows:
+        title = f"weighted_pool, {row.mode}, {_threads(row.threads)}, {row.case.kind}, ms"
+        groups.setdefault(title, {}).setdefault(row.case, {})[row.way] = row
     tables = []
-    for threads, mode in dict.fromkeys((row.threads, row.mode) for row in rows):
-        chosen = {(row.case, row.way): row for row in rows if (row.threads, row.mode) == (threads, mode)}
-        cases = list(dict.fromkeys(case for case, _ in chosen))
-        body = [[way, *(_cell(chosen.get((case, way))) for case in cases)] for way in (*WAYS, FLOOR)]
-        gains = [gain(chosen[case, way] for way in (*WAYS, FLOOR) if (case, way) in chosen) for case in cases]
-        body.append(["gain over the fastest alternative", *(f"{value:.1f}x" if value else "-" for value, _ in gains)])
-        body.append([OVER_FLOOR, *(f"{value:.1f}" if value else "-" for _, value in gains)])
-        tables.append(Table(f"weighted_pool, {mode}, {_threads(threads)}, ms", ["", *map(str, cases)], body))
+    for title, cases in groups.items():
+        body = [[way, *(_time(measured.get(way)) for measured in cases.values())] for way in (*WAYS, FLOOR)]
+        ratios = [gain(measured.values()) for measured in cases.values()]
+        body.append([GAIN, *(_ratio(over_fastest) for over_fastest, _ in ratios)])
+        body.append([OVER_FLOOR, *(_ratio(over_floor) for _, over_floor in ratios)])
+        tables.append(Table(title, ["B, N, M, D", *(str(case.shape) for case in cases)], body))
     return tables
 
 
 def summary_table(rows: Iterable[Row]) -> Table:
-    """Geometric mean and lowest of the gains over the fastest alternative of each case.
+    """Gains over the fastest alternative of each case: geometric mean and lowest.
 
     Args:
         rows: The measurements.
 
     Returns:
-        A row for each mode and number of threads.
+        A row for each number of threads, mode and dtype.
     """
-    rows, body = list(rows), []
-    for threads, mode in dict.fromkeys((row.threads, row.mode) for row in rows):
-        cases: dict[Case, list[Row]] = {}
-        for row in rows:
-            if (row.threads, row.mode) == (threads, mode):
-                cases.setdefault(row.case, []).append(row)
-        gains = {case: gain(measured) for case, measured in cases.items()}
-        over = {case: value for case, (value, _) in gains.items() if value}
-        floors = [value for _, value in gains.values() if value]
-        if not over:
-            continue
-        lowest = min(over, key=over.__getitem__)
-        body.append(
-            [
-                f"{mode}, {_threads(threads)}",
-                f"{statistics.geometric_mean(over.values()):.1f}x",
-                f"{over[lowest]:.1f}x at {lowest}",
-                f"{max(floors):.1f}" if floors else "-",
-            ]
-        )
+    groups: dict[str, dict[Case, list[Row]]] = {}
+    for row in rows:
+        title = f"{row.mode}, {_threads(row.threads)}, {row.case.dtype}"
+        groups.setdefault(title, {}).setdefault(row.case, []).append(row)
+    body = []
+    for title, cases in groups.items():
+        ratios = [(gain(measured)[0], case) for case, measured in cases.items()]
+        ratios = [(ratio, case) for ratio, case in ratios if ratio is not None]
+        if ratios:
+            lowest, case = min(ratios, key=lambda pair: pair[0])
+            mean = statistics.geometric_mean(ratio for ratio, _ in ratios)
+            body.append([title, _ratio(mean), _ratio(lowest), f"{case.shape} {100 * case.selected:.3g} %"])
     return Table(
-        "Gain of weighted_pool over the fastest alternative",
-        ["", "geometric mean", "lowest", f"highest {OVER_FLOOR}"],
-        body,
+        f"weighted_pool, {GAIN}", ["over all shapes and shares of hits", "geometric mean", "lowest", "at"], body
     )
 
 
@@ -132,7 +123,7 @@ def notes(rows: Iterable[Row], repeat: int) -> list[str]:
     ]
 
 
-def angle_table(rows: Iterable[AngleRow], angles: int) -> Table:
+def angle_tables(rows: Iterable[AngleRow], angles: int) -> list[Table]:
     """Times of pseudorapidities in ms.
 
     Args:
@@ -140,52 +131,62 @@ def angle_table(rows: Iterable[AngleRow], angles: int) -> Table:
         angles: Number of angles.
 
     Returns:
-        A row for each dtype, mode and number of threads.
+        A table for each number of threads, with a row for each way.
     """
-    groups: dict[tuple[str, int, str], dict[str, float]] = {}
+    groups: dict[int, dict[str, dict[str, float]]] = {}
     for row in rows:
-        groups.setdefault((row.dtype, row.threads, row.mode), {})[row.way] = row.seconds
-    ways = list(next(iter(groups.values()), ()))
-    body = []
-    for (dtype, threads, mode), seconds in groups.items():
-        ours, copy = seconds[OURS], seconds[COPY]
-        others = [value for way, value in seconds.items() if way not in (OURS, COPY)]
-        numbers = [f"{1e3 * seconds[way]:.2f}" for way in ways]
-        body.append(
-            [f"{dtype}, {mode}, {_threads(threads)}", *numbers, f"{min(others) / ours:.1f}x", f"{ours / copy:.1f}"]
-        )
-    return Table(f"pseudorapidity of {angles:,} angles, ms", ["", *ways, "gain", f"{OURS} / {COPY}"], body)
+        groups.setdefault(row.threads, {}).setdefault(f"{row.dtype} {row.mode}", {})[row.way] = row.seconds
+    tables = []
+    for threads, columns in groups.items():
+        ways = list(next(iter(columns.values())))
+        body = [[way, *(f"{1e3 * seconds[way]:.2f}" for seconds in columns.values())] for way in ways]
+        fastest = [
+            min(time for way, time in seconds.items() if way not in (OURS, COPY)) for seconds in columns.values()
+        ]
+        pairs = list(zip(fastest, columns.values(), strict=True))
+        body.append([GAIN, *(_ratio(best / seconds[OURS]) for best, seconds in pairs)])
+        body.append([f"{OURS} / {COPY}", *(_ratio(seconds[OURS] / seconds[COPY]) for seconds in columns.values())])
+        title = f"pseudorapidity of {angles:,} angles, {_threads(threads)}, ms"
+        tables.append(Table(title, ["", *columns], body))
+    return tables
 
 
-def memory_table(memory: dict[tuple[Case, str], Memory | str]) -> Table:
-    """Peak memory beyond the inputs in MiB.
+def memory_tables(memory: dict[tuple[Case, str], Memory | str]) -> list[Table]:
+    """Peak memory beyond the inputs in MiB, of each case.
 
     Args:
         memory: Case and way -> what was measured, or why it was not.
 
     Returns:
-        A row for each way, and one for what has to be there: outputs, gradients.
+        Tables with a row for each way, and one for what has to be there: outputs, and gradients in the backward.
     """
-    cases = list(dict.fromkeys(case for case, _ in memory))
-    columns = [(case, mode) for case in cases for mode in ((FORWARD, STEP) if case.backward else (FORWARD,))]
-    body = []
-    for way in dict.fromkeys(way for _, way in memory):
-        cells = [way]
-        for case, mode in columns:
-            peak = memory.get((case, way))
-            value = None if not isinstance(peak, Memory) else peak.forward if mode == FORWARD else peak.step
-            cells.append("-" if value is None else f"{value / 2**20:.2f}")
-        body.append(cells)
-    must = ["outputs, gradients"]
-    for case, mode in columns:
-        ours = memory[case, OURS]
-        bytes_ = ours.outputs + (ours.gradients if mode == STEP else 0)
-        must.append(f"{bytes_ / 2**20:.2f}")
-    return Table("Peak memory beyond the inputs, MiB", ["", *(f"{c} {m}" for c, m in columns)], [*body, must])
+    tables = []
+    for case in dict.fromkeys(case for case, _ in memory):
+        measured = {way: peak for (of, way), peak in memory.items() if of == case and isinstance(peak, Memory)}
+        body = [
+            [way, *map(_mebibytes, (peak.forward, peak.backward, peak.step)), str(peak.allocations)]
+            for way, peak in measured.items()
+        ]
+        if OURS in measured:
+            ours = measured[OURS]
+            both = ours.outputs + ours.gradients if case.backward else None
+            backward = ours.gradients if case.backward else None
+            body.append(["outputs, gradients", *map(_mebibytes, (ours.outputs, backward, both)), ""])
+        header = ["", FORWARD, "backward", STEP, "tensors allocated in the forward"]
+        tables.append(Table(f"weighted_pool, peak memory beyond the inputs, {case}, MiB", header, body))
+    return tables
 
 
-def _cell(row: Row | None) -> str:
+def _mebibytes(value: int | None) -> str:
+    return "-" if value is None else f"{value / 2**20:.2f}"
+
+
+def _time(row: Row | None) -> str:
     return "-" if row is None or row.seconds is None else f"{1e3 * row.seconds:.3f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _threads(number: int) -> str:
