@@ -34,8 +34,8 @@ def pool_by_loop(logits, features, valid, threshold):
 def test_equals_a_loop_over_tracks_and_hits(make_pool_inputs, features, with_valid):
     logits, values, valid = make_pool_inputs((), 5, 60, features, valid=with_valid)
     expected = pool_by_loop(logits, values, valid, 0.1)
-    torch.testing.assert_close(hitpool.weighted_pool(logits, values, valid), expected, rtol=1e-13, atol=1e-13)
-    torch.testing.assert_close(reference.weighted_pool(logits, values, valid), expected, rtol=1e-13, atol=1e-13)
+    for pool in (hitpool.weighted_pool, reference.weighted_pool):
+        torch.testing.assert_close(pool(logits, values, valid).cpu(), expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("logits_dtype", DTYPES)
@@ -50,7 +50,7 @@ def test_types_and_gradients_equal_the_reference(make_pool_inputs, logits_dtype,
     tolerance = TOLERANCE[features_dtype]
     torch.testing.assert_close(pooled, expected, rtol=tolerance, atol=tolerance)
 
-    grad = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(1)).to(features_dtype)
+    grad = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(1)).to(pooled)
     ours = torch.autograd.grad(pooled, (logits, values), grad)
     theirs = torch.autograd.grad(expected, (logits, values), grad)
     for got, want, dtype in zip(ours, theirs, (logits_dtype, features_dtype), strict=True):
@@ -79,27 +79,44 @@ def test_real_sizes(make_pool_inputs, events, tracks, hits, features):
     with_valid=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-def test_any_shape_forward_and_backward(events, tracks, hits, features, with_valid, seed):
+def test_any_shape_forward_and_backward(device, events, tracks, hits, features, with_valid, seed):
     generator = torch.Generator().manual_seed(seed)
-    logits = (3 * torch.randn(*events, tracks, hits, generator=generator, dtype=torch.float64)).requires_grad_()
-    values = torch.randn(*events, hits, features, generator=generator, dtype=torch.float64).requires_grad_()
-    valid = torch.rand(*events, hits, generator=generator) > 0.3 if with_valid else None
+    logits = 3 * torch.randn(*events, tracks, hits, generator=generator, dtype=torch.float64)
+    values = torch.randn(*events, hits, features, generator=generator, dtype=torch.float64)
+    valid = (torch.rand(*events, hits, generator=generator) > 0.3).to(device) if with_valid else None
+    logits, values = logits.to(device).requires_grad_(), values.to(device).requires_grad_()
     pooled = hitpool.weighted_pool(logits, values, valid)
     expected = reference.weighted_pool(logits, values, valid)
     assert pooled.shape == (*events, tracks, 4, features)
     torch.testing.assert_close(pooled, expected, rtol=1e-12, atol=1e-12)
-    grad = torch.randn(pooled.shape, generator=generator, dtype=torch.float64)
+    grad = torch.randn(pooled.shape, generator=generator, dtype=torch.float64).to(device)
     ours = torch.autograd.grad(pooled, (logits, values), grad)
     theirs = torch.autograd.grad(expected, (logits, values), grad)
     for got, want in zip(ours, theirs, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("tracks", "hits", "features"), [(2, 9000, 6), (1, 5000, 40), (300, 40, 36), (270, 33, 140), (70, 70, 260)]
+)
+def test_long_rows_and_many_tracks(make_pool_inputs, tracks, hits, features, threshold):
+    """With threshold 0 every hit is selected, more than any list or tile holds."""
+    logits, values, valid = make_pool_inputs((2,), tracks, hits, features)
+    a, b = logits.requires_grad_(), values.requires_grad_()
+    results = []
+    for pool in (hitpool.weighted_pool, reference.weighted_pool):
+        pooled = pool(a, b, valid, threshold=threshold)
+        grad = torch.linspace(-1, 1, pooled.numel(), dtype=pooled.dtype, device=pooled.device).view(pooled.shape)
+        results.append((pooled, *torch.autograd.grad(pooled, (a, b), grad)))
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+
+
 # ---- selection ----
 
 
-def test_a_probability_at_the_threshold_is_selected():
-    logits, features = torch.zeros(1, 1), torch.ones(1, 1)  # p = 0.5 exactly
+def test_a_probability_at_the_threshold_is_selected(device):
+    logits, features = torch.zeros(1, 1, device=device), torch.ones(1, 1, device=device)  # p = 0.5 exactly
     assert hitpool.weighted_pool(logits, features, threshold=0.5)[0, 2, 0] == 1
     above = math.nextafter(0.5, 1)
     assert hitpool.weighted_pool(logits.double(), features.double(), threshold=above)[0, 2, 0] == 0
@@ -109,13 +126,14 @@ def test_a_probability_at_the_threshold_is_selected():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.1, 0.5, 0.9, 1.0])
-def test_selection_next_to_the_threshold(dtype, threshold):
+def test_selection_next_to_the_threshold(device, dtype, threshold):
     if 0 < threshold < 1:
         center = math.log(threshold / (1 - threshold))
         logits = center + torch.linspace(-1e-3, 1e-3, 2001, dtype=torch.float64).to(dtype)
     else:
         logits = torch.linspace(-60, 60, 2001, dtype=dtype)
-    hits = torch.arange(2001, dtype=dtype)
+    logits = logits.to(device)
+    hits = torch.arange(2001, dtype=dtype, device=device)
     first = hitpool.weighted_pool(logits[None], hits[:, None], threshold=threshold)[0, 3, 0]
     p = logits.sigmoid()
     tolerance = 4 * torch.finfo(dtype).eps  # where sigmoid itself is not certain
@@ -126,31 +144,31 @@ def test_selection_next_to_the_threshold(dtype, threshold):
         assert p[int(first) - 1] < threshold * (1 + tolerance)
 
 
-def test_threshold_zero_selects_every_valid_hit_and_one_only_certain_ones():
-    logits = torch.tensor([[-200.0, 0.0, 200.0]])
-    features = torch.tensor([[1.0], [2.0], [4.0]])
-    everything = hitpool.weighted_pool(logits, features, threshold=0.0)[0, :, 0]
+def test_threshold_zero_selects_every_valid_hit_and_one_only_certain_ones(device):
+    logits = torch.tensor([[-200.0, 0.0, 200.0]], device=device)
+    features = torch.tensor([[1.0], [2.0], [4.0]], device=device)
+    everything = hitpool.weighted_pool(logits, features, threshold=0.0)[0, :, 0].cpu()
     torch.testing.assert_close(everything, torch.tensor([5 / 1.5, 5.0, 4.0, 1.0]))
-    certain = hitpool.weighted_pool(logits, features, threshold=1.0)[0, :, 0]
+    certain = hitpool.weighted_pool(logits, features, threshold=1.0)[0, :, 0].cpu()
     torch.testing.assert_close(certain, torch.tensor([4.0, 4.0, 4.0, 4.0]))
 
 
-def test_the_mean_has_a_floor_under_its_denominator():
-    logits = torch.full((1, 2), -25.0, dtype=torch.float64, requires_grad=True)  # p = 1.4e-11
-    features = torch.tensor([[3.0], [5.0]], dtype=torch.float64, requires_grad=True)
+def test_the_mean_has_a_floor_under_its_denominator(device):
+    logits = torch.full((1, 2), -25.0, dtype=torch.float64, device=device, requires_grad=True)  # p = 1.4e-11
+    features = torch.tensor([[3.0], [5.0]], dtype=torch.float64, device=device, requires_grad=True)
     pooled = hitpool.weighted_pool(logits, features, threshold=0.0)
     p = torch.sigmoid(torch.tensor(-25.0, dtype=torch.float64))
-    torch.testing.assert_close(pooled[0, 0, 0].detach(), 8 * p / 1e-8)
+    torch.testing.assert_close(pooled[0, 0, 0].detach().cpu(), 8 * p / 1e-8)
     ours = torch.autograd.grad(pooled.sum(), (logits, features))
     theirs = torch.autograd.grad(reference.weighted_pool(logits, features, threshold=0.0).sum(), (logits, features))
     torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("reason", ["low probability", "padded"])
-def test_without_a_selected_hit_everything_is_zero(reason):
-    logits = torch.full((2, 3, 5), -9.0 if reason == "low probability" else 9.0).requires_grad_()
-    features = torch.randn(2, 5, 4).requires_grad_()
-    valid = None if reason == "low probability" else torch.zeros(2, 5, dtype=torch.bool)
+def test_without_a_selected_hit_everything_is_zero(device, reason):
+    logits = torch.full((2, 3, 5), -9.0 if reason == "low probability" else 9.0, device=device).requires_grad_()
+    features = torch.randn(2, 5, 4, device=device).requires_grad_()
+    valid = None if reason == "low probability" else torch.zeros(2, 5, dtype=torch.bool, device=device)
     pooled = hitpool.weighted_pool(logits, features, valid)
     assert pooled.count_nonzero() == 0
     pooled.sum().backward()
@@ -158,9 +176,9 @@ def test_without_a_selected_hit_everything_is_zero(reason):
     assert features.grad.count_nonzero() == 0
 
 
-def test_ties_belong_to_the_hit_of_lowest_index():
-    logits = torch.tensor([[-9.0, 9.0, 9.0, 9.0]])
-    features = torch.tensor([[7.0, 1.0], [7.0, 1.0], [7.0, 1.0], [0.0, 2.0]], requires_grad=True)
+def test_ties_belong_to_the_hit_of_lowest_index(device):
+    logits = torch.tensor([[-9.0, 9.0, 9.0, 9.0]], device=device)
+    features = torch.tensor([[7.0, 1.0], [7.0, 1.0], [7.0, 1.0], [0.0, 2.0]], device=device, requires_grad=True)
     pooled = hitpool.weighted_pool(logits, features)
     (grad,) = torch.autograd.grad(pooled[0, 2].sum(), features, retain_graph=True)  # maxima
     assert grad.tolist() == [[0, 0], [1, 0], [0, 0], [0, 1]]
@@ -188,9 +206,9 @@ def test_what_is_not_selected_has_no_influence(make_pool_inputs, dtype, poison):
         assert torch.equal(clean, dirty)
 
 
-def test_a_hit_that_only_another_track_selects_has_no_influence():
-    logits = torch.tensor([[9.0, -9.0], [-9.0, 9.0]], requires_grad=True)
-    features = torch.tensor([[1.0], [math.nan]], requires_grad=True)
+def test_a_hit_that_only_another_track_selects_has_no_influence(device):
+    logits = torch.tensor([[9.0, -9.0], [-9.0, 9.0]], device=device, requires_grad=True)
+    features = torch.tensor([[1.0], [math.nan]], device=device, requires_grad=True)
     pooled = hitpool.weighted_pool(logits, features)
     assert pooled[0].isfinite().all()
     assert pooled[1].isnan().all()
@@ -207,7 +225,7 @@ def test_a_nan_logit_makes_its_track_nan(make_pool_inputs, dtype):
     logits, features, _ = make_pool_inputs((2,), 3, 40, 20, dtype)
     logits[1, 2, 7] = math.nan
     pooled = hitpool.weighted_pool(logits, features)
-    expected = torch.zeros(2, 3, dtype=torch.bool)
+    expected = torch.zeros(2, 3, dtype=torch.bool, device=logits.device)
     expected[1, 2] = True
     assert torch.equal(pooled.isnan().all(-1).all(-1), expected)
     assert torch.equal(pooled.isnan().any(-1).any(-1), expected)
@@ -233,9 +251,24 @@ def test_any_strides(make_pool_inputs):
     expected = hitpool.weighted_pool(logits, features, valid)
     transposed = hitpool.weighted_pool(logits.mT.contiguous().mT, features.mT.contiguous().mT, valid.T.contiguous().T)
     assert torch.equal(transposed, expected)
-    wide = torch.zeros(3, 50, 40, dtype=torch.float64)
+    wide = features.new_zeros(3, 50, 40)
     wide[..., ::2] = features
     assert torch.equal(hitpool.weighted_pool(logits, wide[..., ::2], valid), expected)
+
+
+def test_storage_that_starts_anywhere(make_pool_inputs):
+    inputs = [tensor.float() if tensor.is_floating_point() else tensor for tensor in make_pool_inputs((3,), 4, 50, 20)]
+    shifted = []
+    for tensor in inputs:
+        shifted.append(torch.cat([tensor.flatten()[:1], tensor.flatten()])[1:].view(tensor.shape))
+        assert shifted[-1].is_contiguous()
+        assert shifted[-1].data_ptr() % 16 != 0
+    results = []
+    for logits, features, valid in (inputs, shifted):
+        a, b = logits.requires_grad_(), features.requires_grad_()
+        pooled = hitpool.weighted_pool(a, b, valid)
+        results.append((pooled, *torch.autograd.grad(pooled.square().sum(), (a, b))))
+    torch.testing.assert_close(*results)
 
 
 def test_expanded_inputs(make_pool_inputs):
@@ -249,6 +282,7 @@ def test_expanded_inputs(make_pool_inputs):
     torch.testing.assert_close(grad, 3 * grad_single)
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 3, 5000, 40), (64, 2, 300, 32)])
 def test_results_do_not_depend_on_the_number_of_threads(make_pool_inputs, shape, dtype):
@@ -320,6 +354,11 @@ def test_errors_name_the_argument_what_was_expected_and_what_came(call, argument
         arguments = tuple(argument.to("meta") for argument in arguments)
     with pytest.raises(error, match=f"hitpool::weighted_pool: .*{words}"):
         hitpool.weighted_pool(*arguments, threshold=threshold)
+
+
+def test_errors_name_the_argument_on_every_device(device):
+    with pytest.raises(ValueError, match=r"expected features with shape .* got \[1, 5, 4\]"):
+        hitpool.weighted_pool(L.to(device), X[:1].to(device))
 
 
 def test_errors_name_devices():

@@ -98,10 +98,10 @@ def test_scripts_and_trains_in_torchscript(make_pool_inputs):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_runs_in_float32_under_autocast(make_pool_inputs, dtype):
+def test_runs_in_float32_under_autocast(make_pool_inputs, device, dtype):
     logits, features, valid = make_pool_inputs((2,), 2, 30, 8)
     logits, features = logits.to(dtype).requires_grad_(), features.float().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         pooled = hitpool.weighted_pool(logits, features, valid)
         low = hitpool.weighted_pool(logits, features.bfloat16(), valid)
     assert pooled.dtype == low.dtype == torch.float32
