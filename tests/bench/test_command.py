@@ -31,7 +31,7 @@ def test_a_tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     for text in (
         "weighted_pool, forward + backward",
         "(4, 2, 50, 8)",
-        "fastest alternative / hitpool",
+        "gain over fastest",
         "hitpool / floor",
         "peak memory",
         "pseudorapidity of 1,000 angles",

@@ -28,6 +28,7 @@ class AngleRow:
     mode: str
     way: str
     seconds: float  # median of the rounds
+    device: str = "cpu"
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -87,4 +88,4 @@ def time_angles(
         with torch.inference_mode(mode == FORWARD):
             seconds = times(calls | {COPY: theta.clone}, repeat, (), device, lambda number: on_step(f"round {number}"))
         for name, values in seconds.items():
-            yield AngleRow(dtype, threads, mode, name, statistics.median(values))
+            yield AngleRow(dtype, threads, mode, name, statistics.median(values), device)

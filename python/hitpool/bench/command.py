@@ -35,7 +35,7 @@ def bench(
     shapes: list[str],
     selected: list[float],
     dtype: list[str],
-    threads: list[int],
+    threads: list[int] | None = None,
     device: str = "cpu",
     repeat: int = 30,
     angles: int = 10_000_000,
@@ -48,7 +48,7 @@ def bench(
         shapes: Names of shapes, `main`, `all`, or sizes `B,N,M,D`.
         selected: Shares of selected hits.
         dtype: Names of dtypes.
-        threads: Numbers of threads.
+        threads: Numbers of threads; None: 1 and the number of cores, on a GPU only 1.
         device: `cpu` or `cuda`.
         repeat: Rounds that count.
         angles: Angles for pseudorapidity; 0: it is not measured.
@@ -62,6 +62,7 @@ def bench(
     Raises:
         ValueError: an option that cannot be measured here.
     """
+    threads = threads or ([1] if device == "cuda" else _all_threads())
     _check(threads, repeat, angles, device)
     cases = make_cases(shapes, selected, dtype, device)
     remembered = cases[:1] if memory_of is None else make_cases(memory_of, selected[:1], dtype[:1], device)
@@ -72,8 +73,8 @@ def bench(
     try:
         with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("", total=total)
-            report.overhead = call_overhead(repeat, device)
             bandwidth = cuda_bandwidth() if device == "cuda" else None
+            report.overhead = call_overhead(repeat) if device == "cpu" else {}
             for number in threads:
                 for case in cases:
                     title = f"{case} {number} threads"
@@ -117,7 +118,7 @@ def run(options: list[str]) -> None:
     if arguments.model:
         from hitpool.bench.model import bench_model
 
-        bench_model(arguments.threads, Path(arguments.json) if arguments.json else None)
+        bench_model(arguments.threads or _all_threads(), Path(arguments.json) if arguments.json else None)
         return
     try:
         for name, ending in (("json", ".json"), ("markdown", ".md"), ("plot", ".png")):
@@ -166,14 +167,12 @@ def _parser() -> ArgumentParser:
         help="float32, float64, bfloat16, float16; the names training and wide are measured in all of them, others in "
         "the first.",
     )
-    every = len(os.sched_getaffinity(0))
     add(
         "--threads",
         nargs="+",
         type=int,
-        default=sorted({1, every}),
         metavar="NUMBER",
-        help="Numbers of threads, each measured.",
+        help="Numbers of threads, each measured; 1 and the number of cores if not given.",
     )
     add("--repeat", type=int, default=30, help="Rounds; the results are medians.")
     add("--angles", type=int, default=10_000_000, help="Angles for pseudorapidity; 0: leave it out.")
@@ -188,6 +187,10 @@ def _parser() -> ArgumentParser:
     add("--plot", metavar="FILE.png", help="Draw the times.")
     add("--model", action="store_true", help="Measure training, inference and loading of the model instead.")
     return parser
+
+
+def _all_threads() -> list[int]:
+    return sorted({1, len(os.sched_getaffinity(0))})
 
 
 def _named(names: Iterable[str]) -> str:

@@ -9,18 +9,17 @@ from hitpool.bench.cases import SHAPES, Case, make_inputs
 from hitpool.bench.timing import medians
 
 
-def call_overhead(repeat: int = 30, device: str = "cpu") -> dict[str, float]:
-    """Times of calls on the smallest shape, without gradients, on one thread.
+def call_overhead(repeat: int = 30) -> dict[str, float]:
+    """Times of calls on the smallest shape, without gradients, on one thread of the CPU.
 
     Args:
         repeat: Rounds that count.
-        device: `cpu` or `cuda`.
 
     Returns:
         Seconds: `call`, `dispatch` (the same call without hits), `torch` (an op of torch on one number).
     """
     torch.set_num_threads(1)
-    logits, features, valid = make_inputs(Case("trigger", *SHAPES["trigger"], device=device))
+    logits, features, valid = make_inputs(Case("trigger", *SHAPES["trigger"]))
     nothing = logits[..., :0].contiguous(), features[:, :0].contiguous(), valid[:, :0].contiguous()
     number = logits[0, 0, :1].clone()
     calls = {
@@ -29,4 +28,4 @@ def call_overhead(repeat: int = 30, device: str = "cpu") -> dict[str, float]:
         "torch": number.sigmoid,
     }
     with torch.inference_mode():
-        return medians(calls, repeat, device)
+        return medians(calls, repeat)

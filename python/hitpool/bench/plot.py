@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hitpool.bench.measure import FLOOR, Row
+from hitpool.bench.tables import place
 from hitpool.bench.ways import COMPILED, OURS, WAYS
 from hitpool.evaluation.plots import BLUE, GREY, style
 
@@ -24,14 +25,15 @@ def plot_times(rows: Iterable[Row]) -> Figure:
     """Bars of the times of every way in every case, on a logarithmic axis; a panel for each mode.
 
     Args:
-        rows: Measurements; those with the largest number of threads are drawn.
+        rows: Measurements; of each shape, the first dtype and share with the largest number of threads is drawn.
 
     Returns:
         The figure.
     """
     rows = [row for row in rows if row.seconds is not None]
     threads = max(row.threads for row in rows)
-    rows = [row for row in rows if row.threads == threads]
+    first = {row.case.shape: row.case for row in reversed(rows)}
+    rows = [row for row in rows if row.threads == threads and row.case == first[row.case.shape]]
     cases = list(dict.fromkeys(row.case for row in rows))
     modes = list(dict.fromkeys(row.mode for row in rows))
     ways = [way for way in (*WAYS, FLOOR) if any(row.way == way for row in rows)]
@@ -49,8 +51,7 @@ def plot_times(rows: Iterable[Row]) -> Figure:
             axes.set_yscale("log")
             axes.tick_params(axis="x", which="both", length=0)
             axes.set(ylabel="Time [ms]", xlim=(-0.55, len(cases) - 0.45))
-            title = f"weighted_pool, {mode}, {threads} thread{'s' * (threads > 1)}"
-            axes.set_title(title, loc="left", fontsize="medium")
+            axes.set_title(f"weighted_pool, {mode}, {place(cases[0].device, threads)}", loc="left", fontsize="medium")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(ways)), fontsize="small")
     return figure

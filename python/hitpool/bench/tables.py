@@ -14,7 +14,7 @@ from hitpool.bench.measure import FLOOR, FORWARD, STEP, Row
 from hitpool.bench.memory import Memory
 from hitpool.bench.ways import OURS, WAYS
 
-GAIN, OVER_FLOOR = "fastest alternative / hitpool", "hitpool / floor"
+GAIN, OVER_FLOOR = "gain over fastest", "hitpool / floor"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Table:
     def to_rich(self) -> rich.table.Table:
         table = rich.table.Table(title=self.title, title_justify="left", title_style="bold")
         for number, name in enumerate(self.header):
-            table.add_column(name, justify="right" if number else "left")
+            table.add_column(name, justify="right" if number else "left", no_wrap=not number)
         for row in self.rows:
             table.add_row(*row, style="bold" if row[0] == OURS else None)
         return table
@@ -49,7 +49,7 @@ def time_tables(rows: Iterable[Row]) -> list[Table]:
     """
     groups: dict[str, dict[Case, dict[str, Row]]] = {}
     for row in rows:
-        title = f"weighted_pool, {row.mode}, {_threads(row.threads)}, {row.case.kind}, ms"
+        title = f"weighted_pool, {row.mode}, {place(row.case.device, row.threads)}, {row.case.kind}, ms"
         groups.setdefault(title, {}).setdefault(row.case, {})[row.way] = row
     tables = []
     for title, cases in groups.items():
@@ -72,7 +72,7 @@ def summary_table(rows: Iterable[Row]) -> Table:
     """
     groups: dict[str, dict[Case, list[Row]]] = {}
     for row in rows:
-        title = f"{row.mode}, {_threads(row.threads)}, {row.case.dtype}"
+        title = f"{row.mode}, {place(row.case.device, row.threads)}, {row.case.dtype}"
         groups.setdefault(title, {}).setdefault(row.case, []).append(row)
     body = []
     for title, cases in groups.items():
@@ -82,9 +82,21 @@ def summary_table(rows: Iterable[Row]) -> Table:
             lowest, case = min(ratios, key=lambda pair: pair[0])
             mean = statistics.geometric_mean(ratio for ratio, _ in ratios)
             body.append([title, _ratio(mean), _ratio(lowest), f"{case.shape} {100 * case.selected:.3g} %"])
-    return Table(
-        f"weighted_pool, {GAIN}", ["over all shapes and shares of hits", "geometric mean", "lowest", "at"], body
-    )
+    title = f"weighted_pool, {GAIN}: time of the fastest alternative / time of hitpool, all shapes and shares"
+    return Table(title, ["", "geometric mean", "lowest", "at"], body)
+
+
+def place(device: str, threads: int) -> str:
+    """Where a time was measured, in words.
+
+    Args:
+        device: `cpu` or `cuda`.
+        threads: Threads that torch used.
+
+    Returns:
+        `2 threads` or `GPU`.
+    """
+    return "GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
 
 
 def gain(rows: Iterable[Row]) -> tuple[float | None, float | None]:
@@ -133,11 +145,13 @@ def angle_tables(rows: Iterable[AngleRow], angles: int) -> list[Table]:
     Returns:
         A table for each number of threads, with a row for each way.
     """
-    groups: dict[int, dict[str, dict[str, float]]] = {}
+    groups: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
-        groups.setdefault(row.threads, {}).setdefault(f"{row.dtype} {row.mode}", {})[row.way] = row.seconds
+        groups.setdefault(place(row.device, row.threads), {}).setdefault(f"{row.dtype} {row.mode}", {})[row.way] = (
+            row.seconds
+        )
     tables = []
-    for threads, columns in groups.items():
+    for where, columns in groups.items():
         ways = list(next(iter(columns.values())))
         body = [[way, *(f"{1e3 * seconds[way]:.2f}" for seconds in columns.values())] for way in ways]
         fastest = [
@@ -146,7 +160,7 @@ def angle_tables(rows: Iterable[AngleRow], angles: int) -> list[Table]:
         pairs = list(zip(fastest, columns.values(), strict=True))
         body.append([GAIN, *(_ratio(best / seconds[OURS]) for best, seconds in pairs)])
         body.append([f"{OURS} / {COPY}", *(_ratio(seconds[OURS] / seconds[COPY]) for seconds in columns.values())])
-        title = f"pseudorapidity of {angles:,} angles, {_threads(threads)}, ms"
+        title = f"pseudorapidity of {angles:,} angles, {where}, ms"
         tables.append(Table(title, ["", *columns], body))
     return tables
 
@@ -187,7 +201,3 @@ def _time(row: Row | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
-
-
-def _threads(number: int) -> str:
-    return f"{number} thread" + ("s" if number > 1 else "")
