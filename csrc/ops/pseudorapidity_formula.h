@@ -1,6 +1,8 @@
 // The formulas of pseudorapidity for one number, on host and device, in float and in double. They have no branches, so
 // that the compiler turns a loop over them into vector code. The coefficients are minimax polynomials (Remez exchange);
-// "error" is that of the polynomial alone, relative to the result or, below the logarithm, absolute (there eta > 0.6).
+// "error" is that of the polynomial alone, relative to the result or, near the axis, absolute (there |eta| > 0.6).
+// With roundings eta is within 1.67 units in the last place of the exact value for all 1.08e9 angles in float, within
+// 1.32 for 3 million angles in double; its derivative within 2.42 and 2.32.
 // Internal linkage: every instruction set and every source file has its own copy.
 #pragma once
 #include <cstdint>
@@ -26,10 +28,10 @@ struct AngleFormat<float> {
   static constexpr int mantissa = 23;
   static constexpr float pi_high = 3.14159274101f, pi_low = -8.74227800037e-8f;
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // few bits: n * ln2_high is exact
-  static constexpr float scale = 0x1p64f;         // makes a subnormal angle normal
+  static constexpr float scale = 0x1p64f;          // makes a subnormal angle normal
   static constexpr Bits scale_bits = 64u << 23;
   static constexpr Bits four_thirds = 0x3faaaaab;  // bits of 4/3
-  static constexpr float integer = 0x1p23f;        // its low bits count
+  static constexpr float integer = 0x1p23f;        // integer + n has n in its low bits
   static constexpr Bits integer_bits = 0x4b000000;
 };
 
@@ -93,6 +95,8 @@ HITPOOL_FORMULA double log_rest(double f) {  // 2 atanh(s) - f with s = f / (2 +
   return s * (half_square + q * rest) - half_square;
 }
 
+// m is in (2/3, 4/3]: the bits of x, as an integer, are subtracted from those of 4/3; the high part of the difference is
+// the number of halvings n - 1, the low part what m is below 4/3.
 template <class T>
 HITPOOL_FORMULA T eta_near_axis(T x) {
   using F = AngleFormat<T>;
