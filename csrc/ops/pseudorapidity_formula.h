@@ -95,8 +95,8 @@ HITPOOL_FORMULA double log_rest(double f) {  // 2 atanh(s) - f with s = f / (2 +
   return s * (half_square + q * rest) - half_square;
 }
 
-// m is in (2/3, 4/3]: the bits of x, as an integer, are subtracted from those of 4/3; the high part of the difference is
-// the number of halvings n - 1, the low part what m is below 4/3.
+// m is in (2/3, 4/3]: of the bits of 4/3 minus the bits of x, as integers, the high part is n - 1, the low part what m
+// is below 4/3.
 template <class T>
 HITPOOL_FORMULA T eta_near_axis(T x) {
   using F = AngleFormat<T>;
