@@ -1,0 +1,121 @@
+#include "ops/attention.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <torch/library.h>
+
+#include "check.h"
+
+namespace hitpool {
+namespace {
+
+constexpr const char* kOp = "attention";
+
+}  // namespace
+
+void check_attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  const auto type = query.scalar_type();
+  HITPOOL_CHECK_TYPE(type == at::kDouble || type == at::kFloat, kOp, "query", "dtype float64 or float32", type);
+  HITPOOL_CHECK_VALUE(query.dim() == 4, kOp, "query", "shape [B, Q, H, E]", query.sym_sizes());
+  for (const auto& [name, tensor] : {std::pair<const char*, const at::Tensor&>{"key", key}, {"value", value}}) {
+    HITPOOL_CHECK_TYPE(tensor.scalar_type() == type, kOp, name, c10::str("the dtype of query, ", type), tensor.scalar_type());
+    HITPOOL_CHECK_VALUE(
+        tensor.device() == query.device(), kOp, name, c10::str("the device of query, ", query.device()), tensor.device());
+    HITPOOL_CHECK_VALUE(
+        tensor.dim() == 4 && tensor.sym_size(0) == query.sym_size(0) && tensor.sym_size(1) == key.sym_size(1) &&
+            tensor.sym_size(2) == query.sym_size(2) && tensor.sym_size(3) == query.sym_size(3),
+        kOp, name, c10::str("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sym_sizes()), tensor.sym_sizes());
+  }
+  if (!mask.has_value()) return;
+  HITPOOL_CHECK_TYPE(mask->scalar_type() == at::kBool, kOp, "mask", "dtype bool", mask->scalar_type());
+  HITPOOL_CHECK_VALUE(
+      mask->device() == query.device(), kOp, "mask", c10::str("the device of query, ", query.device()), mask->device());
+  HITPOOL_CHECK_VALUE(
+      mask->dim() == 3 && mask->sym_size(0) == query.sym_size(0) &&
+          (mask->sym_size(1) == 1 || mask->sym_size(1) == query.sym_size(1)) && mask->sym_size(2) == key.sym_size(1),
+      kOp, "mask", c10::str("shape [B, 1 or Q, K] that fits query ", query.sym_sizes(), " and key ", key.sym_sizes()),
+      mask->sym_sizes());
+}
+
+at::Tensor attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::attention", "").typed<decltype(attention)>();
+  return op.call(query, key, value, mask);
+}
+
+std::tuple<at::Tensor, at::Tensor> attention_with_log_sum(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::_attention_with_log_sum", "")
+                             .typed<decltype(attention_with_log_sum)>();
+  return op.call(query, key, value, mask);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
+    const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
+    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("hitpool::_attention_backward", "")
+                             .typed<decltype(attention_backward)>();
+  return op.call(grad, out, log_sum, query, key, value, mask);
+}
+
+namespace {
+
+at::Tensor attention_meta(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  check_attention(query, key, value, mask);
+  return at::empty_symint(query.sym_sizes(), query.options());
+}
+
+std::tuple<at::Tensor, at::Tensor> attention_with_log_sum_meta(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  return {
+      attention_meta(query, key, value, mask),
+      at::empty_symint({query.sym_size(0), query.sym_size(2), query.sym_size(1)}, query.options())};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_meta(
+    const at::Tensor& /*grad*/, const at::Tensor& /*out*/, const at::Tensor& /*log_sum*/, const at::Tensor& query,
+    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  check_attention(query, key, value, mask);
+  const auto like = [](const at::Tensor& tensor) { return at::empty_symint(tensor.sym_sizes(), tensor.options()); };
+  return {like(query), like(key), like(value)};
+}
+
+// On GPUs torch's own kernel is the fast one: an exported model that is moved there runs it.
+at::Tensor attention_by_torch(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  check_attention(query, key, value, mask);
+  const auto by_head = mask.has_value() ? std::optional(mask->unsqueeze(1)) : std::nullopt;  // [B, 1, 1 or Q, K]
+  return at::scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), by_head)
+      .transpose(1, 2)
+      .contiguous();
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(hitpool, m) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  m.def("attention(Tensor query, Tensor key, Tensor value, Tensor? mask=None) -> Tensor", tags);
+  m.def("_attention_with_log_sum(Tensor query, Tensor key, Tensor value, Tensor? mask) -> (Tensor, Tensor)", tags);
+  m.def(
+      "_attention_backward(Tensor grad, Tensor out, Tensor log_sum, Tensor query, Tensor key, Tensor value, "
+      "Tensor? mask) -> (Tensor, Tensor, Tensor)",
+      tags);
+}
+
+TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
+  m.impl("attention", TORCH_FN(attention_meta));
+  m.impl("_attention_with_log_sum", TORCH_FN(attention_with_log_sum_meta));
+  m.impl("_attention_backward", TORCH_FN(attention_backward_meta));
+}
+
+TORCH_LIBRARY_IMPL(hitpool, CUDA, m) {
+  m.impl("attention", TORCH_FN(attention_by_torch));
+}
+
+}  // namespace hitpool

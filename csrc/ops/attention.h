@@ -1,0 +1,27 @@
+// attention: softmax(q k^T / sqrt(E)) v for each head, for heads of few features on CPU.
+//
+// query [B, Q, H, E], key and value [B, K, H, E], mask [B, 1 or Q, K] bool or none, True where attention is allowed
+// -> [B, Q, H, E]. A query that may attend to nothing gets 0. Of keys that no query of an event may attend to, nothing
+// has influence.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <tuple>
+
+namespace hitpool {
+
+// Throws unless the arguments fit together.
+void check_attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask);
+
+// Call through the dispatcher. log_sum [B, H, Q]: base 2 logarithm of the sum of 2^(score log2(e)), for the backward.
+at::Tensor attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask);
+std::tuple<at::Tensor, at::Tensor> attention_with_log_sum(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
+    const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
+    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask);
+
+}  // namespace hitpool

@@ -1,0 +1,267 @@
+// With 4 features per head the matrix products of attention are too thin for a matrix library. Here a vector holds one
+// score of many queries (forward) or many keys (backward), everything stays in registers, and an event costs little more
+// than the exponentials of its scores.
+#include "ops/cpu/attention_kernel.h"
+
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "ops/cpu/vector.h"
+
+namespace hitpool::cpu {
+namespace {
+
+constexpr int kKeysPerTile = 64;      // keys between two adjustments of the maximum
+constexpr int kQueriesPerChunk = 64;  // queries whose gradients are summed up at a time
+
+template <class T, int bytes>
+struct Lanes {
+  typedef T type __attribute__((vector_size(bytes)));
+};
+
+constexpr double kLog2e = 1.4426950408889634;
+
+// Terms of the series of 2^r = exp(r ln2).
+template <class T, int degree>
+constexpr auto kTerms = [] {
+  std::array<T, degree + 1> terms{};
+  double term = 1;
+  for (int n = 0; n <= degree; term *= 0.6931471805599453 / ++n) terms[n] = static_cast<T>(term);
+  return terms;
+}();
+
+// 2^x for x <= 0 within 2 units in the last place; 0 below the smallest normal number; NaN stays.
+template <class T>
+Vec<T> exp2(Vec<T> x) {
+  constexpr bool single = std::is_same_v<T, float>;
+  using Int = typename Vector<T>::Int;
+  constexpr int mantissa = std::numeric_limits<T>::digits - 1;
+  constexpr Int bias = std::numeric_limits<T>::max_exponent - 1;
+  constexpr T integer = single ? 0x1.8p23 : 0x1.8p52;  // adding it leaves an integer in the low bits
+  constexpr T low = std::numeric_limits<T>::min_exponent;
+  constexpr int degree = single ? 6 : 12;  // remainder of the series for |r| <= 1/2: 1e-7, 5e-17
+  const Vec<T> shifted = x + integer;
+  const Vec<T> r = x - (shifted - integer);
+  Vec<T> series = Vec<T>{} + kTerms<T, degree>[degree];
+  for (int n = degree - 1; n >= 0; --n) series = kTerms<T, degree>[n] + series * r;
+  const IndexVec<T> exponent = std::bit_cast<IndexVec<T>>(shifted) - std::bit_cast<Int>(integer) + bias;
+  const Vec<T> power = series * std::bit_cast<Vec<T>>(exponent << mantissa);
+  return x < low ? Vec<T>{} : power;
+}
+
+// Sum of the lanes, halving the vector until it has 16 bytes.
+template <class T, int bytes = kVectorBytes>
+T sum_of(typename Lanes<T, bytes>::type x) {
+  if constexpr (bytes > 16) {
+    typename Lanes<T, bytes / 2>::type low, high;
+    std::memcpy(&low, &x, bytes / 2);
+    std::memcpy(&high, reinterpret_cast<const char*>(&x) + bytes / 2, bytes / 2);
+    return sum_of<T, bytes / 2>(low + high);
+  } else if constexpr (sizeof(T) == 4) {
+    return (x[0] + x[2]) + (x[1] + x[3]);
+  } else {
+    return x[0] + x[1];
+  }
+}
+
+template <class T>
+const T* at(const AttentionArray& array, int64_t event, int64_t position, int64_t head) {
+  return static_cast<const T*>(array.data) + event * array.event + position * array.position + head * array.head;
+}
+
+template <class T>
+T scale_of(int size) {
+  return static_cast<T>(kLog2e / __builtin_sqrt(static_cast<double>(size)));
+}
+
+// Keys to which some query of [first, last) may attend.
+inline int64_t allowed_keys(const AttentionInputs& in, int64_t event, int64_t first, int64_t last, int32_t* list) {
+  int64_t count = 0;
+  const bool* mask = in.mask == nullptr ? nullptr : in.mask + event * in.mask_event;
+  if (mask != nullptr && in.mask_query == 0) last = first + 1;
+  for (int64_t key = 0; key < in.keys; ++key) {
+    bool allowed = mask == nullptr;
+    for (int64_t query = first; query < last && !allowed; ++query) allowed = mask[query * in.mask_query + key];
+    list[count] = static_cast<int32_t>(key);
+    count += allowed;
+  }
+  return count;
+}
+
+template <class T, int E, bool kBias>
+void forward_block(
+    const AttentionInputs& in, T* out, T* log_sum, int64_t event, int64_t first, int32_t* list, T* bias) {
+  using V = Vec<T>;
+  constexpr int L = lanes<T>;
+  constexpr T lowest = std::numeric_limits<T>::lowest(), infinity = std::numeric_limits<T>::infinity();
+  const T scale = scale_of<T>(E);
+  const int64_t width = in.queries - first < L ? in.queries - first : L;
+  const int64_t count = allowed_keys(in, event, first, first + width, list);
+  if constexpr (kBias) {
+    for (int64_t i = 0; i < count; ++i) {
+      const bool* column = in.mask + event * in.mask_event + first * in.mask_query + list[i];
+      for (int l = 0; l < L; ++l) bias[i * L + l] = l < width && column[l * in.mask_query] ? 0 : -infinity;
+    }
+  }
+  V score[kKeysPerTile];
+  for (int64_t head = 0; head < in.heads; ++head) {
+    V q[E] = {};
+    for (int64_t l = 0; l < width; ++l) {
+      const T* row = at<T>(in.query, event, first + l, head);
+      for (int e = 0; e < E; ++e) q[e][l] = row[e] * scale;
+    }
+    const T* keys = at<T>(in.key, event, 0, head);
+    const T* values = at<T>(in.value, event, 0, head);
+    V highest = V{} + lowest, sum = {}, total[E] = {};
+    for (int64_t begin = 0; begin < count; begin += kKeysPerTile) {
+      const int tile = static_cast<int>(count - begin < kKeysPerTile ? count - begin : kKeysPerTile);
+      const V before = highest;
+      for (int i = 0; i < tile; ++i) {
+        const T* k = keys + list[begin + i] * in.key.position;
+        V s = q[0] * k[0];
+        for (int e = 1; e < E; ++e) s += q[e] * k[e];
+        if constexpr (kBias) s += load<T>(bias + (begin + i) * L, L);
+        score[i] = s;
+        highest = s > highest ? s : highest;
+      }
+      const V rescale = exp2<T>(before - highest);
+      sum *= rescale;
+      for (int e = 0; e < E; ++e) total[e] *= rescale;
+      for (int i = 0; i < tile; ++i) {
+        const T* v = values + list[begin + i] * in.value.position;
+        const V p = exp2<T>(score[i] - highest);
+        sum += p;
+        for (int e = 0; e < E; ++e) total[e] += p * v[e];
+      }
+    }
+    const V inverse = sum == 0 ? V{} : 1 / sum;
+    for (int e = 0; e < E; ++e) total[e] *= inverse;
+    for (int64_t l = 0; l < width; ++l) {
+      T* row = out + ((event * in.queries + first + l) * in.heads + head) * E;
+      for (int e = 0; e < E; ++e) row[e] = total[e][l];
+    }
+    if (log_sum == nullptr) continue;
+    T* row = log_sum + (event * in.heads + head) * in.queries + first;
+    for (int64_t l = 0; l < width; ++l) row[l] = sum[l] == 0 ? infinity : highest[l] + __builtin_log2(sum[l]);
+  }
+}
+
+template <class T, int E>
+void forward(
+    const AttentionInputs& in, void* out, void* log_sum, int64_t event, int64_t first, int32_t* list, void* scratch) {
+  for (int64_t end = first + kAttentionLanes; first < end && first < in.queries; first += lanes<T>) {
+    const auto run = in.mask != nullptr && in.mask_query != 0 ? forward_block<T, E, true> : forward_block<T, E, false>;
+    run(in, static_cast<T*>(out), static_cast<T*>(log_sum), event, first, list, static_cast<T*>(scratch));
+  }
+}
+
+// p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j, dk_j = sum_i ds_ij q_i
+template <class T, int E>
+void backward(
+    const AttentionInputs& in, const void* grad_in, const void* out_in, const void* log_sum_in, void* grad_query,
+    void* grad_key, void* grad_value, int64_t event, int64_t head, int32_t* list, void* scratch) {
+  using V = Vec<T>;
+  constexpr int L = lanes<T>;
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  const T scale = scale_of<T>(E), root = scale / static_cast<T>(kLog2e);
+  const bool by_query = in.mask != nullptr && in.mask_query != 0;
+  const int64_t count = allowed_keys(in, event, 0, in.queries, list);
+  const int64_t padded = (count + L - 1) / L * L;
+  const int64_t stride = attention_padded(in.keys);
+
+  T* k_of = static_cast<T*>(scratch);  // [E][keys], as are the next three
+  T* v_of = k_of + E * stride;
+  T* dk_of = v_of + E * stride;
+  T* dv_of = dk_of + E * stride;
+  T* bias = dv_of + E * stride;  // [keys]
+  for (int64_t i = 0; i < padded; ++i) {
+    const bool inside = i < count;
+    const T* k = at<T>(in.key, event, inside ? list[i] : 0, head);
+    const T* v = at<T>(in.value, event, inside ? list[i] : 0, head);
+    for (int e = 0; e < E; ++e) {
+      k_of[e * stride + i] = inside ? k[e] : 0;
+      v_of[e * stride + i] = inside ? v[e] : 0;
+      dk_of[e * stride + i] = dv_of[e * stride + i] = 0;
+    }
+    bias[i] = inside ? 0 : -infinity;
+  }
+
+  const auto row_of = [&](int64_t query) { return ((event * in.queries + query) * in.heads + head) * E; };
+  const T* grads = static_cast<const T*>(grad_in);
+  const T* outs = static_cast<const T*>(out_in);
+  const T* log_sum = static_cast<const T*>(log_sum_in) + (event * in.heads + head) * in.queries;
+  T q_of[kQueriesPerChunk][E], delta[kQueriesPerChunk];
+  V dq_of[kQueriesPerChunk][E];
+  for (int64_t first = 0; first < in.queries; first += kQueriesPerChunk) {
+    const int chunk = static_cast<int>(in.queries - first < kQueriesPerChunk ? in.queries - first : kQueriesPerChunk);
+    for (int i = 0; i < chunk; ++i) {
+      const T* row = at<T>(in.query, event, first + i, head);
+      const int64_t place = row_of(first + i);
+      delta[i] = 0;
+      for (int e = 0; e < E; ++e) {
+        q_of[i][e] = row[e] * scale;
+        delta[i] += grads[place + e] * outs[place + e];
+        dq_of[i][e] = V{};
+      }
+    }
+    for (int64_t begin = 0; begin < padded; begin += L) {
+      V k[E], v[E], dk[E], dv[E];
+      for (int e = 0; e < E; ++e) {
+        k[e] = load<T>(k_of + e * stride + begin, L);
+        v[e] = load<T>(v_of + e * stride + begin, L);
+        dk[e] = load<T>(dk_of + e * stride + begin, L);
+        dv[e] = load<T>(dv_of + e * stride + begin, L);
+      }
+      V outside = load<T>(bias + begin, L);
+      for (int i = 0; i < chunk; ++i) {
+        const T* g = grads + row_of(first + i);
+        if (by_query) {
+          const bool* mask = in.mask + event * in.mask_event + (first + i) * in.mask_query;
+          for (int l = 0; l < L; ++l) outside[l] = begin + l < count && mask[list[begin + l]] ? 0 : -infinity;
+        }
+        V s = outside, dp = V{} - delta[i];
+        for (int e = 0; e < E; ++e) s += q_of[i][e] * k[e];
+        for (int e = 0; e < E; ++e) dp += g[e] * v[e];
+        const V p = exp2<T>(s - log_sum[first + i]);
+        const V ds = p * dp;
+        for (int e = 0; e < E; ++e) {
+          dv[e] += p * g[e];
+          dk[e] += ds * q_of[i][e];
+          dq_of[i][e] += ds * k[e];
+        }
+      }
+      for (int e = 0; e < E; ++e) {
+        store<T, T>(dk_of + e * stride + begin, dk[e], L);
+        store<T, T>(dv_of + e * stride + begin, dv[e], L);
+      }
+    }
+    for (int i = 0; i < chunk; ++i) {
+      T* row = static_cast<T*>(grad_query) + row_of(first + i);
+      for (int e = 0; e < E; ++e) row[e] = sum_of<T>(dq_of[i][e]) * root;
+    }
+  }
+
+  int64_t next = 0;  // in the list
+  for (int64_t key = 0; key < in.keys; ++key) {
+    const bool inside = next < count && list[next] == key;
+    const int64_t place = ((event * in.keys + key) * in.heads + head) * E;
+    for (int e = 0; e < E; ++e) {
+      static_cast<T*>(grad_key)[place + e] = inside ? dk_of[e * stride + next] / static_cast<T>(kLog2e) : 0;
+      static_cast<T*>(grad_value)[place + e] = inside ? dv_of[e * stride + next] : 0;
+    }
+    next += inside;
+  }
+}
+
+}  // namespace
+
+#define HITPOOL_JOIN(a, b) a##b
+#define HITPOOL_TABLE(isa) HITPOOL_JOIN(attention_kernels_, isa)
+constinit const AttentionKernels HITPOOL_TABLE(HITPOOL_ISA) = {
+    {{forward<double, 4>, backward<double, 4>}, {forward<double, 8>, backward<double, 8>}},
+    {{forward<float, 4>, backward<float, 4>}, {forward<float, 8>, backward<float, 8>}}};
+
+}  // namespace hitpool::cpu
