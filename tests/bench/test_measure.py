@@ -25,10 +25,11 @@ def only(monkeypatch):
     return replace
 
 
-def run(case=CASE, bandwidth=None):
+def run(case=CASE, bandwidth=None, threads=(1,)):
     steps = []
-    rows = list(measure.time_case(case, 1, 2, bandwidth, steps.append))
+    rows = list(measure.time_case(case, threads, 2, bandwidth, steps.append))
     assert "round 1" in steps
+    assert {row.threads for row in rows} == set(threads)
     return {(row.mode, row.way): row for row in rows}
 
 
@@ -39,6 +40,12 @@ def test_both_modes_are_timed(only):
     assert set(rows) == {(mode, way) for mode in ("forward", "forward + backward") for way in names}
     assert all(row.seconds > 0 and row.rounds == 2 and not row.note for row in rows.values())
     assert {mode for mode, _ in run(Case("", 2, 2, 30, 4, backward=False))} == {"forward"}
+
+
+def test_every_number_of_threads_is_timed(only):
+    only()
+    rows = list(measure.time_case(CASE, (1, 2), 2, None, lambda text: None))
+    assert [row.threads for row in rows if row.way == ways.OURS] == [1, 1, 2, 2]
 
 
 def test_what_is_not_timed_says_why(only):

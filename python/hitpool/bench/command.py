@@ -68,24 +68,22 @@ def bench(
     remembered = cases[:1] if memory_of is None else make_cases(memory_of, selected[:1], dtype[:1], device)
     report = Report(describe(device), repeat, angles=angles)
     before = torch.get_num_threads()
-    total = len(cases) * len(threads) + len(remembered) * len(ways.WAYS) + bool(angles) * len(DTYPES) * len(threads)
+    total = len(cases) + len(remembered) * len(ways.WAYS) + bool(angles) * len(DTYPES) * len(threads)
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     try:
         with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("", total=total)
             bandwidth = cuda_bandwidth() if device == "cuda" else None
             report.overhead = call_overhead(repeat) if device == "cpu" else {}
-            for number in threads:
-                for case in cases:
-                    title = f"{case} {number} threads"
-                    report.rows += time_case(
-                        case,
-                        number,
-                        repeat,
-                        bandwidth,
-                        lambda text, title=title: progress.update(bar, description=f"{title}: {text}"),
-                    )
-                    progress.advance(bar)
+            for case in cases:
+                report.rows += time_case(
+                    case,
+                    threads,
+                    repeat,
+                    bandwidth,
+                    lambda text, case=case: progress.update(bar, description=f"{case}: {text}"),
+                )
+                progress.advance(bar)
             for case in remembered:
                 for way in ways.WAYS:
                     progress.update(bar, description=f"{case}: memory of {way}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -40,65 +40,71 @@ class Row:
 
 
 def time_case(
-    case: Case, threads: int, repeat: int, bandwidth: float | None, on_step: Callable[[str], object]
+    case: Case, threads: Sequence[int], repeat: int, bandwidth: float | None, on_step: Callable[[str], object]
 ) -> Iterator[Row]:
     """Times every way in one case.
 
     Args:
         case: What to time.
-        threads: Threads that torch uses.
+        threads: Numbers of threads.
         repeat: Rounds that count.
         bandwidth: Measured bandwidth of the GPU in bytes per second; None on the CPU, where the floor is timed.
         on_step: Called with a few words before each part of the work.
 
     Yields:
-        A row for each mode and way.
+        A row for each number of threads, mode and way.
 
     Raises:
         AssertionError: the results of `hitpool.weighted_pool` are wrong.
     """
-    torch.set_num_threads(threads)
-    torch._dynamo.reset()  # compiled code is made for the number of threads
+    torch.set_num_threads(max(threads))
     inputs = make_inputs(case)
     on_step("reference")
     expected = Expected(*inputs, case.backward)
-    pools, notes = {}, {}
-    for name in ways.WAYS:
-        note = ways.missing(name)
-        if note is None:
-            pools[name] = ways.make(name)
-        else:
-            notes[name] = note
-    for mode in (FORWARD, STEP) if case.backward else (FORWARD,):
-        backward = mode == STEP
-        refused = dict(notes)
-        for name, pool in pools.items():
-            on_step(f"check {name}")
-            note = _refusal(name, pool, case, expected, backward)
-            if note is not None:
-                refused[name] = note
-        calls = {name: _call(pool, inputs, backward) for name, pool in pools.items() if name not in refused}
-        alternatives = [name for name in calls if name != ways.OURS]
-        if bandwidth is None:
-            try:
-                calls[FLOOR] = floor.cpu_floor(*inputs, backward)
-            except (FileNotFoundError, subprocess.CalledProcessError) as error:
-                refused[FLOOR] = str(error)
-        with torch.inference_mode(not backward):
-            seconds = times(calls, repeat, alternatives, case.device, lambda number: on_step(f"round {number}"))
-        if bandwidth is not None:
-            seconds[FLOOR] = [floor.moved_bytes(*inputs, backward) / bandwidth]
-        for name, values in seconds.items():
-            yield Row(case, threads, mode, name, statistics.median(values), len(values))
-        for name, note in refused.items():
-            yield Row(case, threads, mode, name, note=note)
+    verdicts: dict[tuple[str, str], str | None] = {}  # of what is the same for every number of threads
+    for number in threads:
+        torch.set_num_threads(number)
+        torch._dynamo.reset()  # compiled code is made for the number of threads
+        pools = {name: ways.make(name) for name in ways.WAYS}
+        for mode in (FORWARD, STEP) if case.backward else (FORWARD,):
+            backward, refused, calls = mode == STEP, {}, {}
+            for name, pool in pools.items():
+                on_step(f"check {name}")
+                note = verdicts.get((mode, name)) or _refusal(name, case, backward)
+                if note is None and (mode, name) not in verdicts:
+                    note = _mistake(name, pool, expected, backward)
+                if not name.endswith(ways.COMPILED):
+                    verdicts[mode, name] = note
+                if note is None:
+                    calls[name] = _call(pool, inputs, backward)
+                else:
+                    refused[name] = note
+            alternatives = [name for name in calls if name != ways.OURS]
+            if bandwidth is None:
+                try:
+                    calls[FLOOR] = floor.cpu_floor(*inputs, backward)
+                except (FileNotFoundError, subprocess.CalledProcessError) as error:
+                    refused[FLOOR] = str(error)
+            with torch.inference_mode(not backward):
+                seconds = times(calls, repeat, alternatives, case.device, lambda round_: on_step(f"round {round_}"))
+            if bandwidth is not None:
+                seconds[FLOOR] = [floor.moved_bytes(*inputs, backward) / bandwidth]
+            for name, values in seconds.items():
+                yield Row(case, number, mode, name, statistics.median(values), len(values))
+            for name, note in refused.items():
+                yield Row(case, number, mode, name, note=note)
 
 
-def _refusal(name: str, pool: ways.Pool, case: Case, expected: Expected, backward: bool) -> str | None:
-    """Why a way is not timed: too large, does not work, wrong. None if it is. Ours must be right."""
+def _refusal(name: str, case: Case, backward: bool) -> str | None:
+    """Why a way is not tried: not installed, too large. None if it is."""
     needed, free = ways.needed_bytes(name, case, backward), available_bytes(case.device)
-    if needed > SHARE * free:
+    if name != ways.OURS and needed > SHARE * free:
         return f"not run: needs {needed / 2**30:.0f} GiB"
+    return ways.missing(name)
+
+
+def _mistake(name: str, pool: ways.Pool, expected: Expected, backward: bool) -> str | None:
+    """What is wrong with a way: it fails, or its results are wrong. None if nothing is. Ours must be right."""
     check = expected.check_backward if backward else expected.check_forward
     if name == ways.OURS:
         check(pool)

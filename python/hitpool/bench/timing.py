@@ -12,8 +12,8 @@ import torch
 WARM_UP = 2  # rounds that do not count
 TURN = 5e-4  # a turn of a shorter call repeats it for this long, in seconds
 SLOW = 2.0  # an alternative that takes longer than this many times the fastest one gets fewer rounds ...
-LONG = 4.0  # ... if all of them would take longer than this, in seconds ...
-FEW = 3  # ... but at least these
+LONG = 2.0  # ... namely those that begin within this time in seconds ...
+FEW = 1  # ... but at least these
 
 
 def times(
@@ -32,7 +32,7 @@ def times(
         calls: Name of a call -> the call.
         repeat: Rounds that count.
         alternatives: Names of calls of which only the fastest matters: those more than twice as slow as the fastest
-            of them stop after four seconds, but not before three rounds.
+            of them stop after two seconds, but not before one round that counts.
         device: `cpu` or `cuda`.
         on_round: Called after each round with its number, from 1 (the first two do not count).
 
@@ -46,16 +46,16 @@ def times(
     for number in range(1, WARM_UP + repeat + 1):
         for name, call in calls.items():
             done = seconds[name]
-            if name in slow and len(done) >= WARM_UP + FEW and sum(done[WARM_UP:]) >= LONG:
+            if name in slow and len(done) > FEW and sum(done[1:]) >= LONG:
                 continue
             done.append(turn(call, counts[name]))
-        if number <= WARM_UP:  # the last warm-up round says how many calls fill a turn, and who is slow
+        if number <= WARM_UP:  # says how many calls fill a turn, and who is slow
             latest = {name: values[-1] for name, values in seconds.items()}
             counts = {name: max(1, math.ceil(TURN / latest[name])) for name in calls}
             fastest = min((latest[name] for name in alternatives), default=0.0)
             slow = {name for name in alternatives if latest[name] > SLOW * fastest}
         on_round(number)
-    return {name: values[WARM_UP:] for name, values in seconds.items()}
+    return {name: values[min(WARM_UP, len(values) - FEW) :] for name, values in seconds.items()}
 
 
 def medians(calls: Mapping[str, Callable[[], object]], repeat: int = 30, device: str = "cpu") -> dict[str, float]:
