@@ -144,6 +144,26 @@ def test_predict_needs_no_targets(build: Callable, batch: Callable) -> None:
     assert ((pt >= 1) & (pt <= 1000)).all()
 
 
+@pytest.mark.parametrize(("mask_attn", "mask_queries", "runs"), [(True, False, 1), (False, False, 0), (True, True, 2)])
+def test_without_intermediate_losses_only_masks_are_made(
+    build: Callable, batch: Callable, tasks: Callable, mask_attn: bool, mask_queries: bool, runs: int
+) -> None:
+    model = build(tasks=tasks())
+    model.tasks[0].mask_queries, model.tasks[1].mask_attn = mask_queries, mask_attn
+    inputs, _ = batch([9, 4, 7], [2, 1, 1])
+    calls = []
+    for task in model.tasks:
+        task.register_forward_hook(lambda task, *_: calls.append(task.name))
+    expected = model(inputs)["final"]
+    assert len(calls) == 3 + 2 * 2
+    calls.clear()
+    outputs = model(inputs, intermediate=False)
+    assert len(calls) == 3 + 2 * runs
+    assert outputs.keys() == {"final"}
+    for name, values in expected.items():
+        assert all(torch.equal(values[key], outputs["final"][name][key]) for key in values)
+
+
 def test_training_lowers_the_loss(build: Callable, batch: Callable) -> None:
     model, (inputs, targets) = build(), batch([20, 15, 18, 20], [2, 1, 2, 1])
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3)

@@ -32,7 +32,7 @@ class Model(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.tasks = nn.ModuleList([MeanTask()])
 
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+    def forward(self, inputs: dict[str, Tensor], intermediate: bool = True) -> dict[str, Any]:
         regr = self.dropout(inputs["hit_x"].mean(-1, keepdim=True)) * self.weight  # [B, 2]
         return {"layer_0": {"mean": {"regr": regr}}, "final": {"mean": {"regr": regr}}}
 

@@ -160,7 +160,7 @@ def predict(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict:
         inputs: Fields of the hits [B, M].
     """
     network.eval()
-    return network.predict(network(inputs))
+    return network.predict(network(inputs, intermediate=False))
 
 
 def read_hits(dataset: EventDataset, number: int) -> Tensor:

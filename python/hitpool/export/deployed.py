@@ -119,7 +119,7 @@ class DeployedModel(nn.Module):
         features = torch.where(present, features, torch.zeros_like(features))  # as the data module pads
         inputs = dict(zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True))
         inputs[f"{self.hit}_valid"] = valid
-        preds = self.network.predict(self.network(inputs))["final"]
+        preds = self.network.predict(self.network(inputs, intermediate=False))["final"]
         parameters = [
             preds[task.name][f"{task.output_object}_{field}"] for task in self.regressions for field in task.fields
         ]

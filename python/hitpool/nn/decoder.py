@@ -1,5 +1,6 @@
 """Mask-attention decoder."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -109,7 +110,7 @@ class MaskFormerDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(decoder_layer_config) for _ in range(num_decoder_layers))
 
     def forward(
-        self, x: dict[str, Tensor], tasks: nn.ModuleList, input_name: str = "hit"
+        self, x: dict[str, Tensor], tasks: Iterable[nn.Module], input_name: str = "hit"
     ) -> tuple[dict[str, Tensor], dict[str, dict]]:
         """Refine the queries.
 

@@ -82,24 +82,27 @@ class MaskFormer(nn.Module):
                 raise ValueError(f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}")
             produced.update(task.outputs)
 
-    def forward(self, inputs: dict[str, Tensor]) -> LayerTensors:
+    def forward(self, inputs: dict[str, Tensor], intermediate: bool = True) -> LayerTensors:
         """Run the network.
 
         Args:
             inputs: `<input>_<field>` float [B, M] and `<input>_valid` bool [B, M].
+            intermediate: Run the tasks in front of the decoder layers for their losses too; without, only those
+                run there whose masks the decoder uses, and the final outputs are the same.
 
         Returns:
             Outputs of the tasks as layer -> task -> name -> tensor; layers `layer_0` to `layer_<L-1>`, where
-            the tasks ran in front of that decoder layer, and `final`.
+            the tasks ran in front of that decoder layer, if `intermediate`, and `final`.
         """
         embed, valid = f"{self.input_name}_embed", f"{self.input_name}_valid"
         x = {"inputs": inputs, valid: inputs[valid]}
         x[embed] = self.encoder(self.input_nets[0](inputs), inputs[valid])  # [B, M, D]
-        x, outputs = self.decoder(x, self.tasks, self.input_name)
+        tasks = [task for task in self.tasks if intermediate or getattr(task, "guides_decoder", True)]
+        x, outputs = self.decoder(x, tasks, self.input_name)
         final: dict[str, dict[str, Tensor]] = {}
         for task in self.tasks:
             final[task.name] = task(x, outputs=final)
-        return outputs | {"final": final}
+        return (outputs if intermediate else {}) | {"final": final}
 
     def match(self, outputs: LayerTensors, targets: dict[str, Tensor]) -> LayerTensors:
         """Bring the predictions of each layer into the order of the true objects.

@@ -105,6 +105,11 @@ class Task(nn.Module):
         """
         return {}
 
+    @property
+    def guides_decoder(self) -> bool:
+        """Whether the decoder uses a mask of this task, so that it runs in front of the layers without its loss too."""
+        return False
+
     def should_run_at_layer(self, layer_index: int) -> bool:
         """Whether the task runs in front of this decoder layer.
 

@@ -103,6 +103,10 @@ class ObjectHitMaskTask(Task):
             targets[f"{self.input_hit}_valid"].unsqueeze(-2),
         )
 
+    @property
+    def guides_decoder(self) -> bool:
+        return self.mask_attn
+
     def attn_mask(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.mask_attn:
             return {}

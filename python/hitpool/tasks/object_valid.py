@@ -77,6 +77,10 @@ class ObjectValidTask(Task):
         target = targets[f"{self.target_object}_valid"]
         return {name: scale * OBJECT_COSTS[name](logit, target) for name, scale in self.costs.items()}
 
+    @property
+    def guides_decoder(self) -> bool:
+        return self.mask_queries
+
     def query_mask(self, outputs: dict[str, Tensor]) -> Tensor | None:
         return outputs[f"{self.output_object}_logit"] >= 0 if self.mask_queries else None
 

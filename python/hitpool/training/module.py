@@ -126,7 +126,7 @@ class TrackingModule(LightningModule):
             As `test_step`, but unmatched.
         """
         inputs, targets = batch
-        outputs = self.model(inputs)
+        outputs = self.model(inputs, intermediate=False)
         preds = self.model.predict(outputs)
         return {"preds": preds["final"], "outputs": outputs["final"], "targets": targets, "inputs": inputs}
 
