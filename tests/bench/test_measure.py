@@ -61,7 +61,7 @@ def test_what_is_not_timed_says_why(only):
     for mode in ("forward", "forward + backward"):
         assert rows[mode, "wrong"].note.startswith("wrong: ")
         assert rows[mode, "broken"].note == "failed: NotImplementedError: no such thing"
-        assert rows[mode, "large"].note.startswith("not run: needs ")
+        assert rows[mode, "large"].note.startswith("not run: needs about ")
         assert all(rows[mode, way].seconds is None for way in ("wrong", "broken", "large"))
         assert rows[mode, ways.OURS].seconds > 0
 

@@ -16,8 +16,8 @@ from hitpool.bench import memory, ways
 from hitpool.bench.angles import DTYPES, time_angles
 from hitpool.bench.cases import MAIN, SHAPES, Case, make_cases
 from hitpool.bench.floor import cuda_bandwidth
-from hitpool.bench.machine import available_bytes, describe
-from hitpool.bench.measure import SHARE, time_case
+from hitpool.bench.machine import describe
+from hitpool.bench.measure import refusal, time_case
 from hitpool.bench.overhead import call_overhead
 from hitpool.bench.plot import plot_times
 from hitpool.bench.report import Report
@@ -205,12 +205,9 @@ def _check(threads: list[int], repeat: int, angles: int, device: str) -> None:
 
 
 def _memory(way: str, case: Case, threads: int) -> memory.Memory | str:
-    note = ways.missing(way)
+    note = refusal(way, case, case.backward)
     if note is not None:
         return note
-    needed = ways.needed_bytes(way, case, case.backward)
-    if needed > SHARE * available_bytes(case.device):
-        return f"not run: needs {needed / 2**30:.0f} GiB"
     try:
         return memory.measure(way, case, threads)
     except RuntimeError as error:

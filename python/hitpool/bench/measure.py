@@ -70,7 +70,7 @@ def time_case(
             backward, refused, calls = mode == STEP, {}, {}
             for name, pool in pools.items():
                 on_step(f"check {name}")
-                note = verdicts.get((mode, name)) or _refusal(name, case, backward)
+                note = verdicts.get((mode, name)) or refusal(name, case, backward)
                 if note is None and (mode, name) not in verdicts:
                     note = _mistake(name, pool, expected, backward)
                 if not name.endswith(ways.COMPILED):
@@ -95,11 +95,20 @@ def time_case(
                 yield Row(case, number, mode, name, note=note)
 
 
-def _refusal(name: str, case: Case, backward: bool) -> str | None:
-    """Why a way is not tried: not installed, too large. None if it is."""
+def refusal(name: str, case: Case, backward: bool) -> str | None:
+    """Why a way is not tried.
+
+    Args:
+        name: Name in `hitpool.bench.ways.WAYS`.
+        case: Its inputs.
+        backward: Whether gradients are calculated.
+
+    Returns:
+        That it is not installed, or that it needs too much memory; None if it is tried.
+    """
     needed, free = ways.needed_bytes(name, case, backward), available_bytes(case.device)
     if name != ways.OURS and needed > SHARE * free:
-        return f"not run: needs {needed / 2**30:.0f} GiB"
+        return f"not run: needs about {needed / 2**30:.0f} GiB, more than half of the free memory"
     return ways.missing(name)
 
 

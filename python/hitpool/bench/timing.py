@@ -11,7 +11,7 @@ import torch
 
 WARM_UP = 2  # rounds that do not count
 TURN = 5e-4  # a turn of a shorter call repeats it for this long, in seconds
-SLOW = 2.0  # an alternative that takes longer than this many times the fastest one gets fewer rounds ...
+SLOW = 1.5  # an alternative that takes longer than this many times the fastest one gets fewer rounds ...
 LONG = 2.0  # ... namely those that begin within this time in seconds ...
 FEW = 1  # ... but at least these
 
@@ -31,8 +31,8 @@ def times(
     Args:
         calls: Name of a call -> the call.
         repeat: Rounds that count.
-        alternatives: Names of calls of which only the fastest matters: those more than twice as slow as the fastest
-            of them stop after two seconds, but not before one round that counts.
+        alternatives: Names of calls of which only the fastest matters: those more than 1.5 times as slow as the
+            fastest of them stop after two seconds, but not before one round that counts.
         device: `cpu` or `cuda`.
         on_round: Called after each round with its number, from 1 (the first two do not count).
 
