@@ -15,21 +15,29 @@ def twin(attention: Attention, dim: int, heads: int) -> nn.MultiheadAttention:
 
 @pytest.mark.parametrize("cross", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_equals_torch_multihead_attention(cross: bool, masked: bool) -> None:
+@pytest.mark.parametrize("heads", [8, 4, 2])
+def test_equals_torch_multihead_attention(heads: int, cross: bool, masked: bool) -> None:
     torch.manual_seed(0)
-    attention = Attention(32, 8)
+    attention = Attention(32, heads)
     x = torch.randn(3, 17, 32, requires_grad=True)
     keys = torch.randn(3, 23, 32) if cross else x
     mask = torch.rand(3, 17, keys.shape[1]) < 0.5 if masked else None
     if mask is not None:
         mask[..., 0] = True
     ours = attention(x, keys if cross else None, mask)
-    full = None if mask is None else ~mask.repeat_interleave(8, dim=0)
-    theirs, _ = twin(attention, 32, 8)(x, keys, keys, attn_mask=full, need_weights=False)
+    full = None if mask is None else ~mask.repeat_interleave(heads, dim=0)
+    theirs, _ = twin(attention, 32, heads)(x, keys, keys, attn_mask=full, need_weights=False)
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
     weight = torch.randn_like(ours)
     ours_grad, theirs_grad = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (ours, theirs))
     torch.testing.assert_close(ours_grad, theirs_grad, atol=1e-5, rtol=1e-4)
+
+
+def test_dropout_is_for_training_only() -> None:
+    attention, x = Attention(16, 4, dropout=0.5), torch.randn(2, 7, 16)
+    assert not torch.equal(attention(x), attention(x))
+    attention.eval()
+    assert torch.equal(attention(x), attention(x))
 
 
 def test_no_keys_gives_finite_output() -> None:

@@ -45,6 +45,14 @@ def test_equals_the_definition(shape: tuple[int, ...], kind: str, dtype: torch.d
         torch.testing.assert_close(got.double(), want, atol=tolerance, rtol=tolerance)
 
 
+def test_forward_on_every_device(device: torch.device) -> None:
+    arrays, mask = inputs((2, 9, 11, 2, 4), "keys", torch.float32)
+    with torch.inference_mode():
+        moved = attention(*(x.detach().to(device) for x in arrays), mask.to(device))
+        assert moved.device.type == device.type
+        torch.testing.assert_close(moved.cpu(), definition(*arrays, mask), atol=1e-5, rtol=1e-5)
+
+
 def test_large_scores_do_not_overflow() -> None:
     arrays, _ = inputs((1, 5, 200, 2, 4), "none", torch.float32)
     arrays = [(100 * x).detach().requires_grad_() for x in arrays]
