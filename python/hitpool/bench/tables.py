@@ -126,7 +126,7 @@ def notes(rows: Iterable[Row], repeat: int) -> list[str]:
     rows, reasons = list(rows), {}
     for row in rows:
         few = row.way in WAYS and row.rounds < repeat
-        if note := row.note or (f"median of {row.rounds} rounds" if few else ""):
+        if note := row.note or ((f"median of {row.rounds} rounds" if row.rounds > 1 else "one round") if few else ""):
             reasons.setdefault((row.way, note), {})[f"{row.case} {row.mode}"] = None
     everywhere = len({(row.case, row.mode) for row in rows})
     return [
