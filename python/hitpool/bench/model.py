@@ -73,7 +73,7 @@ class Speed:
         return self.original / self.value if self.is_latency else self.value / self.original
 
 
-def bench_model(threads: Sequence[int] = (1,), json: Path | None = None, events: int = 4000, repeat: int = 5) -> dict:
+def bench_model(threads: Sequence[int] = (1,), json: Path | None = None, events: int = 4000, repeat: int = 3) -> dict:
     """Measures the model of the original's size and the training step of the default configuration; prints tables.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,7 @@ def step_shares(step: TrainingStep, batches: Iterable[Batch], skip: int = 2) -> 
     Returns:
         Part -> share in everything but the backward pass, share in the backward pass. All shares add up to 1.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler announces itself on the terminal
     source = iter(batches)
     for _ in range(skip):
         step(next(source))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import lightning.pytorch  # noqa: F401  (it sets the levels of its loggers when it is imported)
 import torch
 from torch import Tensor
 from torch.profiler import record_function
@@ -34,6 +36,8 @@ def prepare(config: str, events: Path, batch_size: int | None = None) -> Objects
         events: Folder of a data set.
         batch_size: Events in a batch; that of the configuration if None.
     """
+    for library in ("lightning.pytorch", "lightning.fabric"):  # they tell of seeds and devices
+        logging.getLogger(library).setLevel(logging.WARNING)
     overrides = {f"data.{part}_dir": str(events) for part in ("train", "val", "test")}
     overrides |= {"runs": str(events.parent / "runs"), "trainer.accelerator": "cpu", "trainer.callbacks": None}
     overrides |= {"trainer.logger": False, "trainer.enable_progress_bar": False}
