@@ -14,6 +14,7 @@
 #include "ops/cpu/selection.h"
 #include "ops/cpu/vector.h"
 #include "ops/cpu/weighted_pool_kernel.h"
+#include "ops/weighted_pool_formula.h"
 
 namespace hitpool::cpu {
 namespace {
@@ -24,24 +25,20 @@ class TrackGradient {
  public:
   explicit TrackGradient(const PoolInputs& in)
       : in_(in),
-        h_(std::make_unique_for_overwrite<T[]>(in.features + lanes<T>)),
-        dot_(std::make_unique_for_overwrite<T[]>(in.hits + lanes<T>)) {}
+        dot_(uninitialized<T>(in.hits + lanes<T>)) {}
 
   void set(const F* grad, T weight_sum) {  // grad [4, D]
     grad_ = grad;
-    norm_ = 1 / std::max(weight_sum, static_cast<T>(in_.min_weight_sum));
-    below_floor_ = weight_sum < static_cast<T>(in_.min_weight_sum);
-    for (int64_t d = 0; d < in_.features; ++d) h_[d] = to<T>(grad[d]) * norm_ + to<T>(grad[in_.features + d]);
+    weight_sum_ = weight_sum;
+    norm_ = mean_factor(weight_sum, static_cast<T>(in_.min_weight_sum));
   }
-
-  const T* h() const { return h_.get(); }
 
   // Writes dL/dlogit of the selected hits, and adds p h to grad_values [M, D] unless that is null.
   template <class L>
   void pass(const Selection<T>& selected, const F* values, T* grad_values, L* grad_logits) {
     const int64_t D = in_.features, count = selected.count();
-    std::fill_n(dot_.get(), count, T{});
-    T mean_dot = 0;  // grad_mean * mean
+    if (D == 0) return;  // grad_logits is 0
+    T mean_dot = 0;  // grad_mean * sum
     for_each_tile<T, 4>(D, [&](int64_t d, auto vectors) {
       constexpr int V = vectors();
       const auto tile = [&](auto full, auto adds) {
@@ -54,109 +51,127 @@ class TrackGradient {
         mean_dot += full ? tile(std::true_type{}, std::false_type{}) : tile(std::false_type{}, std::false_type{});
       }
     });
-    // Below the floor of the mean's denominator, that denominator does not depend on p.
-    const T pull = below_floor_ ? T{0} : mean_dot * norm_ * norm_;
-    for (int64_t k = 0; k < count; ++k) {
-      const T p = selected.weight()[k];
-      grad_logits[selected.hit()[k]] = From<L, T>::convert((dot_[k] - pull) * p * (1 - p));
-    }
+    const T pull = mean_pull(mean_dot * norm_, weight_sum_, static_cast<T>(in_.min_weight_sum));
+    for (int64_t k = 0; k < count; ++k) dot_[k] = logit_grad(dot_[k], pull, selected.weight()[k]);
+    for (int64_t k = 0; k < count; ++k) grad_logits[selected.hit()[k]] = From<L, T>::convert(dot_[k]);
   }
 
   // Adds p h to grad_values, rows `first` and on.
   void add_to_values(const Selection<T>& selected, T* grad_values, int64_t first) const {
     const int64_t D = in_.features;
-    for (int64_t k = 0; k < selected.count(); ++k) {
-      const T p = selected.weight()[k];
-      T* row = grad_values + (selected.hit()[k] - first) * D;
-      for (int64_t d = 0; d < D; ++d) row[d] += p * h_[d];
-    }
+    for_each_tile<T, 4>(D, [&](int64_t d, auto vectors) {
+      Vec<T> h[vectors()];
+      for (int v = 0; v < vectors(); ++v) h[v] = h_of(d + v * lanes<T>);
+      for (int64_t k = 0; k < selected.count(); ++k) {
+        T* row = grad_values + (selected.hit()[k] - first) * D + d;
+        for (int v = 0; v < vectors(); ++v) {
+          T* to = row + v * lanes<T>;
+          const int64_t width = D - d - v * lanes<T>;
+          store<T, T>(to, multiply_add<T>(broadcast<T>(selected.weight()[k]), h[v], load<T>(to, width)), width);
+        }
+      }
+    });
   }
 
   // Adds the gradients of maximum and minimum to grad_values, which holds the hits [begin, end).
+  template <bool kAll>  // all hits
   void add_extrema(const int32_t* index, T* grad_values, int64_t begin, int64_t end) const {  // index [2, D]
     const int64_t D = in_.features;
     const F* grad = grad_ + 2 * D;
     T elsewhere = 0;
-    const auto add = [&](int64_t i, auto count) {  // all loads before the stores: they cannot overlap
+    // All loads come before the stores: in different columns, they cannot overlap.
+    const auto add = [&](const int32_t* hits, const F* grad, int64_t d, auto count) {
       T* to_value[count()];
       T sum[count()];
       for (int j = 0; j < count(); ++j) {
-        const int64_t hit = index[i + j], d = i + j < D ? i + j : i + j - D;
-        to_value[j] = hit >= begin && hit < end ? grad_values + (hit - begin) * D + d : &elsewhere;
-        sum[j] = *to_value[j] + to<T>(grad[i + j]);
+        const int64_t hit = hits[j];
+        to_value[j] = kAll || (hit >= begin && hit < end) ? grad_values + (hit - begin) * D + d + j : &elsewhere;
+        sum[j] = *to_value[j] + to<T>(grad[j]);
       }
       for (int j = 0; j < count(); ++j) *to_value[j] = sum[j];
     };
-    for (int64_t half = 0; half < 2 * D; half += D) {
+    for (int extreme = 0; extreme < 2; ++extreme, index += D, grad += D) {
       int64_t d = 0;
-      for (; d + 8 <= D; d += 8) add(half + d, std::integral_constant<int, 8>{});
-      for (; d < D; ++d) add(half + d, std::integral_constant<int, 1>{});
+      for (; d + 8 <= D; d += 8) add(index + d, grad + d, d, std::integral_constant<int, 8>{});
+      for (; d < D; ++d) add(index + d, grad + d, d, std::integral_constant<int, 1>{});
     }
   }
 
  private:
+  Vec<T> h_of(int64_t d) const {
+    const int64_t width = in_.features - d;
+    return multiply_add<T>(load<T>(grad_ + d, width), broadcast<T>(norm_), load<T>(grad_ + in_.features + d, width));
+  }
+
   // Adds h x to dot_ and returns the sum of grad_mean p x, both over the features of the tile.
   template <int V, bool kFull, bool kAdds>
   T pass_tile(const Selection<T>& selected, const F* values, T* grad_values, int64_t d) {
     const int64_t D = in_.features, width = D - d;
     const auto part = [&](int v) { return kFull ? lanes<T> : width - v * lanes<T>; };
-    const int32_t* hit = selected.hit();
+    const int32_t* const hit = selected.hit();
+    const T* const weights = selected.weight();
+    T* const dot = dot_.get();
+    const int64_t count = selected.count();
     Vec<T> h[V], total[V];
     for (int v = 0; v < V; ++v) {
-      h[v] = load<T>(h_.get() + d + v * lanes<T>, part(v));
+      h[v] = h_of(d + v * lanes<T>);
       total[v] = Vec<T>{};
     }
-    for (int64_t k = 0; k < selected.count(); ++k) {
-      const F* row = values + hit[k] * D;
-      const T weight = selected.weight()[k];
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t offset = hit[k] * D, ahead = hit[k + kAhead] * D;
+      const Vec<T> weight = broadcast<T>(weights[k]);
       Vec<T> product{};
       for (int v = 0; v < V; ++v) {
-        __builtin_prefetch(values + hit[k + kAhead] * D + v * lanes<T>);
-        const Vec<T> x = load<T>(row + v * lanes<T>, part(v));
-        product += h[v] * x;
-        total[v] += weight * x;
+        __builtin_prefetch(values + ahead + v * lanes<T>);
+        const Vec<T> x = load<T>(values + offset + v * lanes<T>, part(v));
+        product = multiply_add<T>(h[v], x, product);
+        total[v] = multiply_add<T>(weight, x, total[v]);
         if constexpr (kAdds) {
-          T* to = grad_values + hit[k] * D + v * lanes<T>;
-          store<T, T>(to, load<T>(to, part(v)) + weight * h[v], part(v));
+          T* to = grad_values + offset + v * lanes<T>;
+          store<T, T>(to, multiply_add<T>(weight, h[v], load<T>(to, part(v))), part(v));
         }
       }
-      dot_[k] += horizontal_sum<T>(product);
+      const T sum = horizontal_sum<T>(product);
+      dot[k] = d == 0 ? sum : dot[k] + sum;
     }
     Vec<T> product{};
-    for (int v = 0; v < V; ++v) product += total[v] * load<T>(grad_ + d + v * lanes<T>, part(v));
+    for (int v = 0; v < V; ++v) product = multiply_add<T>(total[v], load<T>(grad_ + d + v * lanes<T>, part(v)), product);
     return horizontal_sum<T>(product);
   }
 
   const PoolInputs& in_;
   const F* grad_ = nullptr;
-  T norm_ = 0;
-  bool below_floor_ = false;
-  std::unique_ptr<T[]> h_;
+  T weight_sum_ = 0, norm_ = 0;
   std::unique_ptr<T[]> dot_;  // h x of each selected hit
 };
 
-// Both gradients of whole events; features are stored in the type of the arithmetic.
+// Both gradients of whole events; features are stored in the type of the arithmetic. If `streams`, the gradients of an
+// event are summed up in the cache and then written past it.
 template <class T, class L>
 void backward_events(
-    const PoolInputs& in, const T* grad, const int32_t* index, L* grad_logits, T* grad_values, int64_t event_begin, int64_t event_end) {
-  const int64_t D = in.features, M = in.hits;
+    const PoolInputs& in, const T* grad, const int32_t* index, L* grad_logits, T* grad_values, bool streams,
+    int64_t event_begin, int64_t event_end) {
+  const int64_t D = in.features, M = in.hits, N = in.tracks;
   Selection<T> selections[2] = {{in, M}, {in, M}};  // one is in use while the next is found
   TrackGradient<T, T> track(in);
-  const int64_t row_begin = event_begin * in.tracks, row_end = event_end * in.tracks;
+  const auto scratch = uninitialized<T>(streams ? M * D : 0);
+  const int64_t row_begin = event_begin * N, row_end = event_end * N;
   for (int64_t row = row_begin; row <= row_end; ++row) {
     auto& next = selections[row % 2];
     if (row < row_end) next.find(row, 0, M);
     if (row > row_begin) {
       const auto& selected = selections[(row - 1) % 2];
-      const int64_t done = row - 1, event = done / in.tracks;
-      T* event_grad = grad_values + event * M * D;
-      if (done % in.tracks == 0) std::fill_n(event_grad, M * D, T{});
+      const int64_t done = row - 1, event = done / N;
+      T* const event_grad = grad_values + event * M * D;
+      T* const sums = streams ? scratch.get() : event_grad;
+      if (done % N == 0) std::fill_n(sums, M * D, T{});
       std::fill_n(grad_logits + done * M, M, L{});
       if (selected.count() > 0) {
         track.set(grad + done * 4 * D, selected.weight_sum());
-        track.pass(selected, static_cast<const T*>(in.values) + event * M * D, event_grad, grad_logits + done * M);
-        track.add_extrema(index + done * 2 * D, event_grad, 0, M);
+        track.pass(selected, static_cast<const T*>(in.values) + event * M * D, sums, grad_logits + done * M);
+        track.template add_extrema<true>(index + done * 2 * D, sums, 0, M);
       }
+      if (streams && row % N == 0) stream(sums, M * D, event_grad);
     }
     if (row < row_end) next.weigh();
   }
@@ -188,7 +203,7 @@ void backward_values(
   const int64_t step = kInPlace ? hit_end - hit_begin : std::min(hit_end - hit_begin, kScratchHits);
   Selection<T> selected(in, step);
   TrackGradient<T, F> track(in);
-  const auto scratch = std::make_unique_for_overwrite<T[]>(kInPlace ? 0 : step * D);
+  const auto scratch = uninitialized<T>(kInPlace ? 0 : step * D);
   F* event_grad = grad_values + event * in.hits * D;
   for (int64_t begin = hit_begin; begin < hit_end; begin += step) {
     const int64_t end = std::min(begin + step, hit_end);
@@ -204,7 +219,7 @@ void backward_values(
       if (selected.count() == 0) continue;
       track.set(grad + row * 4 * D, static_cast<T>(weight_sum[row]));
       track.add_to_values(selected, sums, begin);
-      track.add_extrema(index + row * 2 * D, sums, begin, end);
+      track.template add_extrema<false>(index + row * 2 * D, sums, begin, end);
     }
     if constexpr (!kInPlace) {
       for (int64_t i = 0; i < (end - begin) * D; ++i) event_grad[begin * D + i] = From<F, T>::convert(sums[i]);

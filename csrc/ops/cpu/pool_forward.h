@@ -4,15 +4,18 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
-#include <vector>
 
 #include "ops/cpu/scalar.h"
 #include "ops/cpu/selection.h"
 #include "ops/cpu/vector.h"
 #include "ops/cpu/weighted_pool_kernel.h"
+#include "ops/weighted_pool_formula.h"
 
 namespace hitpool::cpu {
 namespace {
+
+template <bool kWithIndex>
+constexpr bool kManyRegisters = !kWithIndex || kVectorBytes == 64;
 
 // The results so far of one track, for a tile of kVectors vectors of features, in registers. NaN features are not
 // seen by maximum and minimum, but they make the sum NaN, see finish().
@@ -34,7 +37,7 @@ struct Tile {
   HITPOOL_INLINE void add(int32_t hit, T weight, const F* row, int64_t width) {
     for (int v = 0; v < kVectors; ++v) {
       const Vec<T> x = load<T>(row + v * lanes<T>, kFull ? lanes<T> : width - v * lanes<T>);
-      sum[v] += weight * x;
+      sum[v] = multiply_add<T>(broadcast<T>(weight), x, sum[v]);
       if constexpr (kWithIndex) {
         const IndexVec<T> this_hit = IndexVec<T>{} + hit;
         high_hit[v] = x > high[v] ? this_hit : high_hit[v];
@@ -61,9 +64,49 @@ struct Tile {
   }
 };
 
+// The results so far of a group of tracks, in memory.
+template <class T, bool kWithIndex>
+class State {
+ public:
+  State(int64_t tracks, int64_t features)
+      : features_((features + lanes<T> - 1) / lanes<T> * lanes<T>),
+        extrema_(uninitialized<T>(tracks * 3 * features_)),
+        hits_(uninitialized<typename Vector<T>::Int>(kWithIndex ? tracks * 2 * features_ : 0)) {}
+
+  template <int V>
+  HITPOOL_INLINE void load_tile(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile) {
+    copy(track, d, tile, [](auto* memory, auto& vector) { std::memcpy(&vector, memory, sizeof vector); });
+  }
+  template <int V>
+  HITPOOL_INLINE void save_tile(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile) {
+    copy(track, d, tile, [](auto* memory, auto& vector) { std::memcpy(memory, &vector, sizeof vector); });
+  }
+
+ private:
+  template <int V, class Move>
+  HITPOOL_INLINE void copy(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile, Move&& move) {
+    for (int v = 0; v < V; ++v, d += lanes<T>) {
+      if (d >= features_) break;
+      T* at = extrema_.get() + track * 3 * features_ + d;
+      move(at, tile.sum[v]);
+      move(at + features_, tile.high[v]);
+      move(at + 2 * features_, tile.low[v]);
+      if constexpr (kWithIndex) {
+        auto* hit = hits_.get() + track * 2 * features_ + d;
+        move(hit, tile.high_hit[v]);
+        move(hit + features_, tile.low_hit[v]);
+      }
+    }
+  }
+
+  int64_t features_;  // a whole number of vectors
+  std::unique_ptr<T[]> extrema_;  // [tracks, 3, features_] sum, max, min
+  std::unique_ptr<typename Vector<T>::Int[]> hits_;  // [tracks, 2, features_]
+};
+
 // Adds the selected hits; `values` is the first feature of the tile in hit 0.
 template <bool kFull, class T, class F, int V, bool kWithIndex>
-HITPOOL_INLINE void add_selected(Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t width) {
+HITPOOL_INLINE void add_rows(Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t width) {
   const int32_t* hit = selected.hit();
   const T* weight = selected.weight();
   const int64_t count = selected.count();
@@ -73,7 +116,7 @@ HITPOOL_INLINE void add_selected(Tile<T, V, kWithIndex>& tile, const Selection<T
     return values + hit[k] * features;
   };
   int64_t k = 0;
-  if constexpr (V <= 2) {  // a second tile halves the chain of dependent additions
+  if constexpr (V <= 2 && kManyRegisters<kWithIndex>) {  // a second tile halves the chain of dependent additions
     Tile<T, V, kWithIndex> odd(hit[0]);
     for (; k + 2 <= count; k += 2) {
       tile.template add<kFull>(hit[k], weight[k], row(k), width);
@@ -120,7 +163,7 @@ HITPOOL_INLINE bool finish(const Tile<T, V, kWithIndex>& tile, T norm, int64_t d
 // One track, feature by feature, with NaN where a selected feature or a weight is NaN.
 template <class T, class F>
 void pool_exactly(const Selection<T>& selected, T norm, const F* values, const Output<F>& out) {
-  const T poison = selected.weight_sum() - selected.weight_sum();  // 0, or NaN if a logit was NaN
+  const T poison = poison_of(selected.weight_sum());
   for (int64_t d = 0; d < out.features; ++d) {
     int32_t high_hit = selected.hit()[0], low_hit = high_hit;
     T sum = 0, high = to<T>(values[high_hit * out.features + d]), low = high;
@@ -128,9 +171,8 @@ void pool_exactly(const Selection<T>& selected, T norm, const F* values, const O
       const int32_t hit = selected.hit()[k];
       const T x = to<T>(values[hit * out.features + d]);
       sum += selected.weight()[k] * x;
-      // Not <= rather than >: NaN replaces a number and stays.
-      if (!(x <= high) && high == high) high = x, high_hit = hit;
-      if (!(x >= low) && low == low) low = x, low_hit = hit;
+      if (exceeds<true>(x, high)) high = x, high_hit = hit;
+      if (exceeds<false>(x, low)) low = x, low_hit = hit;
     }
     out.pooled[d] = From<F, T>::convert(sum * norm + poison);
     out.pooled[out.features + d] = From<F, T>::convert(sum + poison);
@@ -149,21 +191,29 @@ void no_selected_hit(const Output<F>& out) {
   if (out.index != nullptr) std::fill_n(out.index, 2 * out.features, -1);
 }
 
+template <class T, bool kWithIndex, class Body>
+void for_each_tile_of(int64_t features, Body&& body) {
+  for_each_tile<T, kManyRegisters<kWithIndex> ? 4 : 2>(features, body);
+}
+
+template <class T, class F, int V, bool kWithIndex>
+HITPOOL_INLINE void add_selected(Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t d) {
+  const int64_t width = features - d;
+  if (width >= V * lanes<T>) {
+    add_rows<true>(tile, selected, values + d, features, width);
+  } else {
+    add_rows<false>(tile, selected, values + d, features, width);
+  }
+}
+
 template <class T, bool kWithIndex, class F>
 void pool(const Selection<T>& selected, T min_weight_sum, const F* values, const Output<F>& out) {
   if (selected.count() == 0) return no_selected_hit(out);
-  const T norm = 1 / std::max(selected.weight_sum(), min_weight_sum);
-  constexpr int kMost = kWithIndex && kVectorBytes < 64 ? 2 : 4;  // what fits into the registers
+  const T norm = mean_factor(selected.weight_sum(), min_weight_sum);
   bool numbers = true;
-  for_each_tile<T, kMost>(out.features, [&](int64_t d, auto vectors) {
-    constexpr int V = vectors();
-    const int64_t width = out.features - d;
-    Tile<T, V, kWithIndex> tile(selected.hit()[0]);
-    if (width >= V * lanes<T>) {
-      add_selected<true>(tile, selected, values + d, out.features, width);
-    } else {
-      add_selected<false>(tile, selected, values + d, out.features, width);
-    }
+  for_each_tile_of<T, kWithIndex>(out.features, [&](int64_t d, auto vectors) {
+    Tile<T, vectors(), kWithIndex> tile(selected.hit()[0]);
+    add_selected(tile, selected, values, out.features, d);
     numbers &= finish(tile, norm, d, out);
   });
   if (!numbers) pool_exactly(selected, norm, values, out);
@@ -179,11 +229,11 @@ void prefetch(const Selection<T>& selected, const F* values, int64_t features) {
   }
 }
 
+// While one row is pooled, the features of the next one are on their way.
 template <class T, bool kWithIndex, class F>
-void forward_rows(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
+void forward_by_row(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
   const int64_t D = in.features;
   const auto values = [&](int64_t row) { return static_cast<const F*>(in.values) + row / in.tracks * in.hits * D; };
-  // While one row is pooled, the features of the next one are on their way.
   Selection<T> selections[2] = {{in, in.hits}, {in, in.hits}};
   for (int64_t row = row_begin; row <= row_end; ++row) {
     auto& next = selections[row % 2];
@@ -197,6 +247,70 @@ void forward_rows(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_b
       pool<T, kWithIndex>(selections[done % 2], static_cast<T>(in.min_weight_sum), values(done), out);
     }
     if (row < row_end) next.weigh();
+  }
+}
+
+// Tracks of one event take turns on a block of hits whose features fit into the cache.
+template <class T, bool kWithIndex, class F>
+void forward_by_block(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end, int64_t block) {
+  constexpr int64_t kGroup = 64;  // tracks
+  const int64_t D = in.features;
+  Selection<T> selected(in, in.hits);
+  State<T, kWithIndex> state(kGroup, D);
+  T weight_sum[kGroup];
+  bool started[kGroup];
+  for (int64_t first = row_begin; first < row_end;) {
+    const int64_t event = first / in.tracks;
+    const int64_t end = std::min({first + kGroup, row_end, (event + 1) * in.tracks});
+    const F* values = static_cast<const F*>(in.values) + event * in.hits * D;
+    std::fill_n(weight_sum, kGroup, T{});
+    std::fill_n(started, kGroup, false);
+    for (int64_t hit = 0; hit < in.hits; hit += block) {
+      for (int64_t row = first; row < end; ++row) {
+        const int64_t track = row - first;
+        selected.select(row, hit, std::min(hit + block, in.hits));
+        if (selected.count() == 0) continue;
+        weight_sum[track] += selected.weight_sum();
+        for_each_tile_of<T, kWithIndex>(D, [&](int64_t d, auto vectors) {
+          Tile<T, vectors(), kWithIndex> tile(selected.hit()[0]);
+          if (started[track]) state.load_tile(track, d, tile);
+          add_selected(tile, selected, values, D, d);
+          state.save_tile(track, d, tile);
+        });
+        started[track] = true;
+      }
+    }
+    for (int64_t row = first; row < end; ++row) {
+      const int64_t track = row - first;
+      const Output<F> out = {pooled + row * 4 * D, kWithIndex ? index + row * 2 * D : nullptr, D};
+      if (!started[track]) {
+        no_selected_hit(out);
+        continue;
+      }
+      const T norm = mean_factor(weight_sum[track], static_cast<T>(in.min_weight_sum));
+      bool numbers = true;
+      for_each_tile_of<T, kWithIndex>(D, [&](int64_t d, auto vectors) {
+        Tile<T, vectors(), kWithIndex> tile(0);
+        state.load_tile(track, d, tile);
+        numbers &= finish(tile, norm, d, out);
+      });
+      if (!numbers) {
+        selected.select(row, 0, in.hits);
+        pool_exactly(selected, norm, values, out);
+      }
+    }
+    first = end;
+  }
+}
+
+template <class T, bool kWithIndex, class F>
+void forward_rows(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
+  constexpr int64_t kBlockBytes = 1 << 19;  // of features, in a cache of their own core
+  const int64_t block = kBlockBytes / std::max<int64_t>(1, in.features * sizeof(F));
+  if (in.tracks > 8 && block >= 256 && 2 * block < in.hits) {
+    forward_by_block<T, kWithIndex>(in, pooled, index, row_begin, row_end, block);
+  } else {
+    forward_by_row<T, kWithIndex>(in, pooled, index, row_begin, row_end);
   }
 }
 

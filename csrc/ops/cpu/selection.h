@@ -5,14 +5,13 @@
 #pragma once
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <memory>
 
 #include "ops/cpu/sigmoid.h"
 #include "ops/cpu/vector.h"
 #include "ops/cpu/weighted_pool_kernel.h"
+#include "ops/weighted_pool_formula.h"
 
 namespace hitpool::cpu {
 namespace {
@@ -25,12 +24,9 @@ class Selection {
   Selection(const PoolInputs& in, int64_t most_hits)
       : in_(in),
         threshold_(static_cast<T>(in.threshold)),
-        hit_(std::make_unique_for_overwrite<int32_t[]>(most_hits + kRoom)),
-        weight_(std::make_unique_for_overwrite<T[]>(most_hits + kRoom)) {
-    // Below the cut a comparison of logits decides; the sigmoid is evaluated for the others only.
-    const T slightly_less = threshold_ * (1 - 64 * std::numeric_limits<T>::epsilon());
-    cut_ = std::log(slightly_less / (1 - slightly_less));
-  }
+        cut_(logit_cut(threshold_)),
+        hit_(uninitialized<int32_t>(most_hits + kRoom)),
+        weight_(uninitialized<T>(most_hits + kRoom)) {}
 
   // Finds the hits of [begin, end) that are valid and may have p >= threshold.
   void find(int64_t row, int64_t begin, int64_t end) {

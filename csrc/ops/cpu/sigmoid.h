@@ -26,13 +26,13 @@ Vec<T> exponential(Vec<T> x) {
   constexpr T low = single ? -88 : -708;
   constexpr int degree = single ? 7 : 13;  // Taylor remainder for |r| <= ln2 / 2: 5e-9, 4e-18
 
-  x = minimum<T>(Vec<T>{} + high, x);  // NaN as the second operand stays
-  x = maximum<T>(Vec<T>{} + low, x);
-  const Vec<T> shifted = x * log2e + integer;
+  x = minimum<T>(broadcast<T>(high), x);  // NaN as the second operand stays
+  x = maximum<T>(broadcast<T>(low), x);
+  const Vec<T> shifted = multiply_add<T>(x, broadcast<T>(log2e), broadcast<T>(integer));
   const Vec<T> k = shifted - integer;
-  const Vec<T> r = (x - k * ln2_high) - k * ln2_low;
-  Vec<T> series = Vec<T>{} + 1;
-  for (int n = degree; n >= 1; --n) series = 1 + series * (r * (T{1} / n));
+  const Vec<T> r = multiply_add<T>(k, broadcast<T>(-ln2_low), multiply_add<T>(k, broadcast<T>(-ln2_high), x));
+  Vec<T> series = broadcast<T>(1);
+  for (int n = degree; n >= 1; --n) series = multiply_add<T>(series, r * (T{1} / n), broadcast<T>(1));
   const IndexVec<T> exponent = std::bit_cast<IndexVec<T>>(shifted) - std::bit_cast<Int>(integer) + bias;
   return series * std::bit_cast<Vec<T>>(exponent << mantissa);
 }

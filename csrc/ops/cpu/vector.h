@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <type_traits>
 
 #if defined(__AVX2__)
@@ -39,6 +40,10 @@ template <class T> constexpr int lanes = Vector<T>::size;
 
 // Keeps what is passed by reference in registers.
 #define HITPOOL_INLINE [[gnu::always_inline]] inline
+
+// Memory that is written before it is read.
+template <class T>
+std::unique_ptr<T[]> uninitialized(int64_t count) { return std::unique_ptr<T[]>(new T[count]); }
 
 constexpr uint32_t low_bits(int64_t count) { return (uint32_t{1} << count) - 1; }
 
@@ -103,6 +108,46 @@ void store_hits(int32_t* to, IndexVec<T> hits, int64_t width) {
     return;
   }
   for (int l = 0; l < width; ++l) to[l] = static_cast<int32_t>(hits[l]);
+}
+
+// Copies past the caches; `to` starts at a multiple of the size of T.
+template <class T>
+void stream(const T* from, int64_t count, T* to) {
+#if defined(__AVX2__)
+  int64_t i = 0;
+  for (; i < count && reinterpret_cast<uintptr_t>(to + i) % kVectorBytes != 0; ++i) to[i] = from[i];
+  for (; i + lanes<T> <= count; i += lanes<T>) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), _mm512_loadu_si512(from + i));
+#else
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
+#endif
+  }
+  for (; i < count; ++i) to[i] = from[i];
+  _mm_sfence();
+#else
+  std::copy_n(from, count, to);
+#endif
+}
+
+// a b + c, rounded once where the instruction set has it. The compiler is told to fuse nothing by itself: code that
+// does the same in two places then gives the same result (-ffp-contract=off).
+template <class T>
+Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>) return _mm512_fmadd_ps(a, b, c);
+  else return _mm512_fmadd_pd(a, b, c);
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float>) return _mm256_fmadd_ps(a, b, c);
+  else return _mm256_fmadd_pd(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+template <class T>
+Vec<T> broadcast(T x) {
+  return Vec<T>{} + x;
 }
 
 // ---- comparisons; NaN in x never wins ----

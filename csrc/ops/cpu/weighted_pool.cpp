@@ -20,6 +20,7 @@ constexpr int64_t kGrain = 32768;    // feature values and logits per task, belo
 constexpr int64_t kMinBlock = 32;    // hits per task of backward_values
 constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kEventBytes = 1 << 20;  // features of an event that is handled as a whole in backward
+constexpr int64_t kStreamBytes = 12 << 20;  // gradients that the next operation would hardly find in a cache
 
 const cpu::PoolKernels& kernels() {
   static const auto& chosen = HITPOOL_CHOOSE(cpu::kernels);
@@ -116,10 +117,12 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cpu(
   const int64_t bytes = inputs.hits * inputs.features * features.element_size();
   const bool many_events = call.events >= (at::get_num_threads() == 1 ? 1 : kTasksPerThread * at::get_num_threads());
   if (call.values_are_arithmetic() && inputs.tracks > 0 && bytes <= kEventBytes && many_events) {
+    const bool streams = static_cast<int64_t>(grad_values.nbytes()) > kStreamBytes;
     const int64_t grain = std::max<int64_t>(1, call.row_grain() / inputs.tracks);
     at::parallel_for(0, call.events, grain, [&](int64_t begin, int64_t end) {
       kernels().backward_events(
-          inputs, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), grad_logits_data, grad_values_data, begin, end);
+          inputs, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), grad_logits_data, grad_values_data, streams,
+          begin, end);
     });
     return {std::move(grad_logits), std::move(grad_values)};
   }

@@ -49,14 +49,14 @@ void forward_any(const PoolInputs& in, void* pooled, int32_t* index, int64_t row
 }
 
 void backward_events_any(
-    const PoolInputs& in, const void* grad, const int32_t* index, void* grad_logits, void* grad_values,
+    const PoolInputs& in, const void* grad, const int32_t* index, void* grad_logits, void* grad_values, bool streams,
     int64_t event_begin, int64_t event_end) {
   with_arithmetic_type(in, [&](auto t) {
     using T = decltype(t);
     with_type<T>(in.logits_dtype, [&](auto l) {
       backward_events<T>(
           in, static_cast<const T*>(grad), index, static_cast<decltype(l)*>(grad_logits), static_cast<T*>(grad_values),
-          event_begin, event_end);
+          streams, event_begin, event_end);
     });
   });
 }

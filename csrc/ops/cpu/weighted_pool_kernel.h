@@ -27,9 +27,10 @@ struct PoolKernels {
   // pooled [B, N, 4, D] in the dtype of values, index [B, N, 2, D] or null
   void (*forward)(const PoolInputs&, void* pooled, int32_t* index, int64_t row_begin, int64_t row_end);
   // grad [B, N, 4, D] in the dtype of values; writes grad_logits [B, N, M] and grad_values [B, M, D] of whole events.
-  // Only if values have the type of the arithmetic; the results are those of the next two.
+  // Only if values have the type of the arithmetic; the results are those of the next two. `streams`: grad_values is
+  // written past the caches.
   void (*backward_events)(
-      const PoolInputs&, const void* grad, const int32_t* index, void* grad_logits, void* grad_values,
+      const PoolInputs&, const void* grad, const int32_t* index, void* grad_logits, void* grad_values, bool streams,
       int64_t event_begin, int64_t event_end);
   // writes grad_logits and the sum of weights of each row [B, N]
   void (*backward_logits)(
