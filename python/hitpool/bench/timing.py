@@ -1,7 +1,7 @@
 """Times of calls that take turns, so that whatever else the machine does meets all of them alike.
 
-In front of its turn a call runs once untimed, as in a loop of its own: caches and allocator are then in the state that it
-leaves them in, not in that of the call before it.
+In front of its turn a call runs once untimed, as in a loop of its own: caches and allocator are then in the state that
+it leaves them in, not in that of the call before it.
 """
 
 from __future__ import annotations
