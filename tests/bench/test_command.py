@@ -54,6 +54,23 @@ def test_a_tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert json.loads((tmp_path / "bench.json").read_text())["machine"]["torch"] == torch.__version__
 
 
+def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_case = command.time_case
+
+    def time_first_case(case, *arguments):
+        if case.shape != (4, 2, 50, 8):
+            raise KeyboardInterrupt
+        return time_case(case, *arguments)
+
+    monkeypatch.setattr(ways, "WAYS", {name: ways.WAYS[name] for name in (ways.OURS, "expand")})
+    monkeypatch.setattr(command, "time_case", time_first_case)
+    options = ["--shapes", "4,2,50,8", "2,3,40,4", "--threads", "1", "--repeat", "1", "--json"]
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", *options, str(tmp_path / "bench.json")])
+    assert stop.value.code == 130
+    assert {row.case.shape for row in read_json(tmp_path / "bench.json").rows} == {(4, 2, 50, 8)}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -56,6 +56,7 @@ def test_results_do_not_depend_on_the_number_of_threads(shape, dtype):
         for count in (1, 2, 5):
             torch.set_num_threads(count)
             pooled = hitpool.weighted_pool(logits, x, valid)
+            assert torch.equal(pooled, hitpool.weighted_pool(logits.detach(), x.detach(), valid))
             results.append((pooled.detach(), *torch.autograd.grad(pooled, (logits, x), grad)))
     finally:
         torch.set_num_threads(threads)

@@ -67,7 +67,8 @@ class TrackGradient {
         for (int v = 0; v < vectors(); ++v) {
           T* to = row + v * lanes<T>;
           const int64_t width = D - d - v * lanes<T>;
-          store<T, T>(to, multiply_add<T>(broadcast<T>(selected.weight()[k]), h[v], load<T>(to, width)), width);
+          const Vec<T> weight = broadcast<T>(selected.weight()[k]);
+          store<T, T>(to, multiply_add<T>(weight, h[v], load<T>(to, width)), width);
         }
       }
     });
@@ -100,7 +101,8 @@ class TrackGradient {
  private:
   Vec<T> h_of(int64_t d) const {
     const int64_t width = in_.features - d;
-    return multiply_add<T>(load<T>(grad_ + d, width), broadcast<T>(norm_), load<T>(grad_ + in_.features + d, width));
+    return multiply_add<T>(
+        load<T>(grad_ + d, width), broadcast<T>(norm_), load<T>(grad_ + in_.features + d, width));
   }
 
   // Adds h x to dot_ and returns the sum of grad_mean p x, both over the features of the tile.
@@ -178,7 +180,8 @@ void backward_events(
 }
 
 template <class T, class F, class L>
-void backward_logits(const PoolInputs& in, const F* grad, L* grad_logits, double* weight_sum, int64_t row_begin, int64_t row_end) {
+void backward_logits(
+    const PoolInputs& in, const F* grad, L* grad_logits, double* weight_sum, int64_t row_begin, int64_t row_end) {
   const int64_t D = in.features, M = in.hits;
   Selection<T> selected(in, M);
   TrackGradient<T, F> track(in);

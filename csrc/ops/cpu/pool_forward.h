@@ -14,9 +14,6 @@
 namespace hitpool::cpu {
 namespace {
 
-template <bool kWithIndex>
-constexpr bool kManyRegisters = !kWithIndex || kVectorBytes == 64;
-
 // The results so far of one track, for a tile of kVectors vectors of features, in registers. NaN features are not
 // seen by maximum and minimum, but they make the sum NaN, see finish().
 template <class T, int kVectors, bool kWithIndex>
@@ -53,7 +50,8 @@ struct Tile {
     for (int v = 0; v < kVectors; ++v) {
       sum[v] += other.sum[v];
       if constexpr (kWithIndex) {
-        const auto higher = (other.high[v] > high[v]) | ((other.high[v] == high[v]) & (other.high_hit[v] < high_hit[v]));
+        const auto higher =
+            (other.high[v] > high[v]) | ((other.high[v] == high[v]) & (other.high_hit[v] < high_hit[v]));
         const auto lower = (other.low[v] < low[v]) | ((other.low[v] == low[v]) & (other.low_hit[v] < low_hit[v]));
         high_hit[v] = higher ? other.high_hit[v] : high_hit[v];
         low_hit[v] = lower ? other.low_hit[v] : low_hit[v];
@@ -70,13 +68,14 @@ class State {
  public:
   State(int64_t tracks, int64_t features)
       : features_((features + lanes<T> - 1) / lanes<T> * lanes<T>),
-        extrema_(uninitialized<T>(tracks * 3 * features_)),
+        results_(uninitialized<T>(tracks * 3 * features_)),
         hits_(uninitialized<typename Vector<T>::Int>(kWithIndex ? tracks * 2 * features_ : 0)) {}
 
   template <int V>
   HITPOOL_INLINE void load_tile(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile) {
     copy(track, d, tile, [](auto* memory, auto& vector) { std::memcpy(&vector, memory, sizeof vector); });
   }
+
   template <int V>
   HITPOOL_INLINE void save_tile(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile) {
     copy(track, d, tile, [](auto* memory, auto& vector) { std::memcpy(memory, &vector, sizeof vector); });
@@ -87,7 +86,7 @@ class State {
   HITPOOL_INLINE void copy(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile, Move&& move) {
     for (int v = 0; v < V; ++v, d += lanes<T>) {
       if (d >= features_) break;
-      T* at = extrema_.get() + track * 3 * features_ + d;
+      T* at = results_.get() + track * 3 * features_ + d;
       move(at, tile.sum[v]);
       move(at + features_, tile.high[v]);
       move(at + 2 * features_, tile.low[v]);
@@ -99,14 +98,15 @@ class State {
     }
   }
 
-  int64_t features_;  // a whole number of vectors
-  std::unique_ptr<T[]> extrema_;  // [tracks, 3, features_] sum, max, min
+  int64_t features_;                                 // a whole number of vectors
+  std::unique_ptr<T[]> results_;                     // [tracks, 3, features_] sum, max, min
   std::unique_ptr<typename Vector<T>::Int[]> hits_;  // [tracks, 2, features_]
 };
 
 // Adds the selected hits; `values` is the first feature of the tile in hit 0.
 template <bool kFull, class T, class F, int V, bool kWithIndex>
-HITPOOL_INLINE void add_rows(Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t width) {
+HITPOOL_INLINE void add_rows(
+    Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t width) {
   const int32_t* hit = selected.hit();
   const T* weight = selected.weight();
   const int64_t count = selected.count();
@@ -116,17 +116,19 @@ HITPOOL_INLINE void add_rows(Tile<T, V, kWithIndex>& tile, const Selection<T>& s
     return values + hit[k] * features;
   };
   int64_t k = 0;
-  if constexpr (V <= 2 && kManyRegisters<kWithIndex>) {  // a second tile halves the chain of dependent additions
-    Tile<T, V, kWithIndex> odd(hit[0]);
-    for (; k + 2 <= count; k += 2) {
-      tile.template add<kFull>(hit[k], weight[k], row(k), width);
-      odd.template add<kFull>(hit[k + 1], weight[k + 1], row(k + 1), width);
+  if constexpr (V <= 2) {
+    if (features <= 2 * lanes<T>) {  // few features: a second tile halves the chain of dependent additions
+      Tile<T, V, kWithIndex> odd(hit[0]);
+      for (; k + 2 <= count; k += 2) {
+        tile.template add<kFull>(hit[k], weight[k], row(k), width);
+        odd.template add<kFull>(hit[k + 1], weight[k + 1], row(k + 1), width);
+      }
+      if (k < count) tile.template add<kFull>(hit[k], weight[k], row(k), width);
+      tile.merge(odd);
+      return;
     }
-    if (k < count) tile.template add<kFull>(hit[k], weight[k], row(k), width);
-    tile.merge(odd);
-  } else {
-    for (; k < count; ++k) tile.template add<kFull>(hit[k], weight[k], row(k), width);
   }
+  for (; k < count; ++k) tile.template add<kFull>(hit[k], weight[k], row(k), width);
 }
 
 // Where the results of a track go.
@@ -191,13 +193,15 @@ void no_selected_hit(const Output<F>& out) {
   if (out.index != nullptr) std::fill_n(out.index, 2 * out.features, -1);
 }
 
+// Tiles that fit into the registers.
 template <class T, bool kWithIndex, class Body>
 void for_each_tile_of(int64_t features, Body&& body) {
-  for_each_tile<T, kManyRegisters<kWithIndex> ? 4 : 2>(features, body);
+  for_each_tile<T, !kWithIndex || kVectorBytes == 64 ? 4 : 2>(features, body);
 }
 
 template <class T, class F, int V, bool kWithIndex>
-HITPOOL_INLINE void add_selected(Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t d) {
+HITPOOL_INLINE void add_selected(
+    Tile<T, V, kWithIndex>& tile, const Selection<T>& selected, const F* values, int64_t features, int64_t d) {
   const int64_t width = features - d;
   if (width >= V * lanes<T>) {
     add_rows<true>(tile, selected, values + d, features, width);
@@ -252,7 +256,8 @@ void forward_by_row(const PoolInputs& in, F* pooled, int32_t* index, int64_t row
 
 // Tracks of one event take turns on a block of hits whose features fit into the cache.
 template <class T, bool kWithIndex, class F>
-void forward_by_block(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end, int64_t block) {
+void forward_by_block(
+    const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end, int64_t block) {
   constexpr int64_t kGroup = 64;  // tracks
   const int64_t D = in.features;
   Selection<T> selected(in, in.hits);

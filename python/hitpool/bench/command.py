@@ -41,6 +41,7 @@ def bench(
     angles: int = 10_000_000,
     memory_of: list[str] | None = None,
     console: Console | None = None,
+    report: Report | None = None,
 ) -> Report:
     """Measures ops and alternatives.
 
@@ -55,6 +56,7 @@ def bench(
         memory_of: Shapes of which memory is measured, with the first share, dtype and number of threads; None: the
             first of `shapes`.
         console: For the progress bar; the terminal if None.
+        report: Takes each measurement as soon as it is made; a new one if None.
 
     Returns:
         All measurements.
@@ -66,7 +68,8 @@ def bench(
     _check(threads, repeat, angles, device)
     cases = make_cases(shapes, selected, dtype, device)
     remembered = cases[:1] if memory_of is None else make_cases(memory_of, selected[:1], dtype[:1], device)
-    report = Report(describe(device), repeat, angles=angles)
+    report = report or Report()
+    report.machine, report.repeat, report.angles = describe(device), repeat, angles
     before = torch.get_num_threads()
     total = len(cases) + len(remembered) * len(ways.WAYS) + bool(angles) * len(DTYPES) * len(threads)
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
@@ -118,12 +121,13 @@ def run(options: list[str]) -> None:
 
         bench_model(arguments.threads or _all_threads(), Path(arguments.json) if arguments.json else None)
         return
+    report = Report()
     try:
         for name, ending in (("json", ".json"), ("markdown", ".md"), ("plot", ".png")):
             file = getattr(arguments, name)
             if file is not None and Path(file).suffix != ending:
                 raise ValueError(f"--{name} {file}: expected a file ending in {ending}")
-        report = bench(
+        bench(
             arguments.shapes,
             arguments.selected,
             arguments.dtype,
@@ -132,16 +136,23 @@ def run(options: list[str]) -> None:
             arguments.repeat,
             arguments.angles,
             arguments.memory,
+            report=report,
         )
     except ValueError as error:
         sys.exit(f"hitpool bench: {error}")
+    finally:  # after Ctrl-C too
+        if report.rows or report.angle_rows:
+            _show(report, arguments.json, arguments.markdown, arguments.plot)
+
+
+def _show(report: Report, json: str | None, markdown: str | None, plot: str | None) -> None:
     report.print(Console())
-    if arguments.json:
-        report.write_json(Path(arguments.json))
-    if arguments.markdown:
-        Path(arguments.markdown).write_text(report.to_markdown())
-    if arguments.plot:
-        save(plot_times(report.rows), Path(arguments.plot))
+    if json:
+        report.write_json(Path(json))
+    if markdown:
+        Path(markdown).write_text(report.to_markdown())
+    if plot:
+        save(plot_times(report.rows), Path(plot))
 
 
 def _parser() -> ArgumentParser:

@@ -20,8 +20,8 @@ from hitpool.bench.memory import Memory
 class Report:
     """Everything that was measured in a run, in the order of measurement."""
 
-    machine: dict[str, str]
-    repeat: int
+    machine: dict[str, str] = field(default_factory=dict)
+    repeat: int = 0
     rows: list[Row] = field(default_factory=list)
     angles: int = 0
     angle_rows: list[AngleRow] = field(default_factory=list)
