@@ -74,8 +74,8 @@ class TrackGradient {
     });
   }
 
-  // Adds the gradients of maximum and minimum to grad_values, which holds the hits [begin, end).
-  template <bool kAll>  // all hits
+  // Adds the gradients of maximum and minimum to grad_values, which holds the hits [begin, end); kAll: all of the event.
+  template <bool kAll>
   void add_extrema(const int32_t* index, T* grad_values, int64_t begin, int64_t end) const {  // index [2, D]
     const int64_t D = in_.features;
     const F* grad = grad_ + 2 * D;

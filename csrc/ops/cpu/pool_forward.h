@@ -312,6 +312,7 @@ template <class T, bool kWithIndex, class F>
 void forward_rows(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
   constexpr int64_t kBlockBytes = 1 << 19;  // of features, in a cache of their own core
   const int64_t block = kBlockBytes / std::max<int64_t>(1, in.features * sizeof(F));
+  // Worth it if enough tracks share a block, and a block has enough hits to outweigh loading and saving a track.
   if (in.tracks > 8 && block >= 256 && 2 * block < in.hits) {
     forward_by_block<T, kWithIndex>(in, pooled, index, row_begin, row_end, block);
   } else {
