@@ -86,6 +86,7 @@ class TargetSpace(nn.Module):
             if not (math.isfinite(mean) and 0 < spread < math.inf):
                 raise ValueError(f"regression: standardize of {field} needs a spread above 0, got [{mean}, {spread}]")
         self.fields = list(fields)
+        self.inverse_fields = kinds["inverse_fields"]
         self.standardize = standardize
 
         def row(values: list) -> Tensor:
@@ -147,6 +148,19 @@ class TargetSpace(nn.Module):
         """
         value = torch.where(self.inverse, 1 / physical, physical)
         return (value - self.mean) / self.spread
+
+    def encode_field(self, field: int, physical: Tensor) -> Tensor:
+        """One field in the learned space.
+
+        Args:
+            field: Its number.
+            physical: [...] in physical units.
+
+        Returns:
+            [...].
+        """
+        value = 1 / physical if self.fields[field] in self.inverse_fields else physical
+        return (value - self.mean[field]) / self.spread[field]
 
     def decode(self, learned: Tensor) -> Tensor:
         """Predictions in physical units.

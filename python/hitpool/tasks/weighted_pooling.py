@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hitpool.nn.dense import Dense
 from hitpool.nn.fields import stack_fields
 from hitpool.ops import weighted_pool
+from hitpool.tasks.helix import QUANTITIES, HelixFit
 from hitpool.tasks.regression import RegressionTask
 
 
@@ -40,6 +41,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         dropout: Probability of dropping a hidden feature of the head in training.
         layer_norm: Put a LayerNorm in front of every linear layer of the head. Advisable with `periodic_fields`:
             pooled sums are large, and the wrapped loss does not pull in predictions that are whole turns off.
+        track_fit: Fit of the assigned hits. The head then learns what has to be added to its results, by the part
+            of a field's name behind the last underscore: eta, phi, pt, qpt, d0, z0. Advisable with `standardize` in
+            units of the resolution.
         **kwargs: Options of every regression task.
 
     Raises:
@@ -64,6 +68,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_num_layers: int = 1,
         dropout: float = 0.0,
         layer_norm: bool = False,
+        track_fit: HelixFit | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -92,11 +97,15 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.required_outputs = [self.logit_key]
         self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = dim // 2 if pooled_dim is None else pooled_dim
-        size = dim + 8 * self.pooled_dim
+        self.track_fit = track_fit
+        size = dim + 8 * self.pooled_dim + (len(QUANTITIES) if track_fit else 0)
         hidden = [regression_hidden_dim or size // 2] * (regression_num_layers - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
         self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout, norm=layer_norm)
+        if track_fit:  # at first the fit as it is
+            nn.init.zeros_(self.regression_head[-1].weight)
+            nn.init.zeros_(self.regression_head[-1].bias)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Regress from pooled hits.
@@ -127,8 +136,29 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 logits, features, x[f"{self.input_hit}_valid"], threshold=self.assignment_threshold
             )  # [B, N, 4, 2P]
             raw_pooled, encoded_pooled = pooled.split(self.pooled_dim, dim=-1)
-            features = torch.cat([queries.float(), raw_pooled.flatten(-2), encoded_pooled.flatten(-2)], dim=-1)
-            return {f"{self.output_object}_regr": self.regression_head(features)}
+            features = [queries.float(), raw_pooled.flatten(-2), encoded_pooled.flatten(-2)]
+            if self.track_fit is None:
+                return {f"{self.output_object}_regr": self.regression_head(torch.cat(features, dim=-1))}
+            fit = self._fit(x, logits)
+            features += [fit[name].unsqueeze(-1) for name in QUANTITIES]
+            correction = self.regression_head(torch.cat(features, dim=-1))  # [B, N, K]
+            return {f"{self.output_object}_regr": self._learned(fit, correction)}
+
+    def _fit(self, x: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
+        """Results of the fit [B, N] by quantity."""
+        raw = x.get("inputs", x)
+        points = stack_fields(raw, self.input_hit, self.track_fit.points)  # [B, M, 3]
+        fields = stack_fields(raw, self.input_hit, self.track_fit.hit_fields)  # [B, M, F]
+        return self.track_fit(points, fields, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
+
+    def _learned(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
+        """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
+        fit = fit | {"pt": 1 / fit["qpt"].abs().clamp(min=1e-6)}
+        columns = []
+        for k, field in enumerate(self.fields):
+            name = field.rsplit("_", 1)[-1]
+            columns.append(self.space.encode_field(k, fit[name]) if name in fit else torch.zeros_like(fit["eta"]))
+        return torch.stack(columns, dim=-1) + correction
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor:
         for task_outputs in (outputs or {}).values():

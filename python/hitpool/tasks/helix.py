@@ -1,0 +1,169 @@
+"""Helix fits in closed form, from pooled sums over the hits of each track."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hitpool.nn.dense import Dense
+from hitpool.ops import weighted_pool
+
+QUANTITIES = ("eta", "phi", "qpt", "d0", "z0")
+GEV_PER_TESLA_METRE = 0.299792458
+CIRCLE_PRIOR = (1e-2, 1.0, 1.0)  # spread of a [m], b and c [1/m]: far more than tracks have, so that no hits give zeros
+LINE_PRIOR = (1.0, 10.0)  # spread of z0 [m] and cot(theta)
+
+
+class HelixFit(nn.Module):
+    r"""Least-squares helix of each track in a solenoid, without a tensor of tracks by hits by features.
+
+    In a frame rotated so that the hits of the track lie along u, a circle is $v = a + b u + c (u^2 + v^2)$, and along
+    it $z = z_0 + s \cot\theta$ with the arc length s. Both are linear fits with the hit weights $p / \sigma^2$: p is
+    the assignment probability, and a network gives $\sigma$ from hit fields, for circle and line. The sums in the
+    normal equations are polynomials of x, y and z, pooled in float64 and rotated afterwards. The best weights depend
+    on the parameter and on the momentum (multiple scattering), so there are several fits, and a second network mixes
+    them for each parameter.
+
+    The assignment is taken as it is: no gradient flows to the logits.
+
+    Args:
+        hit_fields: Fields from which the network judges the precision of a hit.
+        points: Fields of the coordinates x, y and z in m, from the beam line, with the magnetic field along z.
+        field: Magnetic field in T.
+        num_fits: Number H of fits, each with weights of its own.
+        hidden_dim: Width of the hidden layer of both networks.
+        resolution: Initial $\sigma$ in m.
+
+    Raises:
+        ValueError: `points` are not three fields, or a number is not positive.
+
+    Source: Crawford, A non-iterative method for fitting circular arcs to measured points, NIM 211 (1983) 223.
+
+    Example:
+        >>> fit = HelixFit(hit_fields=["z"], field=2.0)
+        >>> u = torch.tensor([[[0.1, 0.0, 0.1], [0.3, 0.0, 0.3], [0.5, 0.0, 0.5]]])  # a straight line at eta = 0.88
+        >>> estimate = fit(u, u[..., 2:], torch.full((1, 1, 3), 9.0), torch.ones(1, 3, dtype=torch.bool))
+        >>> [round(estimate[name].item(), 3) for name in ("eta", "phi", "qpt")]
+        [0.881, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        hit_fields: list[str],
+        field: float,
+        points: tuple[str, str, str] = ("x", "y", "z"),
+        num_fits: int = 4,
+        hidden_dim: int = 32,
+        resolution: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        if len(points) != 3:
+            raise ValueError(f"HelixFit: points must be the fields of x, y and z, got {points}")
+        for name, value in {"num_fits": num_fits, "hidden_dim": hidden_dim, "resolution": resolution}.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"HelixFit: {name} must be positive, got {value}")
+        if not 0 < abs(field) < math.inf:
+            raise ValueError(f"HelixFit: field must not be 0, got {field}")
+        self.hit_fields = list(hit_fields)
+        self.points = list(points)
+        self.field = field
+        self.num_fits = num_fits
+        self.resolution = resolution
+        self.precision = Dense(len(hit_fields), 2 * num_fits, hidden_layers=[hidden_dim])
+        self.mixture = Dense(2 + 2 * num_fits, len(QUANTITIES) * num_fits, hidden_layers=[hidden_dim])
+
+    def forward(
+        self, points: Tensor, fields: Tensor, logits: Tensor, valid: Tensor | None = None, threshold: float = 0.1
+    ) -> dict[str, Tensor]:
+        r"""Fit all tracks.
+
+        Args:
+            points: x, y and z of the hits in m, [B, M, 3].
+            fields: The `hit_fields` [B, M, F].
+            logits: Assignment logits [B, N, M].
+            valid: bool [B, M], False at padded hits.
+            threshold: Probability from which a hit takes part.
+
+        Returns:
+            [B, N] each: `eta`, `phi` in (-pi, pi], `qpt` = q / pT in 1/GeV, `d0` and `z0` in m (`d0` is the signed
+            distance of the beam line from the circle), at the point of closest approach to the beam line.
+        """
+        circle, line = self._sums(points, fields, logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 11]
+        cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
+        a, b, c = _fit_circle(circle, cos, sin, self.resolution)
+        curvature = 2 * c / (1 + b.square() - 4 * a * c).clamp(min=1e-6).sqrt()  # 1/m
+        z0, cot = _fit_line(line, curvature, self.resolution)
+        azimuth = torch.atan2(sin + b * cos, cos - b * sin)
+        fits = {
+            "eta": torch.asinh(cot),
+            "phi": azimuth,
+            "qpt": -curvature / (GEV_PER_TESLA_METRE * self.field),
+            "d0": a,
+            "z0": z0,
+        }
+        state = [fits["eta"][..., :1], fits["qpt"][..., :1].abs().clamp(min=1e-3).log()]
+        weights = [total[..., 0].clamp(min=1e-6).log() for total in (circle, line)]
+        mixture = self.mixture(torch.cat([*state, *weights], dim=-1).float().detach())
+        shares = mixture.unflatten(-1, (len(QUANTITIES), self.num_fits)).double().softmax(-1)  # [B, N, 5, H]
+        estimate = {}
+        for k, (name, fit) in enumerate(fits.items()):
+            first = fit[..., :1]
+            offset = torch.atan2((fit - first).sin(), (fit - first).cos()) if name == "phi" else fit - first
+            estimate[name] = first.squeeze(-1) + (shares[..., k, :] * offset).sum(-1)
+        estimate["phi"] = torch.atan2(estimate["phi"].sin(), estimate["phi"].cos())
+        return {name: value.float() for name, value in estimate.items()}
+
+    def _sums(
+        self, points: Tensor, fields: Tensor, logits: Tensor, valid: Tensor | None, threshold: float
+    ) -> tuple[Tensor, Tensor]:
+        x, y, z = points.double().unbind(-1)  # [B, M]
+        weight = (-2 * self.precision(fields).double()).exp()  # [B, M, 2H] in units of 1 / resolution^2
+        weight = weight.unflatten(-1, (2, self.num_fits, 1))  # [B, M, 2, H, 1]
+        square = x.square() + y.square()
+        r = square.sqrt()
+        one = torch.ones_like(x)
+        circle = [one, x, y, x * x, x * y, y * y, x * square, y * square, square * square]
+        line = [one, *(r**k for k in range(1, 7)), z, z * r, z * r**3, z * r**5]
+        products = [weight[..., 0, :, :] * torch.stack(circle, -1).unsqueeze(-2)]  # [B, M, H, 9]
+        products += [weight[..., 1, :, :] * torch.stack(line, -1).unsqueeze(-2)]  # [B, M, H, 11]
+        flat = torch.cat([product.flatten(-2) for product in products], dim=-1)  # [B, M, 20 H]
+        sums = weighted_pool(logits.detach(), flat, valid, threshold=threshold)[..., 1, :]  # [B, N, 20 H]
+        circle_sums, line_sums = sums.split([9 * self.num_fits, 11 * self.num_fits], dim=-1)
+        return circle_sums.unflatten(-1, (self.num_fits, 9)), line_sums.unflatten(-1, (self.num_fits, 11))
+
+
+def _direction(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vector along (x, y); (1, 0) where both are 0."""
+    empty = (x == 0) & (y == 0)
+    x = torch.where(empty, 1.0, x)
+    norm = torch.hypot(x, y)
+    return x / norm, y / norm
+
+
+def _fit_circle(sums: Tensor, cos: Tensor, sin: Tensor, resolution: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The a, b, c of v = a + b u + c (u^2 + v^2) from sums in the frame of the detector."""
+    n, x, y, xx, xy, yy, xrr, yrr, rrrr = sums.unbind(-1)
+    u, v, rr = cos * x + sin * y, cos * y - sin * x, xx + yy
+    uu = cos * cos * xx + 2 * cos * sin * xy + sin * sin * yy
+    uv = cos * sin * (yy - xx) + (cos * cos - sin * sin) * xy
+    urr, vrr = cos * xrr + sin * yrr, cos * yrr - sin * xrr
+    matrix = torch.stack([n, u, rr, u, uu, urr, rr, urr, rrrr], -1).unflatten(-1, (3, 3))
+    a, b, c = _solve(matrix, torch.stack([v, uv, vrr], -1), CIRCLE_PRIOR, resolution).unbind(-1)
+    return a, b, c
+
+
+def _fit_line(sums: Tensor, curvature: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
+    """The z0 and cot(theta) of z = z0 + s cot(theta), with the arc length s = r + k^2 r^3 / 24 + 3 k^4 r^5 / 640."""
+    n, r, r2, r3, r4, r5, r6, z, zr, zr3, zr5 = sums.unbind(-1)
+    k2 = curvature.square()
+    s = r + k2 / 24 * r3 + k2.square() * 3 / 640 * r5
+    ss = r2 + k2 / 12 * r4 + k2.square() * (1 / 576 + 3 / 320) * r6
+    zs = zr + k2 / 24 * zr3 + k2.square() * 3 / 640 * zr5
+    matrix = torch.stack([n, s, s, ss], -1).unflatten(-1, (2, 2))
+    z0, cot = _solve(matrix, torch.stack([z, zs], -1), LINE_PRIOR, resolution).unbind(-1)
+    return z0, cot
+
+
+def _solve(matrix: Tensor, vector: Tensor, prior: tuple[float, ...], resolution: float) -> Tensor:
+    ridge = (resolution / vector.new_tensor(prior)).square()
+    return torch.linalg.solve_ex(matrix + ridge.diag(), vector)[0]
