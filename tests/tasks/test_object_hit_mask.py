@@ -5,10 +5,12 @@ from torch import Tensor
 from hitpool.nn.losses import mask_bce_loss
 from hitpool.tasks import ObjectHitMaskTask
 
+NAMES = {"input_hit": "hit", "input_object": "query", "output_object": "track", "target_object": "particle"}
+
 
 def make(**options: object) -> ObjectHitMaskTask:
     arguments = {"losses": {"mask_bce": 1.0}, "costs": {"mask_bce": 1.0}, "dim": 8} | options
-    return ObjectHitMaskTask("track_hit_valid", "hit", "query", "track", "particle", **arguments)
+    return ObjectHitMaskTask("track_hit_valid", **NAMES, **arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

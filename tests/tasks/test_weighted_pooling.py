@@ -30,8 +30,9 @@ def make(**options: object) -> WeightedPoolingObjectHitRegressionTask:
 @pytest.fixture
 def mask_task() -> ObjectHitMaskTask:
     torch.manual_seed(1)
-    losses = {"mask_bce": 1.0}
-    return ObjectHitMaskTask("track_hit_valid", "hit", "query", "track", "particle", losses, losses, dim=8)
+    names = {"input_hit": "hit", "input_object": "query", "output_object": "track", "target_object": "particle"}
+    terms = {"mask_bce": 1.0}
+    return ObjectHitMaskTask("track_hit_valid", **names, losses=terms, costs=terms, dim=8)
 
 
 @pytest.fixture
@@ -115,7 +116,9 @@ def test_logits_and_raw_fields_are_found_in_both_places(x: dict, outputs: dict) 
 
 
 def test_missing_logits_or_fields_are_named(x: dict, outputs: dict) -> None:
-    with pytest.raises(ValueError, match="no track_hit_logit; the mask task that gives it must run before this task"):
+    with pytest.raises(
+        ValueError, match=r"no track_hit_logit. An ObjectHitMaskTask with output_object: track.*must come before"
+    ):
         make()(x)
     with pytest.raises(KeyError, match=r"hit has no fields \['time'\]; add them to data.inputs.hit"):
         make(hit_fields=["x", "time"])(x, outputs)

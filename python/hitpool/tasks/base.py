@@ -23,6 +23,8 @@ class Task(nn.Module):
         self.inputs: list[str] = []
         self.outputs = outputs
         self.has_intermediate_loss = has_intermediate_loss
+        self.has_first_layer_loss = has_intermediate_loss
+        self.permute_loss = True
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Outputs of the task.
@@ -116,7 +118,7 @@ class Task(nn.Module):
         Args:
             layer_index: Number of the layer, from 0.
         """
-        return self.has_intermediate_loss
+        return self.has_first_layer_loss if layer_index == 0 else self.has_intermediate_loss
 
     def should_permute_outputs(self, layer_name: str, layer_outputs: Mapping[str, Any]) -> bool:
         """Whether matching permutes the task's outputs in a layer.
@@ -125,7 +127,38 @@ class Task(nn.Module):
             layer_name: `layer_0` ... or `final`.
             layer_outputs: Outputs of all tasks of the layer.
         """
-        return self.name in layer_outputs
+        return self.permute_loss and self.name in layer_outputs
+
+    def frozen_parts(self, model: nn.Module) -> list[nn.Module]:
+        """Parts of a model that stay as they are while this task is trained; none by default.
+
+        Args:
+            model: `hitpool.nn.MaskFormer` with this task.
+        """
+        return []
+
+
+def one_input(task: str, input_hit: str | None, input_constituent: str | None) -> str:
+    """Name of a task's kind of hits, from the two names of the argument.
+
+    Args:
+        task: Name of the task.
+        input_hit: Its name, or None.
+        input_constituent: Its name, or None.
+
+    Raises:
+        ValueError: Both or none are given.
+
+    Example:
+        >>> one_input("track_hit_valid", None, "hit")
+        'hit'
+    """
+    if (input_hit is None) == (input_constituent is None):
+        raise ValueError(
+            f"task {task}: set either input_hit or input_constituent, two names of the same argument; got "
+            f"input_hit: {input_hit} and input_constituent: {input_constituent}"
+        )
+    return input_hit or input_constituent
 
 
 def check_terms(task: str, kind: str, given: Mapping[str, float], known: Mapping[str, Any]) -> None:

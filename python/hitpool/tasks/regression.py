@@ -35,6 +35,7 @@ class RegressionTask(Task):
             compute them from the training data.
         loss: Function of the difference in the learned space.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
+        cost_weight: Weight of the loss as matching cost; 0 for no cost.
 
     Raises:
         ValueError: Options contradict or name fields that are not regressed.
@@ -55,6 +56,7 @@ class RegressionTask(Task):
         standardize: bool | dict[str, tuple[float, float]] = False,
         loss: Literal["l1", "l2", "smooth_l1"] = "smooth_l1",
         has_intermediate_loss: bool = False,
+        cost_weight: float = 0.0,
     ) -> None:
         super().__init__(name, dim, [f"{output_object}_regr"], has_intermediate_loss)
         if loss not in LOSSES:
@@ -64,6 +66,7 @@ class RegressionTask(Task):
         self.fields = list(fields)
         self.loss_weight = loss_weight
         self.loss_name = loss
+        self.cost_weight = cost_weight
         self.space = TargetSpace(
             fields, inverse_fields, periodic_fields, sign_fields, prediction_range, standardize=standardize
         )
@@ -96,16 +99,35 @@ class RegressionTask(Task):
             ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or
                 `standardize` is true and `fit_standardization` was not called.
         """
+        valid, physical = self._targets(targets)
+        terms = self._terms(outputs[f"{self.output_object}_regr"][valid].float(), physical)  # [P, K]
+        return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
+
+    def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
+        """Mean of the loss over fields for each pair, under its name; 0 for empty targets; none if its weight is 0.
+
+        Raises:
+            ValueError: As `loss`.
+        """
+        if not self.cost_weight:
+            return {}
+        valid, physical = self._targets(targets)
+        pred = outputs[f"{self.output_object}_regr"].float()  # [B, N, K]
+        true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical)  # [B, N, K]
+        terms = self._terms(pred.unsqueeze(2), true.unsqueeze(1)).mean(-1)  # [B, N, N]
+        return {self.loss_name: self.cost_weight * terms.masked_fill(~valid.unsqueeze(1), 0.0)}
+
+    def _terms(self, pred: Tensor, physical: Tensor) -> Tensor:
+        """Loss of each field [..., K] from predictions in the learned space and targets in physical units."""
         if self.space.spread.isnan().any():
             raise ValueError(f"task {self.name}: standardize is true and means are unknown, call fit_standardization")
-        valid, physical = self._targets(targets)
-        pred = outputs[f"{self.output_object}_regr"][valid].float()  # [P, K]
         difference = self.space.difference(pred, self.space.encode(physical))
         terms = LOSSES[self.loss_name](difference, torch.zeros_like(difference), reduction="none")
-        if self.space.sign.any():
-            sign = binary_cross_entropy_with_logits(pred, (physical > 0).float(), reduction="none")
-            terms = torch.where(self.space.sign, sign, terms)
-        return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
+        if not self.space.sign.any():
+            return terms
+        positive = (physical > 0).float().expand_as(terms)
+        sign = binary_cross_entropy_with_logits(pred.expand_as(terms), positive, reduction="none")
+        return torch.where(self.space.sign, sign, terms)
 
     def _targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Validity [B, N] and targets [P, K] of the P true objects, checked."""

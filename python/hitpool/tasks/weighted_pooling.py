@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.dense import Dense
-from hitpool.nn.fields import stack_fields
 from hitpool.ops import weighted_pool
+from hitpool.tasks.base import one_input
 from hitpool.tasks.helix import QUANTITIES, HelixFit
+from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
 
 
@@ -20,6 +21,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     `weighted_pool` reduces both over the hits of each object, with the logits of the mask task. Query, raw
     mean, sum, max, min and encoded mean, sum, max, min, D + 8 P features, are the input of the head. By
     default P = D/2, so these are 5 D.
+
+    It also works as a task of hepattn's models, with and without their `Sorter`, but not with their
+    `unified_decoding`, in which assignment and encoding are of all kinds of hits together.
 
     Args:
         name: Key of its outputs, losses and predictions.
@@ -35,15 +39,17 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         dim: Features D of the embeddings.
         assignment_threshold: Probability from which a hit is pooled.
         inverse_fields: Positive fields that are learned and scored as 1 / value and predicted as value.
-        pooled_dim: Features P of raw and of encoded hits each; None for D/2.
+        pooled_dim: Features P of raw and of encoded hits each; None for D/2, or for D if the next three arguments
+            are all given, as they are in configurations of hepattn's muon fork that mean this width.
         regression_hidden_dim: Width of the head's hidden layers; None for half of its input.
-        regression_num_layers: Linear layers of the head.
-        dropout: Probability of dropping a hidden feature of the head in training.
+        regression_num_layers: Linear layers of the head; None for 1.
+        dropout: Probability of dropping a hidden feature of the head in training; None for 0.
         layer_norm: Put a LayerNorm in front of every linear layer of the head. Advisable with `periodic_fields`:
             pooled sums are large, and the wrapped loss does not pull in predictions that are whole turns off.
         track_fit: Fit of the assigned hits. The head then learns what has to be added to its results, by the part
             of a field's name behind the last underscore: eta, phi, pt, qpt, d0, z0. Advisable with `standardize` in
             units of the resolution.
+        input_constituent: Another name of `input_hit`; exactly one of them is needed.
         **kwargs: Options of every regression task.
 
     Raises:
@@ -53,7 +59,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     def __init__(
         self,
         name: str,
-        input_hit: str,
+        input_hit: str | None = None,
+        *,
         input_object: str,
         output_object: str,
         target_object: str,
@@ -65,10 +72,11 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         inverse_fields: list[str] | None = None,
         pooled_dim: int | None = None,
         regression_hidden_dim: int | None = None,
-        regression_num_layers: int = 1,
-        dropout: float = 0.0,
+        regression_num_layers: int | None = None,
+        dropout: float | None = None,
         layer_norm: bool = False,
         track_fit: HelixFit | None = None,
+        input_constituent: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -81,14 +89,23 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             inverse_fields=inverse_fields,
             **kwargs,
         )
+        input_hit = one_input(name, input_hit, input_constituent)
+        if input_hit == "key":
+            raise ValueError(
+                f"task {name}: the input is key, all kinds of hits together, which have no common raw fields; name "
+                "one kind, such as hit, and set unified_decoding: false"
+            )
         if not hit_fields:
             raise ValueError(f"task {name}: hit_fields is empty, name the raw hit fields to pool")
         if not 0 <= assignment_threshold <= 1:
             raise ValueError(f"task {name}: assignment_threshold must be from 0 to 1, got {assignment_threshold}")
-        if regression_num_layers < 1:
+        if regression_num_layers is not None and regression_num_layers < 1:
             raise ValueError(f"task {name}: regression_num_layers must be at least 1, got {regression_num_layers}")
-        if pooled_dim is None and dim % 2:
-            raise ValueError(f"task {name}: dim must be even, got {dim}; or set pooled_dim")
+        if pooled_dim is None:
+            full_width = None not in (regression_hidden_dim, regression_num_layers, dropout)
+            if dim % 2 and not full_width:
+                raise ValueError(f"task {name}: dim must be even, got {dim}; or set pooled_dim")
+            pooled_dim = dim if full_width else dim // 2
         self.input_hit = input_hit
         self.input_object = input_object
         self.hit_fields = list(hit_fields)
@@ -96,13 +113,13 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.logit_key = f"{output_object}_{input_hit}_logit"
         self.required_outputs = [self.logit_key]
         self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
-        self.pooled_dim = dim // 2 if pooled_dim is None else pooled_dim
+        self.pooled_dim = pooled_dim
         self.track_fit = track_fit
         size = dim + 8 * self.pooled_dim + (len(QUANTITIES) if track_fit else 0)
-        hidden = [regression_hidden_dim or size // 2] * (regression_num_layers - 1)
+        hidden = [regression_hidden_dim or size // 2] * ((regression_num_layers or 1) - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
-        self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout, norm=layer_norm)
+        self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout or 0.0, norm=layer_norm)
         if track_fit:  # at first the fit as it is
             nn.init.zeros_(self.regression_head[-1].weight)
             nn.init.zeros_(self.regression_head[-1].bias)
@@ -130,7 +147,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         queries = x[f"{self.input_object}_embed"]  # [B, N, D]
         encoded = self.encoded_hit_net(x[f"{self.input_hit}_embed"])  # [B, M, P]
         with torch.autocast(queries.device.type, enabled=False):
-            raw = self.raw_hit_net(stack_fields(x.get("inputs", x), self.input_hit, self.hit_fields))  # [B, M, P]
+            raw = self.raw_hit_net(raw_fields(x, self.input_hit, self.hit_fields))  # [B, M, P]
             features = torch.cat([raw, encoded.float()], dim=-1)  # [B, M, 2P]
             pooled = weighted_pool(
                 logits, features, x[f"{self.input_hit}_valid"], threshold=self.assignment_threshold
@@ -146,9 +163,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
     def _fit(self, x: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
         """Results of the fit [B, N] by quantity."""
-        raw = x.get("inputs", x)
-        points = stack_fields(raw, self.input_hit, self.track_fit.points)  # [B, M, 3]
-        fields = stack_fields(raw, self.input_hit, self.track_fit.hit_fields)  # [B, M, F]
+        points = raw_fields(x, self.input_hit, self.track_fit.points)  # [B, M, 3]
+        fields = raw_fields(x, self.input_hit, self.track_fit.hit_fields)  # [B, M, F]
         return self.track_fit(points, fields, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
 
     def _learned(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
@@ -161,12 +177,18 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         return torch.stack(columns, dim=-1) + correction
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor:
-        for task_outputs in (outputs or {}).values():
-            if isinstance(task_outputs, Mapping) and self.logit_key in task_outputs:
-                return task_outputs[self.logit_key]
-        if self.logit_key not in x:
+        outputs = outputs or {}
+        places = [place for place in (*outputs.values(), x) if isinstance(place, Mapping)]
+        for place in places:
+            if self.logit_key in place:
+                return place[self.logit_key]
+        if any(f"{self.output_object}_key_logit" in place for place in places):
             raise ValueError(
-                f"task {self.name}: no {self.logit_key}; the mask task that gives it must run before "
-                "this task, in every layer in which this task runs"
+                f"task {self.name}: hits of all kinds are assigned together, in {self.output_object}_key_logit, not "
+                f"those of {self.input_hit}; set unified_decoding: false"
             )
-        return x[self.logit_key]
+        raise ValueError(
+            f"task {self.name}: no {self.logit_key}. An ObjectHitMaskTask with output_object: {self.output_object} and "
+            f"the input {self.input_hit} must come before this task in the list of tasks, and run in every layer in "
+            f"which this task runs; outputs before it in this layer: {list(outputs)}"
+        )

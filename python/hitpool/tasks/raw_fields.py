@@ -1,0 +1,82 @@
+"""Raw hit fields in the order of the encoded hits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hitpool.nn.fields import stack_fields
+
+
+def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tensor:
+    """Stack raw hit fields into a float32 tensor, hit by hit in the order of `<input_name>_embed`.
+
+    A model may sort the hits by one of their fields and leave `inputs` unsorted, as hepattn does with its
+    `Sorter`. The sorted field is then found in `x` too, and `inputs` are brought into its order.
+
+    Args:
+        x: `<input_name>_<field>` [B, M] for each field, under `inputs` or directly.
+        input_name: Kind of input, such as `hit`.
+        fields: Names in the order of the last dimension.
+
+    Returns:
+        The fields [B, M, F].
+
+    Raises:
+        KeyError: A field is missing.
+        ValueError: More than one field is in `x` and under `inputs`, or one with contents that are neither the same
+            nor sorted.
+
+    Example:
+        >>> inputs = {"hit_r": torch.tensor([[1.0, 2.0, 3.0]]), "hit_phi": torch.tensor([[0.5, -0.5, 0.0]])}
+        >>> raw_fields({"inputs": inputs}, "hit", ["r"])[..., 0]
+        tensor([[1., 2., 3.]])
+        >>> raw_fields({"inputs": inputs, "hit_phi": torch.tensor([[-0.5, 0.0, 0.5]])}, "hit", ["r"])[..., 0]
+        tensor([[2., 3., 1.]])
+    """
+    inputs = x.get("inputs")
+    if inputs is None:
+        return stack_fields(x, input_name, fields)
+    raw = stack_fields(inputs, input_name, fields)  # [B, M, F]
+    prefix = f"{input_name}_"
+    known = (f"{prefix}embed", f"{prefix}valid")
+    both = [key for key in x if key.startswith(prefix) and key not in known and key in inputs]
+    if not both:
+        return raw
+    if len(both) > 1:
+        raise ValueError(f"{both} are in x and in x['inputs']: expected one field, by which the hits are sorted")
+    return torch.take_along_dim(raw, sorted_order(inputs[both[0]], x[both[0]], both[0]).unsqueeze(-1), dim=1)
+
+
+@torch.library.custom_op("hitpool::sorted_order", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
+def sorted_order(field: Tensor, found: Tensor, name: str) -> Tensor:
+    """Order in which a field was sorted; that of equal values is the order which argsort gives here.
+
+    An op of its own, so that a compiler does not replace argsort by one that treats equal values differently.
+
+    Args:
+        field: Unsorted [B, M].
+        found: The same values, sorted or not [B, M].
+        name: Name of the field.
+
+    Returns:
+        int64 [B, M] with found = field[order].
+
+    Raises:
+        ValueError: `found` is something else.
+    """
+    order = field.argsort(dim=-1)
+    if torch.equal(field.gather(-1, order), found):
+        return order
+    if torch.equal(field, found):
+        return torch.arange(field.shape[-1], device=field.device).repeat(field.shape[0], 1)
+    raise ValueError(
+        f"x['{name}'] {list(found.shape)} is neither x['inputs']['{name}'] {list(field.shape)} nor that in ascending "
+        "order: expected one of them, to tell in which order the hits are"
+    )
+
+
+@sorted_order.register_fake
+def _(field: Tensor, found: Tensor, name: str) -> Tensor:
+    return torch.empty_like(field, dtype=torch.int64)
