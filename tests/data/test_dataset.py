@@ -1,6 +1,8 @@
 import math
 import multiprocessing
+import os
 import pickle
+import shutil
 
 import h5py
 import numpy as np
@@ -297,3 +299,47 @@ def test_uncompressed_hits_are_not_copied(tracking_set, filtering_set):
         dataset = EventDataset(directory, {"hit": INPUTS_23}, TARGETS)
         dataset.__getitems__(range(60))
         assert (dataset._store._unpacked is not None) == unpacked
+
+
+def test_files_are_unpacked_once_for_all_processes_and_runs(tmp_path, events, filtering_set):
+    directory = shutil.copytree(filtering_set, tmp_path / "set")
+    folder = tmp_path / "unpacked"
+    context = multiprocessing.get_context("fork")
+    readers = [context.Process(target=open_unpacked, args=(directory, folder)) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+        assert reader.exitcode == 0
+    files = {path: path.stat().st_ino for path in folder.glob("*.hits")}
+    assert len(files) == 3
+    assert sum(path.stat().st_size for path in files) == 80 * sum(map(len, events.hits))
+
+    members = [12, 44, 3, 0, 59]
+    dataset = open_unpacked(directory, folder)
+    check_batch(dataset.__getitems__(members), events, members, INPUTS_23)
+    subset = EventDataset(directory, {"hit": INPUTS_23}, TARGETS, num_events=25, seed=3, unpack_dir=folder)
+    check_batch(subset.__getitems__([4, 24]), events, subset.sample_id[[4, 24]].tolist(), INPUTS_23)
+    assert {path: path.stat().st_ino for path in folder.glob("*.hits")} == files
+    assert not list(folder.glob("*.part"))
+
+    changed = directory / "data/events_001.h5"
+    with h5py.File(changed, "r+") as file:
+        file["hits"][:, :, HIT_COLUMNS.index("spacePoint_driftR")] = 7.0
+    os.utime(changed, ns=(0, 0))  # whatever the resolution of the clock
+    inputs, _ = open_unpacked(directory, folder)[1]  # event 1 lies in file 1 and has one hit
+    assert inputs["hit_spacePoint_driftR"].tolist() == [[7.0]]
+    assert len(list(folder.glob("*.hits"))) == 4
+
+
+def open_unpacked(directory, folder) -> EventDataset:
+    return EventDataset(directory, {"hit": INPUTS_23}, TARGETS, unpack_dir=folder)
+
+
+def test_a_file_that_was_being_unpacked_is_unpacked_again(tmp_path, events, filtering_set):
+    folder = tmp_path / "unpacked"
+    open_unpacked(filtering_set, folder)
+    for path in folder.glob("*.hits"):
+        path.with_suffix(".part").write_bytes(path.read_bytes()[:100])
+        path.unlink()
+    check_batch(open_unpacked(filtering_set, folder)[7], events, [7], INPUTS_23)

@@ -36,6 +36,8 @@ class EventDataset(Dataset[Batch]):
         scale_factors: See ``HitFeatures``.
         points: See ``HitFeatures``.
         truth_link: Column that links a hit to its track: the row in ``tracks``, or -1 for background.
+        unpack_dir: Folder where compressed files are unpacked for all processes and later runs; None unpacks
+            the selected events for this process and its children, into ``TMPDIR``.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.
@@ -53,6 +55,7 @@ class EventDataset(Dataset[Batch]):
         scale_factors: Mapping[str, float] | None = None,
         points: Mapping[str, Sequence[Sequence[str]]] | None = None,
         truth_link: str = "spacePoint_truthLink",
+        unpack_dir: Path | str | None = None,
     ) -> None:
         if max_particles < 1:
             raise ValueError(f"max_particles: expected at least 1, got {max_particles}")
@@ -71,7 +74,7 @@ class EventDataset(Dataset[Batch]):
         self.features = HitFeatures(self.index.hit_columns, fields, scale_factors, points)
         self.particles = ParticleTargets(self.index.track_columns, target_fields)
         self.sample_id = _choose_events(self.index, num_events, seed)
-        self._read_files()
+        self._read_files(unpack_dir)
 
     def __len__(self) -> int:
         return len(self.sample_id)
@@ -145,7 +148,7 @@ class EventDataset(Dataset[Batch]):
         valid = np.arange(self.max_particles) < self.num_particles[:, None]
         return {name: torch.from_numpy(self.target_values[valid, i]) for i, name in enumerate(self.particles.fields)}
 
-    def _read_files(self) -> None:
+    def _read_files(self, unpack_dir: Path | str | None) -> None:
         """Checks all files and reads counts and targets; then makes the hits of all events accessible."""
         files, rows = self.index.file_index[self.sample_id], self.index.row_index[self.sample_id]
         order = np.lexsort((rows, files))
@@ -154,16 +157,20 @@ class EventDataset(Dataset[Batch]):
         self.num_hits = np.zeros(len(self), np.int64)
         self.num_particles = np.zeros(len(self), np.int64)
         self.target_values = np.full((len(self), self.max_particles, len(self.particles.fields)), np.nan, np.float32)
+        self._store = HitStore(len(self), len(self.index.hit_columns), self.where, unpack_dir)
+        packed = []
         for events in events_of_files:
             with open_event_file(self.index.path(files[events[0]]), *columns) as file:
                 self._check_rows(file, events, rows[events])
                 self.num_hits[events] = file.num_hits[rows[events]]
                 self.num_particles[events] = file.num_tracks[rows[events]]
                 self._read_targets(file, events, rows[events])
-        self._store = HitStore(self.num_hits, len(self.index.hit_columns), self.where)
-        for events in events_of_files:  # after all checks, because compressed files take a while
+                if not self._store.add(file, events, rows[events]):
+                    packed.append(events)
+        self._store.check_space(np.concatenate([*packed, np.empty(0, np.int64)]))
+        for events in packed:  # after all checks, because it takes a while
             with open_event_file(self.index.path(files[events[0]]), *columns) as file:
-                self._store.add(file, events, rows[events])
+                self._store.unpack(file, events, rows[events])
 
     def _check_rows(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
         if rows[-1] >= len(file):
@@ -178,12 +185,14 @@ class EventDataset(Dataset[Batch]):
                 "num_tracks",
                 file.num_tracks[rows],
                 self.max_particles,
-                "max_particles (raise it to use this data set)",
+                f"max_particles (raise it to use this data set: this file needs {file.num_tracks[rows].max()})",
             ),
         ):
             bad = (counts < 0) | (counts > limit)
             if bad.any():
                 i = np.argmax(bad)
+                if -(2**15) <= counts[i] < 0:
+                    meaning += "; a negative count is an overflow of int16 if there were more than 32767"
                 raise ValueError(f"{self.where(events[i])}: '{name}' is {counts[i]}, expected 0 to {limit}, {meaning}")
 
     def _read_targets(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:

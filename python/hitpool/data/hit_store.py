@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import logging
 import os
 import shutil
@@ -28,30 +30,35 @@ class HitStore:
     """Gives the hits of any events with one positioned read per event; keeps no hits in memory.
 
     Files whose ``hits`` are stored as plain float32 rows (no compression; contiguous, or in chunks that hold
-    whole events) are read in place, by byte offset. All others, compressed ones above all, are decoded once,
-    when they are added, into an anonymous temporary file that holds only the valid hits (4 bytes x columns
-    for each); it lies in ``TMPDIR`` and disappears with the last process that uses it. Memory: 20 bytes per
-    event.
+    whole events) are read in place, by byte offset. All others, compressed ones above all, are decoded once
+    into a file that holds only the valid hits (4 bytes x columns for each): without ``unpack_dir`` the hits of
+    the selected events, in an anonymous file in ``TMPDIR`` that disappears with the last process that uses it;
+    otherwise the hits of the whole file, in a file that stays there and serves all processes and later runs.
+    Memory: 20 bytes per event.
 
     The store can be used after a fork and can be sent to a spawned process.
 
     Args:
-        num_hits: Valid hits of each selected event, [events].
+        num_events: Number of selected events.
         num_columns: Columns of a hit on disk.
         where: Describes a selected event in error messages.
+        unpack_dir: Folder for unpacked files that stay.
     """
 
-    def __init__(self, num_hits: np.ndarray, num_columns: int, where: Callable[[int], str]) -> None:
-        self._num_bytes = num_hits * num_columns * _ROW_TYPE.itemsize
+    def __init__(
+        self, num_events: int, num_columns: int, where: Callable[[int], str], unpack_dir: Path | str | None = None
+    ) -> None:
         self._num_columns = num_columns
         self._where = where
+        self._unpack_dir = None if unpack_dir is None else Path(unpack_dir)
         self._paths: list[Path] = []
-        self._source = np.full(len(num_hits), _UNPACKED, np.int32)
-        self._offset = np.zeros(len(num_hits), np.int64)
+        self._num_bytes = np.zeros(num_events, np.int64)
+        self._source = np.full(num_events, _UNPACKED, np.int32)
+        self._offset = np.zeros(num_events, np.int64)
         self._unpacked: BinaryIO | None = None
         self._open_files: OrderedDict[int, BinaryIO] = OrderedDict()
 
-    def add(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
+    def add(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> bool:
         """Registers the selected events that lie in one file.
 
         Args:
@@ -59,16 +66,58 @@ class HitStore:
             events: Their numbers in the selection, [n].
             rows: Their rows in the file, ascending, [n].
 
-        Raises:
-            ValueError: If the file is damaged, or must be unpacked and the temporary folder is too small.
+        Returns:
+            Whether the file is read in place; if not, ``unpack`` is needed.
         """
+        self._num_bytes[events] = file.num_hits[rows] * self._row_bytes
         offsets = _row_offsets(file)
-        if offsets is None:
-            self._unpack(file, events, rows)
-        else:
-            self._source[events] = len(self._paths)
-            self._offset[events] = offsets[rows]
-            self._paths.append(file.path.resolve())
+        if offsets is not None:
+            self._refer(file.path, events, offsets[rows])
+        return offsets is not None
+
+    def check_space(self, events: np.ndarray) -> None:
+        """Makes sure that events can be unpacked, before time is spent on the first file.
+
+        Args:
+            events: Numbers in the selection of all events that need it.
+
+        Raises:
+            ValueError: If the temporary folder is too small.
+        """
+        folder = tempfile.gettempdir()
+        needed, free = int(self._num_bytes[events].sum()), shutil.disk_usage(folder).free
+        if self._unpack_dir is None and needed > free:
+            raise ValueError(
+                f"the hits of {len(events)} events are compressed and need {needed / 1e9:.1f} GB of temporary space, "
+                f"but {folder} has {free / 1e9:.1f} GB: choose another folder by TMPDIR or, to unpack once for all "
+                "runs, by data.unpack_dir; or store the files uncompressed (h5repack -f NONE -l CONTI)"
+            )
+
+    def unpack(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
+        """Decodes a file, unless that has been done before; arguments as for ``add``.
+
+        Raises:
+            ValueError: If the file is damaged or the folder of unpacked files is too small.
+        """
+        if self._unpack_dir is not None:
+            path, offsets = unpacked_file(file, self._unpack_dir)
+            self._refer(path, events, offsets[rows])
+            return
+        _log.info("unpacking %d events of %s (%.1f MB)", len(rows), file.path, self._num_bytes[events].sum() / 1e6)
+        target = self._file(_UNPACKED)
+        start = target.seek(0, os.SEEK_END)
+        write_valid_hits(file, rows, target)
+        sizes = self._num_bytes[events]
+        self._offset[events] = start + np.cumsum(sizes) - sizes
+
+    def _refer(self, path: Path, events: np.ndarray, offsets: np.ndarray) -> None:
+        self._source[events] = len(self._paths)
+        self._offset[events] = offsets
+        self._paths.append(path.resolve())
+
+    @property
+    def _row_bytes(self) -> int:
+        return self._num_columns * _ROW_TYPE.itemsize
 
     def read(self, events: np.ndarray) -> np.ndarray:
         """Reads the valid hits of some events.
@@ -107,27 +156,6 @@ class HitStore:
             file = self._open_files[source] = self._paths[source].open("rb", buffering=0)
         return file
 
-    def _unpack(self, file: EventFile, events: np.ndarray, rows: np.ndarray) -> None:
-        needed, folder = int(self._num_bytes[events].sum()), tempfile.gettempdir()
-        if needed > (free := shutil.disk_usage(folder).free):
-            raise ValueError(
-                f"{file.path} is compressed and needs {needed / 1e9:.1f} GB of temporary space, but {folder} "
-                f"has {free / 1e9:.1f} GB: choose another folder by TMPDIR, or store the file uncompressed "
-                "(h5repack -f NONE -l CONTI)"
-            )
-        _log.info("unpacking %d events of %s (%.1f MB)", len(rows), file.path, needed / 1e6)
-        target = self._file(_UNPACKED)
-        position = target.seek(0, os.SEEK_END)
-        for covered, block in file.slabs(file.hits, rows):
-            chosen = events[covered]
-            num_hits = file.num_hits[rows[covered]]
-            sizes = self._num_bytes[chosen]
-            self._offset[chosen] = position + np.cumsum(sizes) - sizes
-            valid = np.arange(block.shape[1]) < num_hits[:, None]
-            target.write(np.ascontiguousarray(block[valid], _ROW_TYPE).data)
-            position += int(sizes.sum())
-        target.flush()
-
     def __getstate__(self) -> dict[str, Any]:
         unpacked = None if self._unpacked is None else reduction.DupFd(self._unpacked.fileno())
         return self.__dict__ | {"_open_files": OrderedDict(), "_unpacked": unpacked}
@@ -136,6 +164,62 @@ class HitStore:
         self.__dict__.update(state)
         if self._unpacked is not None:
             self._unpacked = os.fdopen(self._unpacked.detach(), "rb", buffering=0)
+
+
+def write_valid_hits(file: EventFile, rows: np.ndarray, target: BinaryIO) -> None:
+    """Writes the valid hits of some rows one after the other, as plain float32.
+
+    Args:
+        file: The file to read.
+        rows: Rows, ascending.
+        target: Where to write.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    for covered, block in file.slabs(file.hits, rows):
+        valid = np.arange(block.shape[1]) < file.num_hits[rows[covered], None]
+        target.write(np.ascontiguousarray(block[valid], _ROW_TYPE).data)
+    target.flush()
+
+
+def unpacked_file(file: EventFile, folder: Path) -> tuple[Path, np.ndarray]:
+    """Gives the valid hits of all rows of a file as plain float32 in a file that is made at the first call.
+
+    Other processes that need it at the same time wait. It is known by the path, the size and the time of the
+    last change of the file.
+
+    Args:
+        file: The open file.
+        folder: Where the unpacked file is or shall be.
+
+    Returns:
+        The unpacked file, and the byte where each row begins, [rows].
+
+    Raises:
+        ValueError: If the file is damaged or the folder is too small.
+    """
+    status = file.path.stat()
+    identity = f"{file.path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    path = folder / f"{file.path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.hits"
+    num_hits = file.num_hits.clip(0, file.hits.shape[1])  # rows that are not selected have not been checked
+    sizes = num_hits * file.hits.shape[2] * _ROW_TYPE.itemsize
+    folder.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            needed, free = int(sizes.sum()), shutil.disk_usage(folder).free
+            if needed > free:
+                raise ValueError(
+                    f"{file.path} is compressed and needs {needed / 1e9:.1f} GB, but data.unpack_dir {folder} has "
+                    f"{free / 1e9:.1f} GB"
+                )
+            _log.info("unpacking %s to %s (%.1f MB)", file.path, path, needed / 1e6)
+            part = path.with_suffix(".part")
+            with part.open("wb") as target:
+                write_valid_hits(file, np.arange(len(file)), target)
+            part.replace(path)
+    return path, np.cumsum(sizes) - sizes
 
 
 def _row_offsets(file: EventFile) -> np.ndarray | None:
