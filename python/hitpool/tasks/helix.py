@@ -88,7 +88,7 @@ class HelixFit(nn.Module):
             [B, N] each: `eta`, `phi` in (-pi, pi], `qpt` = q / pT in 1/GeV, `d0` and `z0` in m (`d0` is the signed
             distance of the beam line from the circle), at the point of closest approach to the beam line.
         """
-        circle, line = self._sums(points, fields, logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 11]
+        circle, line = self._sums(points, fields, logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
         cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
         a, b, c = _fit_circle(circle, cos, sin, self.resolution)
         curvature = 2 * c / (1 + b.square() - 4 * a * c).clamp(min=1e-6).sqrt()  # 1/m
@@ -123,13 +123,13 @@ class HelixFit(nn.Module):
         r = square.sqrt()
         one = torch.ones_like(x)
         circle = [one, x, y, x * x, x * y, y * y, x * square, y * square, square * square]
-        line = [one, *(r**k for k in range(1, 7)), z, z * r, z * r**3, z * r**5]
+        line = [one, *(r**k for k in range(1, 9)), *(z * r**k for k in (0, 1, 3, 5, 7))]
         products = [weight[..., 0, :, :] * torch.stack(circle, -1).unsqueeze(-2)]  # [B, M, H, 9]
-        products += [weight[..., 1, :, :] * torch.stack(line, -1).unsqueeze(-2)]  # [B, M, H, 11]
-        flat = torch.cat([product.flatten(-2) for product in products], dim=-1)  # [B, M, 20 H]
-        sums = weighted_pool(logits.detach(), flat, valid, threshold=threshold)[..., 1, :]  # [B, N, 20 H]
-        circle_sums, line_sums = sums.split([9 * self.num_fits, 11 * self.num_fits], dim=-1)
-        return circle_sums.unflatten(-1, (self.num_fits, 9)), line_sums.unflatten(-1, (self.num_fits, 11))
+        products += [weight[..., 1, :, :] * torch.stack(line, -1).unsqueeze(-2)]  # [B, M, H, 14]
+        flat = torch.cat([product.flatten(-2) for product in products], dim=-1)  # [B, M, 23 H]
+        sums = weighted_pool(logits.detach(), flat, valid, threshold=threshold)[..., 1, :]  # [B, N, 23 H]
+        circle_sums, line_sums = sums.split([9 * self.num_fits, 14 * self.num_fits], dim=-1)
+        return circle_sums.unflatten(-1, (self.num_fits, 9)), line_sums.unflatten(-1, (self.num_fits, 14))
 
 
 def _direction(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,12 +153,17 @@ def _fit_circle(sums: Tensor, cos: Tensor, sin: Tensor, resolution: float) -> tu
 
 
 def _fit_line(sums: Tensor, curvature: Tensor, resolution: float) -> tuple[Tensor, Tensor]:
-    """The z0 and cot(theta) of z = z0 + s cot(theta), with the arc length s = r + k^2 r^3 / 24 + 3 k^4 r^5 / 640."""
-    n, r, r2, r3, r4, r5, r6, z, zr, zr3, zr5 = sums.unbind(-1)
+    """The z0 and cot(theta) of z = z0 + s cot(theta), with the arc length s as a series in (r / R)^2."""
+    n, r, r2, r3, r4, r5, r6, r7, r8, z, zr, zr3, zr5, zr7 = sums.unbind(-1)
     k2 = curvature.square()
-    s = r + k2 / 24 * r3 + k2.square() * 3 / 640 * r5
-    ss = r2 + k2 / 12 * r4 + k2.square() * (1 / 576 + 3 / 320) * r6
-    zs = zr + k2 / 24 * zr3 + k2.square() * 3 / 640 * zr5
+
+    def series(terms: list[Tensor], factors: list[float]) -> Tensor:
+        return sum(factor * k2**power * term for power, (term, factor) in enumerate(zip(terms, factors, strict=True)))
+
+    arcsine = [1, 1 / 24, 3 / 640, 5 / 7168]  # 2 R asin(r / 2 R) / r
+    s = series([r, r3, r5, r7], arcsine)
+    zs = series([zr, zr3, zr5, zr7], arcsine)
+    ss = series([r2, r4, r6, r8], [1, 1 / 12, 1 / 90, 1 / 560])
     matrix = torch.stack([n, s, s, ss], -1).unflatten(-1, (2, 2))
     z0, cot = _solve(matrix, torch.stack([z, zs], -1), LINE_PRIOR, resolution).unbind(-1)
     return z0, cot
