@@ -10,10 +10,11 @@ import hitpool
 ALLOWED = {
     "ops": set(),
     "simulation": set(),
+    "hepattn": set(),
     "data": {"ops"},
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
-    "training": {"ops", "simulation", "nn", "tasks", "data"},
+    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn"},
     "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
     "export": {"ops", "nn", "tasks", "data", "training", "config"},
     "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config"},

@@ -1,5 +1,6 @@
 """The objects that a configuration describes, without the command line; a trained model from its checkpoint."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,10 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     """Builds the objects of a configuration, as the command line does, but runs nothing.
 
     It seeds the random numbers with `seed_everything`, so that a configuration always gives the same weights.
+    Configurations of hepattn are read as hitpool's, with a warning for what is not used as it stands.
 
     Args:
-        path: A file, or the name of a packaged configuration.
+        path: A file, or the name of a packaged configuration. A file with tasks alone changes the tasks of muon.yaml.
         overrides: Dotted paths and their values, e.g. `{"data.batch_size": 50, "model.model.tasks.2.loss_weight": 2}`.
 
     Raises:
@@ -41,7 +43,10 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     from hitpool.training.arguments import interpret
     from hitpool.training.interface import TrainingCLI
 
-    cli = TrainingCLI(interpret(None, [f"--config={path}"], overrides))
+    arguments = interpret(None, [f"--config={path}"], overrides)
+    for line in arguments.translation:
+        warnings.warn(line, stacklevel=2)
+    cli = TrainingCLI(arguments)
     return Objects(cli.model, cli.datamodule, cli.trainer, cli.settings)
 
 

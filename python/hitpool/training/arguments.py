@@ -3,14 +3,15 @@
 import argparse
 import copy
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hitpool.training import runs
-from hitpool.training.configuration import find, read, training_name
+from hitpool.training.configuration import Source, find, read, training_name
+from hitpool.training.fragments import put_tasks
 
 _INDEXED = re.compile(r"--([\w.]+\.\d+(?:\.[\w.]+)?)(?:=(.*))?", re.DOTALL)
 
@@ -26,6 +27,7 @@ class Arguments:
         run: Existing run directory to write into, or None for a new one.
         checkpoint: Checkpoint to start from, or None.
         notice: Sentence for the user on what is continued, or an empty string.
+        translation: Lines for the user on how the configuration files were read.
     """
 
     subcommand: str | None
@@ -34,13 +36,15 @@ class Arguments:
     run: Path | None = None
     checkpoint: Path | None = None
     notice: str = ""
+    translation: list[str] = field(default_factory=list)
 
 
 def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any] | None = None) -> Arguments:
     """Resolves `--config`, `--ckpt_path` and options with a list index.
 
     - `--config` is a path or the name of a packaged configuration; without it, the configuration of the run that
-      holds the checkpoint is used, and `muon.yaml` if there is none.
+      holds the checkpoint is used, and `muon.yaml` if there is none. A file with tasks alone changes the tasks of
+      the configuration before it, or of `muon.yaml`.
     - `--ckpt_path last` and `best` mean the most recent run of that name. `fit` then continues in its directory, or
       starts there from the beginning if it has no checkpoint yet. The other subcommands use `best` by default.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
@@ -52,6 +56,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
 
     Raises:
         FileNotFoundError: If a configuration, a run or a checkpoint does not exist.
+        ValueError: If a configuration or an option with a list index is wrong.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", "-c", action="append", default=[])
@@ -60,8 +65,9 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     parser.add_argument("--runs", default="runs")
     known, rest = parser.parse_known_args(options)
 
-    files = [find(name) for name in known.config]
-    name = known.name or training_name(files or [find("muon.yaml")])
+    given = [read(find(name)) for name in known.config]
+    base = [] if given and not given[0].tasks else [read(find("muon.yaml"))]
+    name = known.name or training_name([*base, *given])
     arguments = Arguments(subcommand, [], Path(known.runs) / name)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
@@ -73,14 +79,17 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
 
     stored = arguments.run / "config.yaml" if arguments.run else None
     if stored and stored.is_file():
-        files = [stored, *files]
-    files = files or [find("muon.yaml")]
+        base = [read(stored)]
+    sources = [*base, *given]
     rest, indexed = _split_indexed(rest)
-    sources = [str(file) for file in files]
     indexed |= entries or {}
-    if indexed:
-        sources = [yaml.safe_dump(_with_entries([read(file) for file in files], indexed), sort_keys=False)]
-    arguments.options = [f"--config={source}" for source in sources]
+    configs = [str(source.path) for source in sources]
+    if indexed or any(source.rewritten or source.tasks for source in sources):
+        merged, arguments.translation = _merged(sources)
+        for path, value in indexed.items():
+            _set(merged, path, value)
+        configs = [yaml.safe_dump(merged, sort_keys=False)]
+    arguments.options = [f"--config={config}" for config in configs]
     arguments.options += [f"--name={name}", f"--runs={known.runs}", *rest]
     if arguments.checkpoint:
         arguments.options.append(f"--ckpt_path={arguments.checkpoint}")
@@ -127,14 +136,22 @@ def _split_indexed(options: list[str]) -> tuple[list[str], dict[str, Any]]:
     return rest, indexed
 
 
-def _with_entries(layers: list[dict[str, Any]], entries: dict[str, Any]) -> dict[str, Any]:
-    """Configuration files merged in their order, with the given entries of lists replaced."""
+def _merged(sources: list[Source]) -> tuple[dict[str, Any], list[str]]:
+    """Configuration files merged in their order, and what the user should know about them."""
     merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = _merge(merged, layer)
-    for path, value in entries.items():
-        _set(merged, path, value)
-    return merged
+    lines: list[str] = []
+    for index, source in enumerate(sources):
+        lines += source.notices
+        if source.tasks:
+            try:
+                merged, names = put_tasks(merged, source.tasks)
+            except ValueError as error:
+                raise ValueError(f"{source.path}: {error}") from None
+            rest = " and ".join(other.path.name for other in sources[:index])
+            lines.append(f"{source.path.name}: tasks {', '.join(names)}; everything else from {rest}")
+        else:
+            merged = _merge(merged, source.content)
+    return merged, lines
 
 
 def _merge(base: Any, over: Any) -> Any:

@@ -1,11 +1,43 @@
 """Configuration files: find, read, check that their parts fit together."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hitpool.hepattn import translate, uses_hepattn
+from hitpool.training.fragments import tasks_alone
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-5 as a number, as the parser of the command line does; YAML 1.1 takes it for text."""
+
+
+_EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
+@dataclass
+class Source:
+    """A configuration file.
+
+    Args:
+        path: The file.
+        content: What it says in hitpool's terms; empty if it holds tasks alone.
+        tasks: Its tasks, if it holds tasks alone.
+        rewritten: Whether `content` is not what the file says word for word.
+        notices: What the user should know about it, a line each.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    tasks: list[dict[str, Any]] | None = None
+    rewritten: bool = False
+    notices: list[str] = field(default_factory=list)
 
 
 def find(name: str | Path) -> Path:
@@ -26,21 +58,37 @@ def find(name: str | Path) -> Path:
     raise FileNotFoundError(f"no configuration file {name}; packaged configurations: {', '.join(sorted(packaged))}")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Contents of a YAML file.
+def read(path: Path) -> Source:
+    """Reads a YAML file; a configuration of hepattn becomes one of hitpool.
 
     Raises:
-        ValueError: If it does not hold a mapping.
+        ValueError: If it holds neither a mapping nor tasks, or something of hepattn that hitpool has no equal of.
     """
-    content = yaml.safe_load(path.read_text())
-    if not isinstance(content, dict):
+    content = yaml.load(path.read_text(), Loader=_Loader)
+    tasks = tasks_alone(content)
+    if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")
-    return content
+    source = Source(path, {}, tasks) if tasks else Source(path, content)
+    if uses_hepattn(content):
+        import torch
+
+        gpu = torch.cuda.is_available()
+        try:
+            if tasks:
+                translated, lines = translate({"tasks": tasks}, gpu)
+                source.tasks = translated["tasks"]
+            else:
+                source.content, lines = translate(content, gpu)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        source.rewritten = True
+        source.notices = [f"{path.name}: {line}" for line in lines]
+    return source
 
 
-def training_name(files: Iterable[Path]) -> str:
+def training_name(sources: Iterable[Source]) -> str:
     """`name` of a training from its configuration files, of which the last that has one counts."""
-    names = [content["name"] for content in map(read, files) if content.get("name")]
+    names = [source.content["name"] for source in sources if source.content.get("name")]
     return names[-1] if names else "hitpool"
 
 
@@ -63,7 +111,8 @@ def check(config: dict[str, Any]) -> None:
         _check_fields(f"{path}.posenc", posenc, "fields", "input_name", "data.inputs", data["inputs"])
     for index, task in enumerate(_modules(network.get("tasks"))):
         path = f"model.model.tasks.{index}"
-        _check_fields(path, task, "hit_fields", "input_hit", "data.inputs", data["inputs"])
+        hits = "input_constituent" if task.get("input_constituent") else "input_hit"
+        _check_fields(path, task, "hit_fields", hits, "data.inputs", data["inputs"])
         _check_fields(path, task, "fields", "target_object", "data.targets", data["targets"])
     queries = _arguments(network.get("decoder") or {}).get("num_queries")
     slots = data.get("max_particles")

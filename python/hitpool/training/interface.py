@@ -261,12 +261,19 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+@rank_zero_only
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def run(arguments: Arguments) -> None:
     """Runs a subcommand."""
+    _warn(arguments.translation)
     if arguments.notice:
         _say(arguments.notice)
     TrainingCLI(arguments)

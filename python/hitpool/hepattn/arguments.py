@@ -1,0 +1,140 @@
+"""Arguments of hepattn's classes in the form that hitpool's classes take."""
+
+from typing import Any
+
+from hitpool.hepattn.notices import Notices, short
+
+_DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_attention")
+_ATTENTION_HINTS = ("attn_type", "torch_compile", "window_size")
+_ATTENTION_DIFFERS = {"bias": True, "qkv_norm": False, "value_residual": False}
+_DENSE_DIFFERS = {"activation": None, "norm_input": False, "bias": True}
+_SILU = ("torch.nn.SiLU", "torch.nn.modules.activation.SiLU")
+
+
+def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Puts the settings of the decoder, which stand in `decoder` or directly in the model, into `decoder`."""
+    decoder = args.pop("decoder", None) or {}
+    beside = "class_path" not in decoder and not decoder
+    settings = dict(decoder.get("init_args") or {}) if "class_path" in decoder else dict(decoder)
+    for name in _DECODER:
+        if name in args:
+            _agree(settings, name, args.pop(name), f"{path}.{name}", f"{path}.decoder.{name}")
+    if "tasks" in settings:
+        _agree(args, "tasks", settings.pop("tasks"), f"{path}.decoder.tasks", f"{path}.tasks")
+    if "use_attn_masks" in args:
+        settings["mask_attention"] = bool(args.pop("use_attn_masks")) and settings.get("mask_attention", True)
+
+    uses = args.pop("use_query_masks", settings.pop("use_query_masks", beside))
+    if not uses:
+        args["tasks"] = _without_query_masks(args.get("tasks"), f"{path}.tasks", notices)
+    if "dim" not in args:
+        encoder = (args.get("encoder") or {}).get("init_args") or {}
+        args["dim"] = encoder.get("dim", (settings.get("decoder_layer_config") or {}).get("dim"))
+    class_path = decoder.get("class_path", "hepattn.models.MaskFormerDecoder")
+    return args | {"decoder": {"class_path": class_path, "init_args": settings}}
+
+
+def _agree(settings: dict[str, Any], name: str, value: Any, here: str, there: str) -> None:
+    if settings.setdefault(name, value) != value:
+        raise ValueError(
+            f"{short(here)} is {value!r} and {short(there)} is {settings[name]!r}: set it in one place only"
+        )
+
+
+def _without_query_masks(tasks: Any, path: str, notices: Notices) -> Any:
+    """Tasks with `mask_queries: false`, because a decoder without query masks does not look at them."""
+    if not isinstance(tasks, dict):
+        return tasks
+    modules = []
+    for index, task in enumerate((tasks.get("init_args") or {}).get("modules") or []):
+        arguments = dict(task.get("init_args") or {})
+        if arguments.get("mask_queries"):
+            notices.hint(f"{path}.{index}.mask_queries")
+            arguments["mask_queries"] = False
+        modules.append(task | {"init_args": arguments})
+    return tasks | {"init_args": {"modules": modules}}
+
+
+def decoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Moves `mask_attention` of the layers to the decoder and flattens the settings of the layers."""
+    path = f"{path}.decoder_layer_config"
+    config = layer(dict(args.get("decoder_layer_config") or {}), path, notices)
+    if "mask_attention" in config:
+        args["mask_attention"] = bool(config.pop("mask_attention")) and args.get("mask_attention", True)
+    _leave_out(config, {"hybrid_norm": False, "qkv_norm": False}, path, notices)
+    return args | {"decoder_layer_config": config}
+
+
+def layer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Flattens `layer_kwargs`, `attn_kwargs` and `dense_kwargs`."""
+    args = (args.pop("layer_kwargs", None) or {}) | args
+    attention, dense = (dict(args.pop(name, None) or {}) for name in ("attn_kwargs", "dense_kwargs"))
+    for name in _ATTENTION_HINTS:
+        if name in attention:
+            attention.pop(name)
+            notices.hint(f"{path}.attn_kwargs.{name}")
+    _leave_out(attention, _ATTENTION_DIFFERS, f"{path}.attn_kwargs", notices)
+    if dense.get("activation") is not None and _class_path(dense["activation"]) in _SILU:
+        dense.pop("activation")
+    _leave_out(dense, _DENSE_DIFFERS, f"{path}.dense_kwargs", notices)
+    _take(args, attention, ("num_heads", "dropout"), f"{path}.attn_kwargs")
+    _take(args, dense, ("hidden_dim_scale", "dropout"), f"{path}.dense_kwargs")
+    return args
+
+
+def _take(args: dict[str, Any], settings: dict[str, Any], known: tuple[str, ...], path: str) -> None:
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"{short(path)} does not accept '{name}'; hitpool has {', '.join(known)} there")
+        if args.setdefault(name, value) != value:
+            raise ValueError(f"{short(path)}.{name} is {value}, elsewhere in the layer {args[name]}: make them equal")
+
+
+def _leave_out(args: dict[str, Any], same: dict[str, Any], path: str, notices: Notices) -> None:
+    """Removes arguments that hitpool does not have; those with another value than `same` are listed."""
+    for name, value in same.items():
+        if name in args and (given := args.pop(name)) != value:
+            notices.differs(f"{path}.{name}", given)
+
+
+def dense(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Gives the output its default size, and takes SiLU, which hitpool has too, out."""
+    args.setdefault("output_size", args.get("input_size"))
+    if args.get("activation") is not None and _class_path(args["activation"]) in _SILU:
+        args.pop("activation")
+    return args
+
+
+def object_classification(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Takes `dim` from `net`, if that is a Dense network of the form that hitpool's task has."""
+    net = args.pop("net", None)
+    if net is None:
+        return args
+    given = {name: value for name, value in (net.get("init_args") or {}).items() if value is not None}
+    size = given.pop("input_size", None)
+    if given.pop("output_size", None) != 1 or given or not _class_path(net).endswith(".Dense") or size is None:
+        raise ValueError(
+            f"{short(path)}.net: hitpool's valid task has a Dense network from dim to 1 with one hidden layer of twice"
+            " the width: give dim instead of net"
+        )
+    return args | {"dim": args.get("dim") or size}
+
+
+def hit_mask(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Gives the threshold of mask attention its name in hitpool; with `input_constituent` it defaults to prediction's.
+
+    The fork, whose argument is `input_hit`, has a fixed 0.1, which is hitpool's default.
+    """
+    threshold = args.pop("mask_attention_threshold", None)
+    if threshold is None and args.get("input_constituent") is not None:
+        threshold = args.get("pred_threshold", 0.5)
+    return args if threshold is None else {"mask_attn_threshold": threshold} | args
+
+
+def regression(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """With `cost_weight`, which only upstream has, the task is by default scored in front of each decoder layer too."""
+    return {"has_intermediate_loss": True} | args if "cost_weight" in args else args
+
+
+def _class_path(module: Any) -> str:
+    return str(module.get("class_path", "")) if isinstance(module, dict) else str(module)

@@ -1,0 +1,53 @@
+"""What a translation has to tell the user."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+_WRAPPERS = re.compile(r"(^|\.)(init_args\b|modules(?=\.\d))")
+
+
+@dataclass
+class Notices:
+    """Collects what was accepted without being used as it stands.
+
+    Args:
+        hints: Paths of settings without meaning for hitpool.
+        differences: Settings of parts that hitpool's network and training do not have.
+        replaced: Parts that hitpool has in another form.
+    """
+
+    hints: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+    def hint(self, path: str) -> None:
+        """A setting without meaning for hitpool."""
+        self.hints.append(short(path))
+
+    def differs(self, path: str, value: Any) -> None:
+        """A setting of something that hitpool does not have."""
+        self.differences.append(f"{short(path)} = {str(value).lower() if isinstance(value, bool) else value}")
+
+    def replace(self, text: str) -> None:
+        """A part that hitpool has in another form."""
+        self.replaced.append(text)
+
+    def lines(self) -> list[str]:
+        """One line for each kind that occurred."""
+        kinds = [
+            ("without meaning here, left out: ", ", ".join(self.hints)),
+            ("not the same in hitpool, left out: ", ", ".join(self.differences)),
+            ("replaced: ", "; ".join(self.replaced)),
+        ]
+        return [title + listed for title, listed in kinds if listed]
+
+
+def short(path: str) -> str:
+    """Path of an entry as an option of the command line has it.
+
+    Example:
+        >>> short("model.model.init_args.tasks.init_args.modules.2.init_args.net")
+        'model.model.tasks.2.net'
+    """
+    return _WRAPPERS.sub("", path).lstrip(".")

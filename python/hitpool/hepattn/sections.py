@@ -1,0 +1,149 @@
+"""The sections of a configuration: data, trainer, optimiser and learning rate."""
+
+from typing import Any
+
+from hitpool.hepattn.notices import Notices
+from hitpool.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, supported
+
+_DATA_HINTS = ("pin_memory", "persistent_workers", "use_smart_batching", "drop_last", "max_hits_per_batch")
+_DATA_ONLY = {
+    "dummy_data": False,
+    "dummy_testing": False,
+    "hit_eval_train": None,
+    "hit_eval_val": None,
+    "hit_eval_test": None,
+}
+_REPORTED = {"truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q"}
+_ONE_CYCLE_HINTS = (
+    "total_steps",
+    "epochs",
+    "steps_per_epoch",
+    "cycle_momentum",
+    "base_momentum",
+    "max_momentum",
+    "last_epoch",
+    "three_phase",
+    "anneal_strategy",
+)
+
+
+def translate(config: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, Any]:
+    """Rewrites the sections that are there; the classes inside them are left to the caller."""
+    if config.pop("ckpt_path", None) is not None:
+        raise ValueError(
+            "ckpt_path: hitpool cannot continue a training of hepattn; remove it, or name the checkpoint in a"
+            " FrozenEncoderRegressionTask"
+        )
+    if isinstance(config.get("data"), dict):
+        config["data"] = _data(_flat(config["data"], "data", DATA_MODULES), notices)
+    if isinstance(config.get("trainer"), dict):
+        config["trainer"] = _trainer(dict(config["trainer"]), config.get("data") or {}, notices, gpu)
+    if isinstance(config.get("model"), dict):
+        config["model"] = _model(_flat(config["model"], "model", WRAPPERS), notices)
+    return config
+
+
+def _flat(section: dict[str, Any], path: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """Arguments of a section, which may be given as a class."""
+    class_path = section.get("class_path")
+    if class_path is None:
+        return dict(section)
+    if class_path.startswith("hepattn.") and class_path.rsplit(".", 1)[-1] not in known:
+        raise ValueError(f"{path}.class_path: hitpool has no equal of {class_path}; of hepattn it knows {supported()}")
+    return dict(section.get("init_args") or {})
+
+
+def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
+    for name in _DATA_HINTS:
+        if name in data:
+            data.pop(name)
+            notices.hint(f"data.{name}")
+    for name, value in _DATA_ONLY.items():
+        if (given := data.pop(name, value)) != value:
+            raise ValueError(f"data.{name} is {given!r}, hitpool has {value!r} only")
+    if "event_max_num_particles" in data:
+        data["max_particles"] = data.pop("event_max_num_particles")
+    if isinstance(data.get("targets"), dict) and "hit" in data["targets"]:
+        notices.hint("data.targets.hit")
+        data["targets"] = {name: fields for name, fields in data["targets"].items() if name != "hit"}
+    return data
+
+
+def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, Any]:
+    if "default_root_dir" in trainer:
+        trainer.pop("default_root_dir")
+        notices.replace("trainer.default_root_dir by --runs")
+    if trainer.get("accelerator") in ("gpu", "cuda") and not gpu:
+        asked = f"trainer.accelerator {trainer['accelerator']}"
+        trainer |= {"accelerator": "auto", "devices": "auto"}
+        notices.replace(f"{asked} by auto, because there is no GPU here")
+    loggers = trainer.get("logger")
+    if isinstance(loggers, dict):
+        trainer["logger"] = None if _is_comet(loggers, notices) else loggers
+    elif isinstance(loggers, list):
+        trainer["logger"] = [logger for logger in loggers if not _is_comet(logger, notices)] or None
+    fields = (data.get("targets") or {}).get("particle") or []
+    if trainer.get("callbacks") is not None and set(fields) >= _REPORTED:
+        callbacks = trainer["callbacks"] if isinstance(trainer["callbacks"], list) else [trainer["callbacks"]]
+        trainer["callbacks"] = [{"class_path": "hitpool.evaluation.TestReport"}, *callbacks]
+    return trainer
+
+
+def _is_comet(logger: Any, notices: Notices) -> bool:
+    name = str(logger.get("class_path", "")).rsplit(".", 1)[-1] if isinstance(logger, dict) else ""
+    if not name.endswith("CometLogger"):
+        return False
+    notices.replace(f"{name} by {REPLACED['CometLogger']}")
+    return True
+
+
+def _model(model: dict[str, Any], notices: Notices) -> dict[str, Any]:
+    if (mtl := model.pop("mtl", False)) not in (False, None):
+        raise ValueError(f"model.mtl is {mtl!r}, hitpool has False only")
+    if "log_metrics_train" in model:
+        model.pop("log_metrics_train")
+        notices.hint("model.log_metrics_train")
+    model.pop("name", None)  # comes from the name of the training
+    rates = _rates(model.pop("lrs_config", None) or {}, "model.lrs_config", notices)
+    rates |= _rates(model.pop("lr_scheduler", None) or {}, "model.lr_scheduler", notices)
+    optimizer = model.get("optimizer")
+    if isinstance(optimizer, dict):
+        settings = dict(optimizer.get("init_args") or {})
+        rate = settings.pop("lr", None)
+        if rate is not None:
+            rates.setdefault("initial", rate)
+        if "weight_decay" in settings:
+            rates["weight_decay"] = settings.pop("weight_decay")
+        for name in settings:
+            notices.differs(f"model.optimizer.{name}", settings[name])
+        optimizer = str(optimizer.get("class_path", "")).rsplit(".", 1)[-1]
+    if optimizer is not None:
+        names = {"adamw": "AdamW", "lion": "Lion"}
+        model["optimizer"] = names.get(str(optimizer).lower(), optimizer)
+    if rates:
+        model["lrs_config"] = rates
+    return model
+
+
+def _rates(config: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """The learning rate in hitpool's terms, from those of hepattn or of torch's OneCycleLR."""
+    if "class_path" not in config:
+        rates = dict(config)
+        if rates.pop("skip_scheduler", False):
+            rates |= {"max": rates.get("initial"), "end": rates.get("initial")}
+        return rates
+    if not config["class_path"].endswith(".OneCycleLR"):
+        raise ValueError(f"{path}.class_path: hitpool has one cycle of the learning rate (OneCycleLR) only")
+    settings = dict(config.get("init_args") or {})
+    for name in _ONE_CYCLE_HINTS:
+        if name in settings:
+            settings.pop(name)
+            notices.hint(f"{path}.{name}")
+    try:
+        highest = float(settings.pop("max_lr"))
+    except KeyError:
+        raise ValueError(f"{path}.init_args needs max_lr") from None
+    initial = highest / float(settings.pop("div_factor", 25.0))
+    rates = {"initial": initial, "max": highest, "end": initial / float(settings.pop("final_div_factor", 1e4))}
+    rates["pct_start"] = settings.pop("pct_start", 0.3)
+    return rates | settings

@@ -1,0 +1,106 @@
+"""From a configuration of hepattn to one of hitpool."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hitpool.hepattn import sections
+from hitpool.hepattn.notices import Notices, short
+from hitpool.hepattn.parts import PARTS, REPLACED, Part, supported
+
+
+def uses_hepattn(node: Any) -> bool:
+    """Whether a configuration, or a piece of one, names a class of hepattn.
+
+    Example:
+        >>> uses_hepattn({"net": {"class_path": "hepattn.models.Dense", "init_args": {"input_size": 3}}})
+        True
+    """
+    if isinstance(node, Mapping):
+        return _is_theirs(node) or any(map(uses_hepattn, node.values()))
+    return isinstance(node, list) and any(map(uses_hepattn, node))
+
+
+def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
+    """Replaces the classes of hepattn and their arguments by hitpool's.
+
+    Args:
+        config: A configuration, or a piece of one such as a list of tasks; it is left as it is.
+        gpu: Whether this machine has a GPU; without one a configuration that asks for it runs on what there is.
+
+    Returns:
+        The configuration of hitpool, and what the user should know, one line for each kind: what has no meaning for
+        hitpool, what differs, what was replaced. Without a class of hepattn, the configuration and no line.
+
+    Raises:
+        ValueError: If hitpool has no equal for a class or for the value of an argument; the message has its path.
+
+    Example:
+        >>> translate({"class_path": "hepattn.models.Dense", "init_args": {"input_size": 2, "norm_input": True}})
+        ({'class_path': 'hitpool.nn.Dense', 'init_args': {'input_size': 2, 'output_size': 2}},
+         ['not the same in hitpool, left out: norm_input = true'])
+    """
+    if not uses_hepattn(config):
+        return config, []
+    notices = Notices()
+    if isinstance(config, Mapping) and "class_path" not in config:
+        config = sections.translate(dict(config), notices, gpu)
+    return _node(config, "", notices), notices.lines()
+
+
+def _is_theirs(node: Any) -> bool:
+    return isinstance(node, Mapping) and str(node.get("class_path", "")).startswith("hepattn.")
+
+
+def _node(node: Any, path: str, notices: Notices) -> Any:
+    if isinstance(node, list):
+        walked = ((entry, _node(entry, _join(path, index), notices)) for index, entry in enumerate(node))
+        return [new for old, new in walked if new is not None or old is None]
+    if not isinstance(node, Mapping):
+        return node
+    if _is_theirs(node):
+        return _module(dict(node), path, notices)
+    walked = ((key, value, _node(value, _join(path, key), notices)) for key, value in node.items())
+    return {key: new for key, old, new in walked if new is not None or old is None}
+
+
+def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, Any] | None:
+    """A module of hitpool, or None for one that hitpool has in another form."""
+    class_path = module["class_path"]
+    name = class_path.rsplit(".", 1)[-1]
+    if name in REPLACED:
+        notices.replace(f"{name} by {REPLACED[name]}")
+        return None
+    if name not in PARTS:
+        raise ValueError(
+            f"{_join(path, 'class_path')}: hitpool has no equal of {class_path}; of hepattn it knows {supported()}"
+        )
+    part = PARTS[name]
+    args = dict(module.get("init_args") or {})
+    path = _join(path, "init_args")
+    if part.reshape:
+        args = part.reshape(args, path, notices)
+    args = _accepted(part, args, path, notices)
+    args = {key: _node(value, _join(path, key), notices) for key, value in args.items()}
+    return module | {"class_path": part.ours, "init_args": {**part.defaults, **args}}
+
+
+def _accepted(part: Part, args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """The arguments that go on to hitpool's class."""
+    kept = {}
+    for name, value in args.items():
+        here = _join(path, name)
+        if name in part.hints:
+            notices.hint(here)
+        elif name in part.differs:
+            if value != part.differs[name]:
+                notices.differs(here, value)
+        elif name in part.only:
+            if value != part.only[name]:
+                raise ValueError(f"{short(here)} is {value!r}, hitpool has {part.only[name]!r} only")
+        else:
+            kept[name] = value
+    return kept
+
+
+def _join(path: str, key: str | int) -> str:
+    return f"{path}.{key}" if path else str(key)

@@ -1,0 +1,82 @@
+"""Files that hold tasks alone, and where the tasks go in a complete configuration."""
+
+import copy
+import re
+from typing import Any
+
+_KINDS = (r"Object(Valid|Classification)Task", r"ObjectHitMaskTask", r".*RegressionTask")
+
+
+def tasks_alone(content: Any) -> list[dict[str, Any]] | None:
+    """Tasks of a file that holds nothing else: one task, a list of tasks, or a mapping with the one key `tasks`.
+
+    Args:
+        content: What the YAML file holds.
+
+    Returns:
+        The tasks, or None for any other file.
+
+    Example:
+        >>> task = {"class_path": "hitpool.tasks.ObjectValidTask", "init_args": {"name": "track_valid"}}
+        >>> tasks_alone(task) == tasks_alone([task]) == tasks_alone({"tasks": [task]}) == [task]
+        True
+        >>> tasks_alone({"name": "muon"}) is None
+        True
+    """
+    if isinstance(content, dict) and set(content) == {"tasks"}:
+        content = content["tasks"]
+        if isinstance(content, dict) and isinstance(content.get("init_args"), dict):
+            content = content["init_args"].get("modules", content)
+    if isinstance(content, dict) and "class_path" in content:
+        content = [content]
+    if not isinstance(content, list) or not content:
+        return None
+    return content if all(isinstance(task, dict) and "class_path" in task for task in content) else None
+
+
+def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """Puts tasks into the model of a complete configuration.
+
+    Several tasks are all tasks of the model. A single one takes the place of the task with its name or, if there is
+    none, of the only task of its kind (validity, hit mask, regression).
+
+    Args:
+        config: A configuration with `model.model.tasks`; it is left as it is.
+        tasks: Tasks as `class_path` and `init_args`.
+
+    Returns:
+        The new configuration, and the names of the tasks that were put into it.
+
+    Raises:
+        ValueError: If the configuration has no tasks, or none whose place a single task could take.
+    """
+    config = copy.deepcopy(config)
+    try:
+        container = config["model"]["model"]["init_args"]["tasks"]["init_args"]
+        present = container["modules"]
+    except (KeyError, TypeError):
+        raise ValueError("there is no model.model.tasks to put the tasks into: give a complete configuration") from None
+    tasks = copy.deepcopy(tasks)
+    container["modules"] = tasks if len(tasks) > 1 else _replaced(present, tasks[0])
+    return config, [str(_name(task)) for task in tasks]
+
+
+def _replaced(present: list[dict[str, Any]], task: dict[str, Any]) -> list[dict[str, Any]]:
+    places = [index for index, other in enumerate(present) if _name(other) == _name(task)]
+    places = places or [index for index, other in enumerate(present) if _kind(other) == _kind(task) is not None]
+    if len(places) != 1:
+        listed = ", ".join(f"{_name(other)} ({other['class_path']})" for other in present)
+        raise ValueError(
+            f"whose place does task {_name(task)} ({task['class_path']}) take? The configuration has {listed}; give it"
+            " the name of one of them, or list all tasks"
+        )
+    return [*present[: places[0]], task, *present[places[0] + 1 :]]
+
+
+def _name(task: dict[str, Any]) -> Any:
+    return (task.get("init_args") or {}).get("name")
+
+
+def _kind(task: dict[str, Any]) -> str | None:
+    name = str(task["class_path"]).rsplit(".", 1)[-1]
+    return next((kind for kind in _KINDS if re.fullmatch(kind, name)), None)
