@@ -10,6 +10,7 @@ import hitpool
 ALLOWED = {
     "ops": set(),
     "simulation": set(),
+    "acts": {"simulation"},
     "hepattn": set(),
     "data": {"ops"},
     "nn": {"ops"},

@@ -1,5 +1,6 @@
 """The command `hitpool`."""
 
+import inspect
 import logging
 import signal
 import sys
@@ -20,6 +21,7 @@ commands:
   test       measure a checkpoint on the test events and print the table of results
   predict    write the predictions of a checkpoint to HDF5
   simulate   write a data set of simulated muon events
+  acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
   export     write a trained model for use without Python
   bench      time the ops against the alternatives on this machine (--model: the model)
 
@@ -74,6 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
             from hitpool.simulation import simulate
 
             _call(simulate, command, options)
+        elif command == "acts":
+            from hitpool.acts import acts
+
+            _call(acts, command, options)
         elif command == "export":
             _call(export, command, options)
         elif command == "bench":
@@ -111,9 +117,10 @@ def _train(command: str, options: list[str]) -> None:
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
     from jsonargparse import auto_cli
 
+    parser = {"prog": f"hitpool {command}", "description": inspect.getdoc(function).partition("\nArgs:")[0]}
     try:
-        auto_cli(function, args=options, as_positional=False, prog=f"hitpool {command}", fail_untyped=False)
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+        auto_cli(function, args=options, as_positional=False, fail_untyped=False, **parser)
+    except (FileExistsError, FileNotFoundError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f"hitpool {command}: {error}")
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.simulation.events import Events, generate_events
-from hitpool.simulation.parallel import available_cores, ordered_map
+from hitpool.simulation.production import write_batches
 from hitpool.simulation.settings import Background, Preset, Settings, Spectrum
 from hitpool.simulation.writer import Writer, complete_or_nothing
 
@@ -71,20 +68,9 @@ def simulate(
     sizes = [min(per_batch, events - start) for start in range(0, events, per_batch)]
     batch = functools.partial(generate_batch, seed=seed, split=split, settings=settings)
 
+    batches_per_file = per_file // per_batch
     with complete_or_nothing(output) as folder:
-        writer = Writer(folder, generator)
-        # The processes start before the progress bar does: its thread must not be forked.
-        parts = ordered_map(batch, list(enumerate(sizes)), processes or available_cores())
-        waiting: list[Events] = []
-        with contextlib.closing(parts) as results, _progress(str(output)) as progress:
-            task = progress.add_task("", total=events)
-            for number, result in enumerate(results, start=1):
-                waiting.append(result)
-                if number == len(sizes) or number * per_batch % per_file == 0:
-                    writer.add_file(Events.concatenate(waiting))
-                    waiting.clear()
-                progress.advance(task, result.num_hits.size)
-        writer.finish()
+        write_batches(Writer(folder, generator), batch, sizes, batches_per_file, processes, f"simulating {output}")
 
 
 def generate_batch(batch: tuple[int, int], seed: int, split: int, settings: Settings) -> Events:
@@ -102,14 +88,3 @@ def generate_batch(batch: tuple[int, int], seed: int, split: int, settings: Sett
     number, events = batch
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, split, number])))
     return generate_events(rng, events, settings)
-
-
-def _progress(name: str) -> Progress:
-    return Progress(
-        TextColumn(f"simulating {name}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("events"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,24 @@ class Writer:
     Args:
         folder: An existing folder.
         generator: Settings that are stored under `generator` in metadata.yaml.
+        hit_features: Names of the hit columns.
+        track_features: Names of the track columns.
+        source: Command that made the events.
     """
 
-    def __init__(self, folder: Path, generator: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        generator: Mapping[str, Any],
+        hit_features: Sequence[str] = HIT_FEATURES,
+        track_features: Sequence[str] = TRACK_FEATURES,
+        source: str = "hitpool simulate",
+    ) -> None:
         self.folder = folder
         self.generator = dict(generator)
+        self.hit_features = list(hit_features)
+        self.track_features = list(track_features)
+        self.source = source
         self.files: list[dict[str, Any]] = []
         (folder / "data").mkdir()
 
@@ -76,8 +89,8 @@ class Writer:
         count = events.num_hits.size
         start = sum(entry["event_count"] for entry in self.files)
         with h5py.File(self.folder / name, "w") as file:
-            file.attrs["hit_features"] = np.array(HIT_FEATURES, dtype="S")
-            file.attrs["track_features"] = np.array(TRACK_FEATURES, dtype="S")
+            file.attrs["hit_features"] = np.array(self.hit_features, dtype="S")
+            file.attrs["track_features"] = np.array(self.track_features, dtype="S")
             _write_padded(file, "hits", events.hits, events.num_hits)
             _write_padded(file, "tracks", events.tracks, events.num_tracks)
             file["num_hits"] = events.num_hits.astype(np.int32)
@@ -86,7 +99,7 @@ class Writer:
         self.files.append(
             {
                 "h5_file": name,
-                "source_dataset": "hitpool simulate",
+                "source_dataset": self.source,
                 "event_count": count,
                 "worker_id": "merged",
             }
@@ -102,8 +115,8 @@ class Writer:
         for name, values in indices.values():
             np.save(self.folder / name, values.astype(np.int32))
         metadata = {
-            "hit_features": list(HIT_FEATURES),
-            "track_features": list(TRACK_FEATURES),
+            "hit_features": self.hit_features,
+            "track_features": self.track_features,
             "event_mapping": {
                 "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
                 "total_events": int(counts.sum()),

@@ -1,0 +1,37 @@
+"""Columns of the data sets that are made with ACTS."""
+
+HIT_FEATURES = (
+    "x",
+    "y",
+    "z",
+    "volume",
+    "layer",
+    "module",
+    "loc0_x",
+    "loc0_y",
+    "loc0_z",
+    "loc1_x",
+    "loc1_y",
+    "loc1_z",
+    "var_loc0",
+    "var_loc1",
+    "truthLink",
+)
+"""Measured point in the global frame (mm); identifiers of ACTS; directions of the two measured coordinates in the
+global frame and their variances (mm^2); row of the particle in `tracks`, -1 if there is none."""
+
+TRUTH_FEATURES = ("pt", "eta", "phi", "q", "d0", "z0")
+"""GeV, rad, mm. At the production vertex; d0 and z0 at the point of closest approach to the beam line."""
+
+KALMAN_FEATURES = (
+    *(f"kalman_{name}" for name in TRUTH_FEATURES),
+    "kalman_sigma_qpt",
+    "kalman_sigma_eta",
+    "kalman_sigma_phi",
+    "kalman_sigma_d0",
+    "kalman_sigma_z0",
+)
+"""Estimate of the Kalman filter at the point of closest approach to the beam line, and its standard deviations;
+NaN where the fit failed."""
+
+TRACK_FEATURES = (*TRUTH_FEATURES, *KALMAN_FEATURES)

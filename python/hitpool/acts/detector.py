@@ -1,0 +1,106 @@
+"""The generic detector of ACTS: geometry, field, and resolution of its modules."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import acts
+import acts.examples
+import numpy as np
+from numpy.typing import NDArray
+
+FIELD = 2.0  # T, along z
+CELLS = {  # volumes: width of a pixel or strip along the two local coordinates in mm
+    (7, 8, 9): (0.05, 0.05),  # pixels
+    (12, 13, 14): (0.08, 1.2),  # short strips
+    (16, 17, 18): (0.12, 10.8),  # long strips
+}
+
+
+class Module(NamedTuple):
+    """A sensitive surface, which is a plane.
+
+    Args:
+        volume, layer, number: Its identifiers.
+        origin: Global position of its local origin in mm, [3].
+        axes: Global directions of its two local coordinates, [2, 3].
+    """
+
+    volume: int
+    layer: int
+    number: int
+    origin: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+
+class Detector:
+    """Geometry and field, built with warnings and errors as the only messages."""
+
+    def __init__(self) -> None:
+        quiet = acts.logging.WARNING
+        levels = dict.fromkeys(("logLevel", "surfaceLogLevel", "layerLogLevel", "volumeLogLevel"), quiet)
+        self.generic = acts.examples.GenericDetector(**levels)
+        self.geometry = self.generic.trackingGeometry()
+        self.field = acts.ConstantBField(acts.Vector3(0, 0, FIELD * acts.UnitConstants.T))
+        self._context = self.generic.nominalGeometryContext()
+        self._surfaces = self.geometry.geoIdSurfaceMap()
+        self._modules: dict[int, Module] = {}
+
+    def module(self, identifier: acts.GeometryIdentifier) -> Module:
+        """Looks up a sensitive surface.
+
+        Args:
+            identifier: Its identifier.
+        """
+        if identifier.value not in self._modules:
+            surface = self._surfaces[identifier]
+            origin, first, second = (self._global(surface, *local) for local in ((0, 0), (1, 0), (0, 1)))
+            self._modules[identifier.value] = Module(
+                identifier.volume,
+                identifier.layer,
+                identifier.sensitive,
+                origin,
+                np.stack([first - origin, second - origin]),
+            )
+        return self._modules[identifier.value]
+
+    def _global(self, surface: acts.Surface, loc0: float, loc1: float) -> NDArray[np.float64]:
+        point = surface.localToGlobal(self._context, acts.Vector2(loc0, loc1), acts.Vector3(0, 0, 1))
+        return np.array([point[0], point[1], point[2]])
+
+
+@functools.cache
+def generic_detector() -> Detector:
+    """The detector of this process, built at the first call."""
+    return Detector()
+
+
+def write_resolution(path: Path) -> Path:
+    """Writes the digitisation as ACTS reads it: both local coordinates are smeared with the width of a cell / sqrt(12).
+
+    Args:
+        path: JSON file to write.
+
+    Returns:
+        The file.
+    """
+    entries = [
+        {
+            "volume": volume,
+            "value": {
+                "smearing": [
+                    {"index": i, "mean": 0.0, "stddev": width / math.sqrt(12), "type": "Gauss"}
+                    for i, width in enumerate(widths)
+                ]
+            },
+        }
+        for volumes, widths in CELLS.items()
+        for volume in volumes
+    ]
+    header = {"format-version": 0, "value-identifier": "digitization-configuration"}
+    path.write_text(json.dumps({"acts-geometry-hierarchy-map": header, "entries": entries}))
+    return path
