@@ -65,6 +65,7 @@ def run(batch: tuple[int, int], seed: int, split: int) -> Events:
         initialSigmas=START_SIGMAS,
         initialSigmaQoverPt=START_SIGMA_QPT,
         initialSigmaPtRel=START_SIGMA_PT,
+        initialVarInflation=[1.0] * 6,
         rnd=random,
     )
     addKalmanTracks(chain, geometry, field)
