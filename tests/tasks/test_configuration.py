@@ -76,6 +76,16 @@ def test_yaml_of_the_original_gives_the_tasks() -> None:
     assert regression.regression_head.input_size == 5 * 32
 
 
+def test_configuration_of_hepattn_upstream_gives_the_tasks() -> None:
+    config = yaml.safe_load(SEED.replace("input_hit: hit", "input_constituent: hit"))
+    options = {"cost_weight": 0.5, "has_intermediate_loss": True, "loss": "l2"}
+    config["init_args"]["modules"][2]["init_args"] |= options
+    _, mask, regression = instantiate(config)
+    assert mask.outputs == [regression.logit_key] == ["track_hit_logit"]
+    assert regression.cost_weight == 0.5
+    assert regression.should_run_at_layer(0)
+
+
 def test_options_of_every_regression_task_are_accepted() -> None:
     config = yaml.safe_load(SEED)
     config["init_args"]["modules"][2]["init_args"] |= OPTIONS
