@@ -18,6 +18,8 @@ ALLOWED = {
     "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn"},
     "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
     "export": {"ops", "nn", "tasks", "data", "training", "config"},
+    "inspection": {"data", "evaluation"},
+    "conversion": {"simulation"},
     "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config"},
 }
 ROOT = Path(hitpool.__file__).parent

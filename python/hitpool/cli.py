@@ -23,6 +23,7 @@ commands:
   simulate   write a data set of simulated muon events
   acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
   export     write a trained model for use without Python
+  data       look at a data set, or make one from ROOT files (data inspect, data convert)
   bench      time the ops against the alternatives on this machine (--model: the model)
 
 hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look on few events:
@@ -32,6 +33,16 @@ hitpool <command> --help lists the options of a command. 'hitpool fit' needs non
 options:
   -h, --help   show this text
   --version    show the version
+"""
+
+DATA_HELP = """\
+usage: hitpool data <command> [options]
+
+commands:
+  inspect   show events, columns, truth and defects of a data set
+  convert   make a data set from ROOT ntuples
+
+hitpool data <command> --help lists the options of a command.
 """
 
 EXPECTED = (
@@ -82,6 +93,8 @@ def main(arguments: list[str] | None = None) -> None:
             _call(acts, command, options)
         elif command == "export":
             _call(export, command, options)
+        elif command == "data":
+            _data(options)
         elif command == "bench":
             from hitpool.bench.command import run
 
@@ -112,6 +125,20 @@ def _train(command: str, options: list[str]) -> None:
         run(arguments)
     except (FileNotFoundError, FloatingPointError) as error:
         sys.exit(f"hitpool {command}: {error}")
+
+
+def _data(options: list[str]) -> None:
+    command, *rest = options or ["--help"]
+    if command == "inspect":
+        from hitpool.inspection.command import run
+    elif command == "convert":
+        from hitpool.conversion.command import run
+    elif command in ("-h", "--help"):
+        print(DATA_HELP, end="")
+        return
+    else:
+        sys.exit(f"hitpool data: there is no command '{command}'\n\n{DATA_HELP}")
+    run(rest)
 
 
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:

@@ -1,0 +1,7 @@
+"""From ROOT ntuples to data sets."""
+
+from hitpool.conversion.convert import convert
+from hitpool.conversion.cuts import Cuts
+from hitpool.conversion.mapping import Mapping, read_mapping
+
+__all__ = ["Cuts", "Mapping", "convert", "read_mapping"]

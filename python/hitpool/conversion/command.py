@@ -1,0 +1,104 @@
+"""The command `hitpool data convert`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from hitpool.conversion.convert import convert
+from hitpool.conversion.cuts import Cuts, Step
+from hitpool.conversion.mapping import Mapping, read_mapping
+from hitpool.simulation.parallel import available_cores
+
+DESCRIPTION = """\
+Makes a data set from flat ROOT ntuples: trees or RNTuples with a list of numbers per event in each branch. The same
+command goes on after an interruption. Needs uproot: pip install 'hitpool[root]'.
+"""
+MAPPING_HELP = (
+    "YAML file that says which branch becomes which column; without it, the branches of the ATLAS muon studies "
+    "(spacePoint_*, truthMuon_*): hitpool/conversion/muon.yaml, to start from."
+)
+CUTS_HELP = {
+    "min_pt": "Smallest pt of a track (GeV); null: no cut, here and below.",
+    "max_eta": "Largest |eta| of a track.",
+    "min_hits_per_track": "Fewest hits of a track. Hits of tracks that are cut become background.",
+    "min_tracks": "Fewest tracks of an event, after the cuts on tracks.",
+    "max_tracks": "Most tracks of an event.",
+    "max_hits": "Most hits of an event.",
+}
+LARGEST_PT = 1000.0  # the mean of a sample in GeV lies below
+
+
+def run(options: list[str]) -> None:
+    """Runs `hitpool data convert`.
+
+    Args:
+        options: Arguments after `convert`.
+    """
+    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION)
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="ROOT files.")
+    parser.add_argument("--output", required=True, metavar="DIR", help="Folder of the data set.")
+    parser.add_argument("--mapping", metavar="FILE", help=MAPPING_HELP)
+    parser.add_argument(
+        "--workers", type=int, default=available_cores(), metavar="NUMBER", help="Processes; all cores if not given."
+    )
+    for field in fields(Cuts):
+        kind = int | None if isinstance(field.default, int) else float | None
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=CUTS_HELP[field.name])
+    arguments = parser.parse_args(options)
+    cuts = Cuts(**{name: getattr(arguments, name) for name in asdict(Cuts())})
+    console = Console()
+    try:
+        mapping = read_mapping(arguments.mapping)
+        steps = convert(arguments.input, arguments.output, mapping, cuts, arguments.workers)
+    except (FileExistsError, FileNotFoundError, ImportError, ValueError) as error:
+        sys.exit(f"hitpool data convert: {error}")
+    except KeyboardInterrupt:
+        print("hitpool data convert: interrupted; the same command goes on", file=sys.stderr)
+        raise
+    console.print(cut_flow_table(steps))
+    if (pt := _mean_pt(Path(arguments.output), mapping)) > LARGEST_PT:
+        console.print(
+            f"[yellow]The mean of {mapping.pt} is {pt:,.0f}: if the branch holds MeV, give it factor: 0.001 in the "
+            "mapping, or the cut on pt does nothing.[/]"
+        )
+    console.print(f"written to {arguments.output}", highlight=False, soft_wrap=True)
+
+
+def cut_flow_table(steps: list[Step]) -> Table:
+    """Shows how many events and tracks are left after each cut.
+
+    Args:
+        steps: The cut flow.
+
+    Returns:
+        The table.
+    """
+    table = Table("cut", title="cut flow", title_justify="left")
+    for name in ("events", "share", "tracks", "share"):
+        table.add_column(name, justify="right")
+    for step in steps:
+        numbers = ((step.events, steps[0].events), (step.tracks, steps[0].tracks))
+        shown = [(f"{number:,}", f"{number / max(total, 1):.1%}") for number, total in numbers]
+        table.add_row(step.cut, *(cell for pair in shown for cell in pair))
+    return table
+
+
+def _mean_pt(output: Path, mapping: Mapping) -> float:
+    """Mean of the transverse momenta in one of the files, 0 without them."""
+    if mapping.pt is None:
+        return 0.0
+    column = [c.name for c in mapping.tracks].index(mapping.pt)
+    for path in sorted((output / "data").glob("*.h5")):
+        with h5py.File(path) as file:
+            values = file["tracks"][:10_000, :, column]
+        if np.isfinite(values).any():
+            return float(np.nanmean(values, dtype=np.float64))
+    return 0.0

@@ -1,0 +1,181 @@
+"""From ROOT files to a data set folder, in parallel; an interrupted conversion continues."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hitpool.conversion.cuts import Cuts, Step
+from hitpool.conversion.mapping import Mapping
+from hitpool.conversion.part import Part, convert_part, cut_flow
+from hitpool.conversion.root import count_events, libraries
+from hitpool.simulation.parallel import available_cores, ordered_map
+
+PART_BYTES = 256 * 2**20
+"""Events that take about this much memory go into one HDF5 file."""
+
+PLAN = "conversion.yaml"
+
+
+def convert(
+    inputs: Sequence[Path | str], output: Path | str, mapping: Mapping, cuts: Cuts, workers: int | None = None
+) -> list[Step]:
+    """Converts ROOT files.
+
+    Called again with the same arguments after an interruption it goes on; finished HDF5 files are kept. The
+    data set can be read when all is done: ``metadata.yaml`` is written last.
+
+    Args:
+        inputs: ROOT files.
+        output: Folder of the data set.
+        mapping: Branches and columns.
+        cuts: Selection of tracks and events.
+        workers: Number of processes; all available cores by default.
+
+    Returns:
+        Events and tracks after each cut.
+
+    Raises:
+        FileNotFoundError: If a ROOT file does not exist.
+        FileExistsError: If the folder holds something else.
+        ImportError: If uproot is not installed.
+        ValueError: If a ROOT file or an argument is bad, or no event is left.
+    """
+    libraries()
+    inputs, output = [Path(path) for path in inputs], Path(output)
+    workers = available_cores() if workers is None else workers
+    _check(inputs, mapping, cuts, workers)
+    settings = {
+        "mapping": mapping.as_dict(),
+        "cuts": asdict(cuts),
+        "inputs": [{"file": str(path), "bytes": path.stat().st_size} for path in inputs],
+    }
+    parts = _parts(output, settings, inputs, mapping, workers)
+    waiting = [part for part in parts if cut_flow(part) is None]
+    columns = TextColumn(f"converting to {output}", markup=False), BarColumn(), MofNCompleteColumn()
+    # The processes start before the progress bar does: its thread must not be forked.
+    results = ordered_map(functools.partial(convert_part, mapping=mapping, cuts=cuts), waiting, workers)
+    progress = Progress(*columns, TextColumn("events"), TimeRemainingColumn(), console=Console(stderr=True))
+    with contextlib.closing(results), progress:
+        total = sum(part.stop - part.start for part in parts)
+        done = total - sum(part.stop - part.start for part in waiting)
+        bar = progress.add_task("", total=total, completed=done)
+        for part, _ in zip(waiting, results, strict=True):
+            progress.advance(bar, part.stop - part.start)
+    return _finish(output, parts, settings)
+
+
+def _check(inputs: list[Path], mapping: Mapping, cuts: Cuts, workers: int) -> None:
+    if not inputs:
+        raise ValueError("input: expected at least one ROOT file")
+    if repeated := {str(path) for path in inputs if inputs.count(path) > 1}:
+        raise ValueError(f"input: files named more than once: {', '.join(sorted(repeated))}")
+    if missing := [str(path) for path in inputs if not path.is_file()]:
+        raise FileNotFoundError(f"input: {', '.join(missing)} does not exist")
+    for cut, column, name in (("min_pt", mapping.pt, "pt"), ("max_eta", mapping.eta, "eta")):
+        if getattr(cuts, cut) is not None and column is None:
+            raise ValueError(f"{cut} needs '{name}' in the mapping, or switch it off: --{cut} null")
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+
+
+def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: Mapping, workers: int) -> list[Part]:
+    """Divides the work, or reads how it was divided before."""
+    plan = output / PLAN
+    if plan.is_file():
+        stored = yaml.safe_load(plan.read_text())
+        for key, value in settings.items():
+            if stored[key] != value:
+                raise FileExistsError(
+                    f"{output} holds a conversion with other {key}: {_difference(stored[key], value)}; remove it or "
+                    "choose another output"
+                )
+        pieces = stored["parts"]
+    else:
+        if output.exists() and any(output.iterdir()):
+            raise FileExistsError(f"{output} exists and is not a conversion; remove it or choose another output")
+        pieces = []
+        counts = ordered_map(functools.partial(count_events, mapping=mapping), inputs, workers)
+        for path, (entries, event_bytes) in zip(inputs, counts, strict=True):
+            number = -(-entries * event_bytes // PART_BYTES)
+            edges = [entries * i // max(number, 1) for i in range(number + 1)]
+            pieces += [[str(path), *edge] for edge in itertools.pairwise(edges)]
+        (output / "data").mkdir(parents=True, exist_ok=True)
+        partial = plan.with_suffix(".partial")
+        partial.write_text(yaml.safe_dump(settings | {"parts": pieces}, sort_keys=False))
+        partial.replace(plan)
+    for leftover in (output / "data").glob("*.partial"):
+        leftover.unlink()
+    return [
+        Part(Path(source), start, stop, output / f"data/events_{number:05d}.h5")
+        for number, (source, start, stop) in enumerate(pieces)
+    ]
+
+
+def _difference(stored: Any, wanted: Any, path: str = "") -> str:
+    """The first difference of two trees of dictionaries and lists, in words."""
+    if type(stored) is type(wanted) and isinstance(stored, (dict, list)) and len(stored) == len(wanted):
+        keys = stored if isinstance(stored, dict) else range(len(stored))
+        if not isinstance(stored, dict) or stored.keys() == wanted.keys():
+            for key in keys:
+                if stored[key] != wanted[key]:
+                    return _difference(stored[key], wanted[key], f"{path}.{key}".lstrip("."))
+    return f"{path}{': ' if path else ''}{json.dumps(stored)} there, {json.dumps(wanted)} now"
+
+
+def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[Step]:
+    """Writes the index and, last, the metadata."""
+    flows = [cut_flow(part) or [] for part in parts]
+    steps = [
+        Step(same[0].cut, sum(step.events for step in same), sum(step.tracks for step in same))
+        for same in zip(*flows, strict=True)
+    ]
+    if not steps or steps[-1].events == 0:
+        text = "; ".join(f"{step.cut}: {step.events} events, {step.tracks} tracks" for step in steps)
+        raise ValueError(f"no event is left. {text or 'The files are empty'}")
+    counts = [flow[-1].events for flow in flows]
+    chunks = [
+        {
+            "h5_file": part.output.relative_to(output).as_posix(),
+            "source_root_file": str(part.source),
+            "event_count": count,
+            "worker_id": 0,
+        }
+        for part, count in zip(parts, counts, strict=True)
+    ]
+    indices = {
+        "file_indices": ("event_file_indices.npy", np.repeat(np.arange(len(counts)), counts)),
+        "row_indices": ("event_row_indices.npy", np.concatenate([np.arange(n) for n in counts])),
+    }
+    for name, values in indices.values():
+        np.save(output / name, values.astype(np.int32))
+    flow = [asdict(step) for step in steps]
+    metadata = {
+        "hit_features": list(settings["mapping"]["hits"]),
+        "track_features": list(settings["mapping"]["tracks"]),
+        "event_mapping": {
+            "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
+            "total_events": sum(counts),
+            "total_chunks": len(chunks),
+            "index_files": {key: name for key, (name, _) in indices.items()},
+            "chunk_summary": chunks,
+        },
+        "processing_summary": {"cut_flow": flow},
+        "processing_parameters": {key: settings[key] for key in ("mapping", "cuts")},
+        "processed_files": settings["inputs"],
+    }
+    partial = output / "metadata.partial"
+    partial.write_text(yaml.safe_dump(metadata, sort_keys=False))
+    partial.replace(output / "metadata.yaml")
+    return steps

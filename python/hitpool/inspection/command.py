@@ -1,0 +1,59 @@
+"""The command `hitpool data inspect`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hitpool.data.layout import read_index
+from hitpool.inspection.report import as_json, tables
+from hitpool.inspection.scan import Scan
+
+DESCRIPTION = """\
+Reads a data set once and shows its events, columns, truth and defects. The exit status is 1 if it cannot be used for
+training. Errors stop training; defects stop it if the column is used, or spoil it; remarks are worth knowing.
+"""
+
+
+def run(options: list[str]) -> None:
+    """Runs `hitpool data inspect`.
+
+    Args:
+        options: Arguments after `inspect`.
+    """
+    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION)
+    parser.add_argument("directory", metavar="DIR", help="Folder of the data set.")
+    parser.add_argument("--plots", metavar="DIR", help="Folder for plots (PNG).")
+    parser.add_argument("--json", metavar="FILE.json", help="Write all numbers.")
+    parser.add_argument(
+        "--truth_link", metavar="COLUMN", help="Column that links a hit to its track (spacePoint_truthLink)."
+    )
+    arguments = parser.parse_args(options)
+    if arguments.json is not None and Path(arguments.json).suffix != ".json":
+        sys.exit(f"hitpool data inspect: --json {arguments.json}: expected a file ending in .json")
+    try:
+        scan = Scan(read_index(arguments.directory), arguments.truth_link)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"hitpool data inspect: {error}")
+    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(scan.index))
+        scan.run(lambda events: progress.advance(bar, events))
+
+    console = Console()
+    for table in tables(scan):
+        console.print(table)
+    if arguments.json is not None:
+        Path(arguments.json).write_text(json.dumps(as_json(scan), indent=2, allow_nan=False) + "\n")
+    if arguments.plots is not None:
+        from hitpool.inspection.plots import save_plots
+
+        files = save_plots(scan, Path(arguments.plots))
+        console.print(f"plots in {arguments.plots}: {', '.join(file.name for file in files)}", highlight=False)
+    if not scan.findings.readable:
+        sys.exit(1)
