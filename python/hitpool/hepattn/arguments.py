@@ -14,7 +14,7 @@ _SILU = ("torch.nn.SiLU", "torch.nn.modules.activation.SiLU")
 def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """Puts the settings of the decoder, which stand in `decoder` or directly in the model, into `decoder`."""
     decoder = args.pop("decoder", None) or {}
-    beside = "class_path" not in decoder and not decoder
+    beside = not decoder
     settings = dict(decoder.get("init_args") or {}) if "class_path" in decoder else dict(decoder)
     for name in _DECODER:
         if name in args:
@@ -25,8 +25,8 @@ def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, A
         settings["mask_attention"] = bool(args.pop("use_attn_masks")) and settings.get("mask_attention", True)
 
     uses = args.pop("use_query_masks", settings.pop("use_query_masks", beside))
-    if not uses:
-        args["tasks"] = _without_query_masks(args.get("tasks"), f"{path}.tasks", notices)
+    if not uses and "tasks" in args:
+        args["tasks"] = _without_query_masks(args["tasks"], f"{path}.tasks", notices)
     if "dim" not in args:
         encoder = (args.get("encoder") or {}).get("init_args") or {}
         args["dim"] = encoder.get("dim", (settings.get("decoder_layer_config") or {}).get("dim"))
@@ -87,7 +87,9 @@ def _take(args: dict[str, Any], settings: dict[str, Any], known: tuple[str, ...]
         if name not in known:
             raise ValueError(f"{short(path)} does not accept '{name}'; hitpool has {', '.join(known)} there")
         if args.setdefault(name, value) != value:
-            raise ValueError(f"{short(path)}.{name} is {value}, elsewhere in the layer {args[name]}: make them equal")
+            raise ValueError(
+                f"{short(f'{path}.{name}')} is {value}, elsewhere in the layer {args[name]}: make them equal"
+            )
 
 
 def _leave_out(args: dict[str, Any], same: dict[str, Any], path: str, notices: Notices) -> None:
@@ -114,8 +116,8 @@ def object_classification(args: dict[str, Any], path: str, notices: Notices) -> 
     size = given.pop("input_size", None)
     if given.pop("output_size", None) != 1 or given or not _class_path(net).endswith(".Dense") or size is None:
         raise ValueError(
-            f"{short(path)}.net: hitpool's valid task has a Dense network from dim to 1 with one hidden layer of twice"
-            " the width: give dim instead of net"
+            f"{short(path + '.net')}: hitpool's valid task has a Dense network from dim to 1 with one hidden layer of"
+            " twice the width: give dim instead of net"
         )
     return args | {"dim": args.get("dim") or size}
 
@@ -134,6 +136,15 @@ def hit_mask(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
 def regression(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """With `cost_weight`, which only upstream has, the task is by default scored in front of each decoder layer too."""
     return {"has_intermediate_loss": True} | args if "cost_weight" in args else args
+
+
+def pooling(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Completes the three arguments of the fork's wide head, with its defaults, if one of them is given."""
+    args = regression(args, path, notices)
+    wide = {"regression_hidden_dim": 9 * args.get("dim", 0) // 2, "regression_num_layers": 3, "dropout": 0.1}
+    if not any(name in args for name in wide):
+        return args
+    return args | {name: value for name, value in wide.items() if args.get(name) is None}
 
 
 def _class_path(module: Any) -> str:

@@ -29,18 +29,30 @@ class Notices:
         """A setting of something that hitpool does not have."""
         self.differences.append(f"{short(path)} = {str(value).lower() if isinstance(value, bool) else value}")
 
-    def replace(self, text: str) -> None:
+    def replace(self, theirs: str, ours: str) -> None:
         """A part that hitpool has in another form."""
-        self.replaced.append(text)
+        self.replaced.append(f"{theirs} -> {ours}")
 
     def lines(self) -> list[str]:
         """One line for each kind that occurred."""
         kinds = [
-            ("without meaning here, left out: ", ", ".join(self.hints)),
-            ("not the same in hitpool, left out: ", ", ".join(self.differences)),
-            ("replaced: ", "; ".join(self.replaced)),
+            ("without meaning here, left out: ", _grouped(self.hints)),
+            ("hitpool's network differs, left out: ", _grouped(self.differences)),
+            ("replaced: ", ", ".join(self.replaced)),
         ]
         return [title + listed for title, listed in kinds if listed]
+
+
+def _grouped(entries: list[str]) -> str:
+    """Entries with the part of the path that they share written once."""
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        path, equals, value = entry.partition(" = ")
+        parent, _, name = path.rpartition(".")
+        groups.setdefault(parent, []).append(name + equals + value)
+    return "; ".join(
+        f"{parent}: {', '.join(names)}" if parent else ", ".join(names) for parent, names in groups.items()
+    )
 
 
 def short(path: str) -> str:

@@ -113,17 +113,11 @@ PARTS: dict[str, Part] = {
             "predict_iou": False,
         },
     ),
-    "ObjectRegressionTask": Part(
-        "hitpool.tasks.ObjectRegressionTask", reshape=arguments.regression, differs={"cost_weight": 0.0}
-    ),
+    "ObjectRegressionTask": Part("hitpool.tasks.ObjectRegressionTask", reshape=arguments.regression),
     "WeightedPoolingObjectHitRegressionTask": Part(
-        "hitpool.tasks.WeightedPoolingObjectHitRegressionTask",
-        reshape=arguments.regression,
-        differs={"cost_weight": 0.0},
+        "hitpool.tasks.WeightedPoolingObjectHitRegressionTask", reshape=arguments.pooling
     ),
-    "FrozenEncoderRegressionTask": Part(
-        "hitpool.tasks.FrozenEncoderRegressionTask", reshape=arguments.regression, differs={"cost_weight": 0.0}
-    ),
+    "FrozenEncoderRegressionTask": Part("hitpool.tasks.FrozenEncoderRegressionTask", reshape=arguments.pooling),
     "PredictionWriter": Part(
         "hitpool.evaluation.PredictionWriter",
         hints=("write_inputs", "write_outputs", "write_preds", "write_targets", "write_losses", "write_layers"),
@@ -138,7 +132,7 @@ REPLACED = {
     "MyCometLogger": "metrics.csv and TensorBoard",
     "Checkpoint": "best.ckpt and last.ckpt",
     "SaveConfig": "config.yaml",
-    "Compile": "compiled ops",
+    "Compile": "nothing (the ops are compiled)",
     "InferenceTimer": "hitpool bench --model",
     "MyThroughputMonitor": "events/s in the progress bar",
     "AttnMaskLogger": "nothing",

@@ -72,11 +72,10 @@ def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
 def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, Any]:
     if "default_root_dir" in trainer:
         trainer.pop("default_root_dir")
-        notices.replace("trainer.default_root_dir by --runs")
+        notices.replace("trainer.default_root_dir", "--runs")
     if trainer.get("accelerator") in ("gpu", "cuda") and not gpu:
-        asked = f"trainer.accelerator {trainer['accelerator']}"
+        notices.replace(f"trainer.accelerator {trainer['accelerator']}", "auto (there is no GPU here)")
         trainer |= {"accelerator": "auto", "devices": "auto"}
-        notices.replace(f"{asked} by auto, because there is no GPU here")
     loggers = trainer.get("logger")
     if isinstance(loggers, dict):
         trainer["logger"] = None if _is_comet(loggers, notices) else loggers
@@ -93,7 +92,7 @@ def _is_comet(logger: Any, notices: Notices) -> bool:
     name = str(logger.get("class_path", "")).rsplit(".", 1)[-1] if isinstance(logger, dict) else ""
     if not name.endswith("CometLogger"):
         return False
-    notices.replace(f"{name} by {REPLACED['CometLogger']}")
+    notices.replace(name, REPLACED["CometLogger"])
     return True
 
 

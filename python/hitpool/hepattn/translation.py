@@ -37,7 +37,7 @@ def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
     Example:
         >>> translate({"class_path": "hepattn.models.Dense", "init_args": {"input_size": 2, "norm_input": True}})
         ({'class_path': 'hitpool.nn.Dense', 'init_args': {'input_size': 2, 'output_size': 2}},
-         ['not the same in hitpool, left out: norm_input = true'])
+         ["hitpool's network differs, left out: norm_input = true"])
     """
     if not uses_hepattn(config):
         return config, []
@@ -68,7 +68,7 @@ def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, An
     class_path = module["class_path"]
     name = class_path.rsplit(".", 1)[-1]
     if name in REPLACED:
-        notices.replace(f"{name} by {REPLACED[name]}")
+        notices.replace(name, REPLACED[name])
         return None
     if name not in PARTS:
         raise ValueError(

@@ -1,0 +1,200 @@
+"""Configurations of hepattn, and the two YAML blocks of the document that introduced the task, as they are."""
+
+import json
+import logging
+import shutil
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from hitpool import tasks
+from hitpool.cli import main
+from hitpool.config import load, load_checkpoint
+
+DATA = Path(__file__).parent / "data"
+FOLDERS = [f"--data.{part}_dir=data/{part}" for part in ("train", "val", "test")]
+SHORT = [*FOLDERS, "--trainer.max_epochs=1", "--data.batch_size=16", "--data.num_workers=0"]
+if torch.cuda.is_available():  # the second GPU, which the fork's configuration asks for, may not be there
+    SHORT += ["--trainer.accelerator=cpu", "--trainer.devices=1"]
+FIELDS = ["truthMuon_eta", "truthMuon_phi", "truthMuon_pt", "truthMuon_q"]
+
+
+@pytest.fixture(autouse=True)
+def restore_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The command line changes the handling of signals, messages and threads of its process."""
+    monkeypatch.chdir(tmp_path)
+    handler, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        yield
+    signal.signal(signal.SIGTERM, handler)
+    torch.set_num_threads(threads)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def print_config(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[dict[str, Any], str]:
+    """What `--print_config` writes to stdout, and stderr."""
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *arguments, "--print_config"])
+    captured = capsys.readouterr()
+    assert stop.value.code == 0, captured.err
+    return yaml.safe_load(captured.out), captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("seed_task.yaml", "tasks parameter_regression"),
+        ("seed_tasks.yaml", "tasks track_valid, track_hit_valid, parameter_regression"),
+    ],
+)
+def test_seed_blocks_load_as_they_are(name: str, listed: str) -> None:
+    with pytest.warns(UserWarning, match=rf"^{name}: {listed}; everything else from muon\.yaml$"):
+        objects = load(DATA / name)
+    network = objects.model.model
+    head = network.tasks[2]
+    assert [type(task) for task in network.tasks] == [
+        tasks.ObjectValidTask,
+        tasks.ObjectHitMaskTask,
+        tasks.WeightedPoolingObjectHitRegressionTask,
+    ]
+    assert (objects.model.name, objects.datamodule.batch_size) == ("muon", 100)
+    assert (len(head.hit_fields), head.hit_fields[-1], head.fields) == (23, "eta", FIELDS)
+    assert (head.assignment_threshold, head.loss_weight, head.loss_name) == (0.1, 1.0, "smooth_l1")
+    assert head.space.inverse.tolist() == [False, False, True, False]
+    assert head.regression_head[0].in_features == 5 * 32
+
+
+def test_seed_block_trains(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main(["fit", f"--config={DATA / 'seed_task.yaml'}", *SHORT, "--model.model.tasks.2.assignment_threshold=0.2"])
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[0] == "seed_task.yaml: tasks parameter_regression; everything else from muon.yaml"
+    stored = (workplace / "runs/muon/version_0/config.yaml").read_text()
+    assert "hepattn" not in stored
+    head = yaml.safe_load(stored)["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"][2]["init_args"]
+    assert (head["assignment_threshold"], head["loss"], head["standardize"]) == (0.2, "smooth_l1", False)
+    rebuilt = load_checkpoint(workplace / "runs/muon/version_0/ckpts/best.ckpt")
+    assert rebuilt.model.model.tasks[2].assignment_threshold == 0.2
+
+
+def test_tasks_go_into_the_configuration_before_them(capsys: pytest.CaptureFixture) -> None:
+    config, notices = print_config(capsys, "--config=muon_query.yaml", f"--config={DATA / 'seed_task.yaml'}")
+    modules = config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"]
+    assert config["name"] == "muon_query"
+    assert [task["class_path"].rsplit(".", 1)[-1] for task in modules] == [
+        "ObjectValidTask",
+        "ObjectHitMaskTask",
+        "WeightedPoolingObjectHitRegressionTask",
+    ]
+    assert notices == "seed_task.yaml: tasks parameter_regression; everything else from muon_query.yaml\n"
+    Path("other.yaml").write_text(yaml.safe_dump({"class_path": "my.Task", "init_args": {"name": "my_task"}}))
+    with pytest.raises(SystemExit, match=r"other\.yaml: whose place does task my_task \(my\.Task\) take"):
+        main(["fit", "--config=other.yaml"])
+
+
+@pytest.mark.parametrize("form", ["upstream", "fork"])
+def test_complete_configuration_trains(form: str, workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main(["fit", f"--config={DATA}/hepattn_{form}.yaml", *SHORT])
+    captured = capsys.readouterr()
+    run = workplace / f"runs/MUON-{form}/version_0"
+    stored = (run / "config.yaml").read_text()
+    assert "hepattn" not in stored
+    assert "sigma68 of (pT - true) / true" in captured.out
+    assert json.loads((run / "results.json").read_text())
+    assert {path.name for path in (run / "ckpts").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    notices = [line for line in captured.err.splitlines() if line.startswith(f"hepattn_{form}.yaml: ")]
+    hints, differences, replaced = (line.split(": ", 1)[1] for line in notices)
+    assert hints.startswith("without meaning here, left out: ")
+    order = {"upstream": "sorter", "fork": "input_sort_field"}[form]
+    assert all(name in hints for name in (f"model.model: {order}", "attn_type", "n_jobs", "write_inputs"))
+    assert all(name in differences for name in ("hybrid_norm = true", "value_residual = true"))
+    assert all(f"{name} -> " in replaced for name in ("CometLogger", "Compile", "Checkpoint", "SaveConfig"))
+
+    main(["fit", f"--name=MUON-{form}", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    captured = capsys.readouterr()
+    assert "continuing from" in captured.out
+    assert "left out" not in captured.err
+    assert torch.load(run / "ckpts/last.ckpt", weights_only=True)["epoch"] == 1
+    main(["predict", f"--name=MUON-{form}"])
+    assert (run / "predictions.h5").is_file()
+
+
+def test_settings_of_complete_configurations(capsys: pytest.CaptureFixture) -> None:
+    upstream, _ = print_config(capsys, f"--config={DATA}/hepattn_upstream.yaml")
+    fork, _ = print_config(capsys, f"--config={DATA}/hepattn_fork.yaml")
+    for config, fields in ((upstream, 18), (fork, 23)):
+        arguments = config["model"]["model"]["init_args"]
+        decoder = arguments["decoder"]["init_args"]
+        assert len(config["data"]["inputs"]["hit"]) == fields
+        assert (config["data"]["max_particles"], decoder["num_queries"], decoder["num_decoder_layers"]) == (2, 2, 2)
+        assert (decoder["mask_attention"], decoder["decoder_layer_config"]["norm"]) == (True, "RMSNorm")
+        assert arguments["input_nets"]["init_args"]["modules"][0]["init_args"]["posenc"]["init_args"]["alpha"] == 1000
+        assert (config["model"]["optimizer"], config["model"]["lrs_config"]["initial"]) == ("Lion", 1e-5)
+        assert (config["trainer"]["precision"], config["trainer"]["gradient_clip_val"]) == ("bf16-mixed", 0.1)
+    assert upstream["model"]["lrs_config"]["max"] == 5e-5
+    assert fork["model"]["lrs_config"]["max"] == 1e-4
+    assert upstream["model"]["model"]["init_args"]["encoder"]["init_args"]["norm"] == "RMSNorm"
+    assert fork["model"]["model"]["init_args"]["encoder"]["init_args"]["norm"] == "LayerNorm"
+
+
+def test_overrides_reach_translated_files(capsys: pytest.CaptureFixture) -> None:
+    options = ["--model.model.tasks.2.loss_weight=3", "--model.model.tasks.1.losses={mask_focal: 2.0}"]
+    options += ["--model.model.encoder.num_heads=4", "--trainer.callbacks.1.filename=p.h5", "--name=mine"]
+    config, notices = print_config(capsys, f"--config={DATA}/hepattn_upstream.yaml", *options)
+    arguments = config["model"]["model"]["init_args"]
+    modules = arguments["tasks"]["init_args"]["modules"]
+    assert (modules[2]["init_args"]["loss_weight"], modules[1]["init_args"]["losses"]) == (3, {"mask_focal": 2.0})
+    assert (arguments["encoder"]["init_args"]["num_heads"], config["name"]) == (4, "mine")
+    assert config["trainer"]["callbacks"][1]["init_args"]["filename"] == "p.h5"
+    assert "sorter" in notices
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    again, notices = print_config(capsys, "--config=mine.yaml")
+    assert (again, notices) == (config, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "models.Encoder",
+            "models.MambaEncoder",
+            "mine.yaml: model.model.init_args.encoder.class_path: hitpool has no",
+        ),
+        ("num_layers", "num_layerz", "Option 'num_layerz' is not accepted"),
+        ("null_weight", "null_wait", "Option 'null_wait' is not accepted"),
+        (
+            "mask_bce",
+            "mask_iou",
+            "losses ['mask_iou'] do not exist; choose from ['mask_bce', 'mask_dice', 'mask_focal']",
+        ),
+        ("event_max_num_particles", "event_max", "does not accept option 'data.event_max'"),
+        ("use_attn_masks", "use_attn_mask", "Option 'use_attn_mask' is not accepted"),
+        ("default_root_dir", "default_root", "does not accept option 'trainer.default_root'"),
+        ("mtl: false", "mtl: true", "mine.yaml: model.mtl is True"),
+    ],
+)
+def test_what_is_not_known_is_an_error(old: str, new: str, message: str, capsys: pytest.CaptureFixture) -> None:
+    text = (DATA / "hepattn_fork.yaml").read_text()
+    assert old in text
+    Path("mine.yaml").write_text(text.replace(old, new))
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config=mine.yaml", *FOLDERS])
+    assert message in f"{stop.value.code}\n{capsys.readouterr().err}"
+    assert not Path("runs").exists()
+
+
+def test_help_works_with_a_configuration_of_hepattn(capsys: pytest.CaptureFixture) -> None:
+    shutil.copy(DATA / "hepattn_fork.yaml", "theirs.yaml")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config=theirs.yaml", "--help"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: hitpool")
