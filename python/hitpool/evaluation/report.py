@@ -29,10 +29,11 @@ class TestReport(Callback):
         particle: Name of the true objects: the targets are `<particle>_valid`, `<particle>_<hit>_valid`,
             `<particle>_<field>`.
         hit: Name of the hits.
-        pt: Field of the transverse momentum in GeV.
-        eta: Field of the pseudorapidity.
-        phi: Field of the azimuth in rad.
-        charge: Field of the charge, or another one with its sign.
+        pt: Field of the transverse momentum in GeV; by default the target whose name ends in pt.
+        eta: Field of the pseudorapidity; by default the target whose name ends in eta.
+        phi: Field of the azimuth in rad; by default the target whose name ends in phi.
+        charge: Field of the charge, or another one with its sign; by default the target whose name ends in q, or else
+            in qpt.
     """
 
     __test__ = False  # not a test class of pytest
@@ -42,15 +43,16 @@ class TestReport(Callback):
         track: str = "track",
         particle: str = "particle",
         hit: str = "hit",
-        pt: str = "truthMuon_pt",
-        eta: str = "truthMuon_eta",
-        phi: str = "truthMuon_phi",
-        charge: str = "truthMuon_q",
+        pt: str | None = None,
+        eta: str | None = None,
+        phi: str | None = None,
+        charge: str | None = None,
     ) -> None:
         self.track = track
         self.particle = particle
         self.hit = hit
-        self.fields = results.ParameterFields(pt, eta, phi, charge)
+        self.given = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
+        self.fields = results.ParameterFields()
         self.means: dict[str, float] = {}
         self.batches: list[EventTracks] = []
 
@@ -59,6 +61,7 @@ class TestReport(Callback):
 
         Raises:
             TypeError: If the data module has no `train_targets`.
+            ValueError: If two targets could be the same parameter.
         """
         datamodule = getattr(trainer, "datamodule", None)
         if not hasattr(datamodule, "train_targets"):
@@ -66,9 +69,9 @@ class TestReport(Callback):
                 "TestReport: needs a data module with train_targets() for the trivial predictor, got "
                 f"{type(datamodule).__name__}; run trainer.test with a HitDataModule or without TestReport"
             )
-        self.means = results.training_means(
-            {name: values.numpy() for name, values in datamodule.train_targets().items()}, self.fields
-        )
+        targets = {name: values.numpy() for name, values in datamodule.train_targets().items()}
+        self.fields = results.name_fields(targets, **self.given)
+        self.means = results.training_means(targets, self.fields)
         self.batches = []
 
     def on_test_batch_end(

@@ -51,6 +51,8 @@ class MaskFormer(nn.Module):
         self.input_name: str = input_nets[0].input_name
         self._check_dims()
         self._check_tasks()
+        for part in self._frozen_parts():
+            part.requires_grad_(False).eval()
 
     def _check_dims(self) -> None:
         parts = {"input_nets.0.net": getattr(self.input_nets[0].net, "output_size", None)}
@@ -82,6 +84,26 @@ class MaskFormer(nn.Module):
                 raise ValueError(f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}")
             produced.update(task.outputs)
 
+    def _frozen_parts(self) -> list[nn.Module]:
+        """Parts that a task wants to stay as they are."""
+        wishes = [task.frozen_parts for task in self.tasks if hasattr(task, "frozen_parts")]
+        return [part for frozen_parts in wishes for part in frozen_parts(self)]
+
+    def _scored_tasks(self) -> list[nn.Module]:
+        frozen = self._frozen_parts()
+        return [task for task in self.tasks if task not in frozen]
+
+    def train(self, mode: bool = True) -> "MaskFormer":
+        """Switches between training and evaluation; frozen parts are always in evaluation mode.
+
+        Args:
+            mode: Whether to train.
+        """
+        super().train(mode)
+        for part in self._frozen_parts():
+            part.eval()
+        return self
+
     def forward(self, inputs: dict[str, Tensor], intermediate: bool = True) -> LayerTensors:
         """Run the network.
 
@@ -92,11 +114,13 @@ class MaskFormer(nn.Module):
 
         Returns:
             Outputs of the tasks as layer -> task -> name -> tensor; layers `layer_0` to `layer_<L-1>`, where
-            the tasks ran in front of that decoder layer, if `intermediate`, and `final`.
+            the tasks ran in front of that decoder layer, if `intermediate` and a task has losses there, and
+            `final`.
         """
         embed, valid = f"{self.input_name}_embed", f"{self.input_name}_valid"
         x = {"inputs": inputs, valid: inputs[valid]}
         x[embed] = self.encoder(self.input_nets[0](inputs), inputs[valid])  # [B, M, D]
+        intermediate = intermediate and any(task.has_intermediate_loss for task in self._scored_tasks())
         tasks = [task for task in self.tasks if intermediate or getattr(task, "guides_decoder", True)]
         x, outputs = self.decoder(x, tasks, self.input_name)
         final: dict[str, dict[str, Tensor]] = {}
@@ -117,29 +141,45 @@ class MaskFormer(nn.Module):
         Raises:
             ValueError: Numbers of slots and queries differ, or a cost is NaN.
         """
+        return {layer: self._match_layer(layer, done, targets) for layer, done in outputs.items()}
+
+    def pair(self, layer: str, done: dict[str, dict[str, Tensor]], targets: dict[str, Tensor]) -> Tensor:
+        """Find the query of each true object.
+
+        Args:
+            layer: Name of the layer, for error messages.
+            done: Outputs of the tasks that ran there, task -> name -> tensor.
+            targets: As for `match`.
+
+        Returns:
+            Number of the query that belongs to target i, int64 [B, N].
+
+        Raises:
+            ValueError: Numbers of slots and queries differ, or a cost is NaN.
+        """
         target_valid = targets[f"{self.target_object}_valid"]
         if target_valid.shape[-1] != self.decoder.num_queries:
             raise ValueError(
                 f"MaskFormer: targets have {target_valid.shape[-1]} slots and the decoder "
                 f"{self.decoder.num_queries} queries; make data.max_particles and decoder.num_queries equal"
             )
-        return {layer: self._match_layer(layer, done, target_valid, targets) for layer, done in outputs.items()}
-
-    def _match_layer(
-        self, layer: str, done: dict[str, dict[str, Tensor]], target_valid: Tensor, targets: dict[str, Tensor]
-    ) -> dict[str, dict[str, Tensor]]:
-        ran = [task for task in self.tasks if task.name in done]
         with torch.no_grad():
             costs = {
                 f"{layer} {task.name} {name}": cost
-                for task in ran
+                for task in self.tasks
+                if task.name in done
                 for name, cost in task.cost(done[task.name], targets).items()
             }
-        pred_idx = self.matcher(costs, target_valid, targets.get("sample_id"))  # [B, N]
+        return self.matcher(costs, target_valid, targets.get("sample_id"))
+
+    def _match_layer(
+        self, layer: str, done: dict[str, dict[str, Tensor]], targets: dict[str, Tensor]
+    ) -> dict[str, dict[str, Tensor]]:
+        pred_idx = self.pair(layer, done, targets)  # [B, N]
         event = torch.arange(len(pred_idx), device=pred_idx.device).unsqueeze(-1)  # [B, 1]
         matched = dict(done)
-        for task in ran:
-            if task.should_permute_outputs(layer, done):
+        for task in self.tasks:
+            if task.name in done and task.should_permute_outputs(layer, done):
                 matched[task.name] = {
                     name: tensor[event, pred_idx] if name in task.outputs else tensor
                     for name, tensor in done[task.name].items()
@@ -155,12 +195,13 @@ class MaskFormer(nn.Module):
 
         Returns:
             layer -> task -> name -> 0-dim tensor; their sum is to be minimised. In layers other than `final`
-            only tasks with an intermediate loss appear.
+            only tasks with an intermediate loss appear, frozen tasks in none.
         """
+        scored = self._scored_tasks()
         return {
             layer: {
                 task.name: task.loss(done[task.name], targets, layer_outputs=done)
-                for task in self.tasks
+                for task in scored
                 if task.name in done and (layer == "final" or task.has_intermediate_loss)
             }
             for layer, done in outputs.items()
