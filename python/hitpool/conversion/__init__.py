@@ -1,6 +1,6 @@
 """From ROOT ntuples to data sets."""
 
-from hitpool.conversion.convert import convert
+from hitpool.conversion.job import convert
 from hitpool.conversion.cuts import Cuts
 from hitpool.conversion.mapping import Mapping, read_mapping
 

@@ -1,5 +1,5 @@
 """Looking at a data set before training: what is in it, and what is wrong with it."""
 
-from hitpool.inspection.scan import Scan, scan
+from hitpool.inspection.scan import Scan, inspect
 
-__all__ = ["Scan", "scan"]
+__all__ = ["Scan", "inspect"]

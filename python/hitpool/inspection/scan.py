@@ -17,7 +17,9 @@ DEFAULT_TRUTH_LINK = "spacePoint_truthLink"
 ERROR, DEFECT, REMARK = Severity.ERROR, Severity.DEFECT, Severity.REMARK
 
 
-def scan(directory: Path | str, truth_link: str | None = None, progress: Callable[[int], None] | None = None) -> Scan:
+def inspect(
+    directory: Path | str, truth_link: str | None = None, progress: Callable[[int], None] | None = None
+) -> Scan:
     """Inspects a data set.
 
     Args:
@@ -42,7 +44,7 @@ class Scan:
 
     Args:
         index: Where the events are.
-        truth_link: See ``scan``.
+        truth_link: See ``inspect``.
 
     Attributes:
         findings: What is wrong or remarkable.
@@ -73,7 +75,7 @@ class Scan:
         self.track_order = Ordering(len(index), index.track_columns)
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Reads everything; see ``scan``."""
+        """Reads everything; see ``inspect``."""
         order = np.lexsort((self.index.row_index, self.index.file_index))
         files = self.index.file_index[order]
         for events in np.split(order, np.flatnonzero(np.diff(files)) + 1):

@@ -96,7 +96,7 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
     if plan.is_file():
         stored = yaml.safe_load(plan.read_text())
         for key, value in settings.items():
-            if stored[key] != value:
+            if json.dumps(stored[key]) != json.dumps(value):  # which also compares the order of columns
                 raise FileExistsError(
                     f"{output} holds a conversion with other {key}: {_difference(stored[key], value)}; remove it or "
                     "choose another output"
