@@ -1,0 +1,369 @@
+"""Each rule of the translation, on small pieces of configurations."""
+
+import copy
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hitpool.hepattn import translate, uses_hepattn
+from hitpool.hepattn.parts import DATA_MODULES, PARTS, REPLACED, WRAPPERS
+
+
+def module(name: str, place: str = "models", /, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": f"hepattn.{place}.{name}", "init_args": arguments}
+
+
+def modules(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"class_path": "torch.nn.ModuleList", "init_args": {"modules": list(entries)}}
+
+
+def translated(config: Any, gpu: bool = True) -> tuple[Any, str]:
+    before = copy.deepcopy(config)
+    result, lines = translate(config, gpu)
+    assert config == before
+    return result, "\n".join(lines)
+
+
+def network(**arguments: Any) -> tuple[dict[str, Any], str]:
+    """Arguments of a translated MaskFormer, and the notices."""
+    given = {"dim": 8, "decoder_layer_config": {"dim": 8}, "num_decoder_layers": 2, "num_queries": 3} | arguments
+    config, lines = translated({"model": {"model": module("MaskFormer", **given)}})
+    return config["model"]["model"]["init_args"], lines
+
+
+def valid_task(name: str = "ObjectValidTask", **arguments: Any) -> dict[str, Any]:
+    return module(name, "models.task", name="track_valid", losses={"object_bce": 1.0}, **arguments)
+
+
+def test_what_does_not_name_hepattn_is_left_alone() -> None:
+    config = {"model": {"model": {"class_path": "hitpool.nn.MaskFormer"}}, "trainer": {"default_root_dir": "x"}}
+    assert not uses_hepattn(config)
+    assert translate(config) == (config, [])
+    assert translate(config)[0] is config
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_every_class_of_the_table_exists(name: str) -> None:
+    package, ours = PARTS[name].ours.rsplit(".", 1)
+    assert isinstance(getattr(importlib.import_module(package), ours), type)
+
+
+def test_the_documented_table_is_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "hepattn.md"
+    if not page.is_file():
+        pytest.skip("no docs here: they are not in the source distribution")
+    rows = [line.split("|")[1:4] for line in page.read_text().split("### Classes")[1].splitlines() if "|" in line]
+    documented = {name: row[1].strip(" `") for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert documented.keys() == {*PARTS, *DATA_MODULES, *WRAPPERS, *REPLACED}
+    assert {name: documented[name] for name in PARTS} == {name: part.ours for name, part in PARTS.items()}
+    listed = page.read_text().split("### Arguments")[1]
+    for part in PARTS.values():
+        for argument in (*part.only, *(part.hints if part.ours.startswith("hitpool.nn.MaskFormer") else ())):
+            assert f"`{argument}" in listed
+
+
+@pytest.mark.parametrize("place", ["models", "models.encoder", "components"])
+def test_classes_are_found_by_name(place: str) -> None:
+    encoder, lines = translated(module("Encoder", place, num_layers=2, dim=8))
+    assert encoder == {"class_path": "hitpool.nn.Encoder", "init_args": {"num_layers": 2, "dim": 8}}
+    assert not lines
+
+
+def test_a_class_without_equal_is_named_with_its_path_and_the_supported_ones() -> None:
+    config = {"model": {"model": {"class_path": "hepattn.models.MaskFormer", "init_args": {"dim": 8}}}}
+    config["model"]["model"]["init_args"]["tasks"] = modules(valid_task(), module("HitFilterTask", "models.task"))
+    with pytest.raises(
+        ValueError, match=r"^model\.model\.init_args\.tasks\.init_args\.modules\.1\.class_path"
+    ) as error:
+        translate(config)
+    assert "hepattn.models.task.HitFilterTask" in str(error.value)
+    assert all(name in str(error.value) for name in PARTS)
+    with pytest.raises(ValueError, match=r"data\.class_path: .*TrackMLDataModule.*AtlasMuonDataModule"):
+        translate({"data": module("TrackMLDataModule", "experiments.trackml.data")})
+
+
+def test_arguments_that_nobody_knows_are_left_to_the_parser() -> None:
+    encoder, _ = translated(module("Encoder", dim=8, number_of_layers=2))
+    assert encoder["init_args"] == {"dim": 8, "number_of_layers": 2}
+
+
+def test_decoder_settings_stand_in_two_places() -> None:
+    settings = {"num_queries": 3, "num_decoder_layers": 2, "decoder_layer_config": {"dim": 8}}
+    expected = {"class_path": "hitpool.nn.MaskFormerDecoder", "init_args": {**settings, "mask_attention": False}}
+    beside, _ = network(**settings, use_attn_masks=False)
+    inside, _ = network(decoder={**settings, "mask_attention": False})
+    as_class, _ = network(decoder=module("MaskFormerDecoder", **settings, mask_attention=False))
+    assert beside["decoder"] == inside["decoder"] == as_class["decoder"] == expected
+    assert not set(beside) & {"use_attn_masks", *settings}
+    with pytest.raises(ValueError, match=r"model\.model\.num_queries is 3 and model\.model\.decoder\.num_queries is 4"):
+        network(decoder={"num_queries": 4})
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "expected"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_mask_attention_needs_all_of_its_switches(model: bool, layer: bool, expected: bool) -> None:
+    arguments, _ = network(use_attn_masks=model, decoder_layer_config={"dim": 8, "mask_attention": layer})
+    assert arguments["decoder"]["init_args"]["mask_attention"] is expected
+    assert arguments["decoder"]["init_args"]["decoder_layer_config"] == {"dim": 8}
+
+
+def test_query_masks_count_only_if_the_decoder_uses_them() -> None:
+    def mask_queries(**arguments: Any) -> tuple[bool, str]:
+        network_arguments, lines = network(tasks=modules(valid_task(mask_queries=True)), **arguments)
+        return network_arguments["tasks"]["init_args"]["modules"][0]["init_args"]["mask_queries"], lines
+
+    assert mask_queries(use_query_masks=True) == (True, "")
+    assert mask_queries(decoder={"use_query_masks": True}) == (True, "")
+    for arguments in ({"use_query_masks": False}, {"decoder": {"mask_attention": True}}):
+        masked, lines = mask_queries(**arguments)
+        assert not masked
+        assert lines == "without meaning here, left out: model.model.tasks.0: mask_queries"
+
+
+def test_tasks_and_dim_may_be_those_of_the_decoder() -> None:
+    settings = {"num_queries": 3, "num_decoder_layers": 2, "decoder_layer_config": {"dim": 16}}
+    config = module("MaskFormer", decoder={**settings, "tasks": modules(valid_task())})
+    ours, _ = translated(config)
+    assert ours["init_args"]["dim"] == 16
+    assert [task["class_path"] for task in ours["init_args"]["tasks"]["init_args"]["modules"]] == [
+        "hitpool.tasks.ObjectValidTask"
+    ]
+
+
+def test_settings_of_attention_and_dense_layers() -> None:
+    attention = {"num_heads": 4, "attn_type": "flash", "bias": False}
+    dense = {"hidden_dim_scale": 3, "dropout": 0.2, "activation": {"class_path": "torch.nn.SiLU"}}
+    expected = {"dim": 8, "num_heads": 4, "hidden_dim_scale": 3, "dropout": 0.2}
+    encoder, lines = translated(
+        module("Encoder", dim=8, layer_kwargs={"attn_kwargs": attention, "dense_kwargs": dense})
+    )
+    assert encoder["init_args"] == expected
+    assert lines == (
+        "without meaning here, left out: attn_kwargs: attn_type\n"
+        "hitpool's network differs, left out: attn_kwargs: bias = false"
+    )
+    arguments, _ = network(decoder_layer_config={"dim": 8, "attn_kwargs": attention, "dense_kwargs": dense})
+    assert arguments["decoder"]["init_args"]["decoder_layer_config"] == expected
+    with pytest.raises(ValueError, match=r"attn_kwargs does not accept 'heads'; hitpool has num_heads, dropout"):
+        translate(module("Encoder", attn_kwargs={"heads": 4}))
+    with pytest.raises(ValueError, match=r"dense_kwargs\.dropout is 0\.2, elsewhere in the layer 0\.1"):
+        translate(module("Encoder", attn_kwargs={"dropout": 0.1}, dense_kwargs={"dropout": 0.2}))
+
+
+def test_hints_are_one_line_and_values_that_hitpool_has_too_are_none() -> None:
+    arguments, lines = network(
+        input_sort_field="phi",
+        sorter=module("Sorter", "utils.sorter", input_sort_field="phi"),
+        encoder=module(
+            "Encoder", dim=8, attn_type="flash-varlen", window_size=64, hybrid_norm=False, value_residual=True
+        ),
+        matcher=module("Matcher", default_solver="scipy", n_jobs=16),
+        pooling=None,
+        unified_decoding=False,
+    )
+    assert lines.splitlines() == [
+        "without meaning here, left out: model.model: input_sort_field, sorter; model.model.encoder: attn_type,"
+        " window_size; model.model.matcher: default_solver, n_jobs",
+        "hitpool's network differs, left out: model.model.encoder: value_residual = true",
+    ]
+    assert arguments["matcher"] == {"class_path": "hitpool.nn.Matcher", "init_args": {}}
+    assert set(arguments) == {"dim", "encoder", "decoder", "matcher"}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (module("MaskFormer", unified_decoding=True), r"^unified_decoding is True, hitpool has False only"),
+        (module("MaskFormer", decoder={"dynamic_queries": True}), r"^decoder\.dynamic_queries is True"),
+        (module("MaskFormer", decoder={"local_strided_attn": True}), r"^decoder\.local_strided_attn is True"),
+        (module("Dense", input_size=3, final_activation={"class_path": "torch.nn.ReLU"}), r"^final_activation is"),
+        (valid_task("ObjectClassificationTask", dim=8, num_classes=3), r"^num_classes is 3, hitpool has 1 only"),
+        (module("ObjectHitMaskTask", logit_scale=2.0), r"^logit_scale is 2\.0, hitpool has 1\.0 only"),
+        (module("ObjectHitMaskTask", constituent_net=module("Dense", input_size=8)), r"^constituent_net is"),
+    ],
+)
+def test_values_that_change_the_computation_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        translate(config)
+
+
+def test_both_names_of_the_valid_task() -> None:
+    ours = {"class_path": "hitpool.tasks.ObjectValidTask"}
+    ours["init_args"] = {"name": "track_valid", "losses": {"object_bce": 1.0}, "dim": 8}
+    for task in (valid_task(dim=8), valid_task("ObjectClassificationTask", dim=8, num_classes=1, net=None)):
+        assert translated(task) == (ours, "")
+    net = module("Dense", input_size=8, output_size=1)
+    assert translated(valid_task("ObjectClassificationTask", net=net))[0]["init_args"] == ours["init_args"]
+    for other in ({"output_size": 2}, {"output_size": 1, "hidden_layers": [4]}):
+        with pytest.raises(ValueError, match=r"^net: .* give dim instead of net"):
+            translate(valid_task("ObjectClassificationTask", net=module("Dense", input_size=8, **other)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "threshold"),
+    [
+        ({"input_hit": "hit"}, None),  # hitpool's default, 0.1
+        ({"input_constituent": "hit"}, 0.5),
+        ({"input_constituent": "hit", "pred_threshold": 0.3}, 0.3),
+        ({"input_constituent": "hit", "mask_attention_threshold": 0.2, "pred_threshold": 0.3}, 0.2),
+        ({"input_hit": "hit", "mask_attention_threshold": 0.2}, 0.2),
+    ],
+)
+def test_threshold_of_mask_attention(arguments: dict[str, Any], threshold: float | None) -> None:
+    ours, _ = translated(module("ObjectHitMaskTask", "models.task", **arguments))
+    assert ours["init_args"].get("mask_attn_threshold") == threshold
+    assert "mask_attention_threshold" not in ours["init_args"]
+
+
+def test_regression_has_the_defaults_of_its_code_base() -> None:
+    fork, _ = translated(module("ObjectRegressionTask", "models.task", dim=8))
+    assert fork["init_args"] == {"dim": 8}
+    upstream, _ = translated(module("ObjectRegressionTask", "models.task", dim=8, cost_weight=1.0))
+    assert upstream["init_args"] == {"dim": 8, "cost_weight": 1.0, "has_intermediate_loss": True}
+    final, _ = translated(
+        module("ObjectRegressionTask", "models.task", dim=8, cost_weight=1.0, has_intermediate_loss=False)
+    )
+    assert final["init_args"]["has_intermediate_loss"] is False
+
+
+def test_one_argument_of_the_wide_head_brings_the_others() -> None:
+    seed, _ = translated(module("WeightedPoolingObjectHitRegressionTask", "models.task", dim=8))
+    assert seed["init_args"] == {"dim": 8}
+    wide, _ = translated(module("WeightedPoolingObjectHitRegressionTask", "models.task", dim=8, dropout=0.3))
+    assert wide["init_args"] == {
+        "dim": 8,
+        "dropout": 0.3,
+        "regression_num_layers": 3,
+        "regression_hidden_dim": 36,
+    }
+
+
+def test_dense_and_position_encoding_have_the_defaults_of_hepattn() -> None:
+    assert translated(module("Dense", input_size=8))[0]["init_args"] == {"input_size": 8, "output_size": 8}
+    posenc, _ = translated(module("PositionEncoder", "models.posenc", dim=8, fields=["r"], base=50))
+    assert posenc["init_args"] == {"dim": 8, "fields": ["r"], "alpha": 1000.0, "base": 50}
+
+
+def test_data_section() -> None:
+    section = {
+        "train_dir": "a",
+        "event_max_num_particles": 3,
+        "pin_memory": True,
+        "hit_eval_train": None,
+        "inputs": {"hit": ["r"]},
+        "targets": {"hit": ["on_valid_particle"], "particle": ["pt"]},
+    }
+    ours = {"train_dir": "a", "max_particles": 3, "inputs": {"hit": ["r"]}, "targets": {"particle": ["pt"]}}
+    model = {"model": module("MaskFormer", dim=8)}
+    plain, lines = translated({"data": section, "model": model})
+    as_class, _ = translated({"data": module("AtlasMuonDataModule", "experiments.atlas_muon.data", **section)})
+    assert plain["data"] == as_class["data"] == ours
+    assert lines == "without meaning here, left out: data: pin_memory; data.targets: hit"
+    with pytest.raises(ValueError, match=r"data\.hit_eval_train is 'f\.h5'"):
+        translate({"data": {"hit_eval_train": "f.h5"}, "model": model})
+
+
+def trainer(gpu: bool = True, **settings: Any) -> tuple[dict[str, Any], str]:
+    fields = ["truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q"]
+    config = {"data": {"targets": {"particle": fields}}, "trainer": settings, "model": module("ModelWrapper")}
+    ours, lines = translated(config, gpu)
+    return ours["trainer"], lines
+
+
+def test_loggers_and_callbacks() -> None:
+    early = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "val/loss"}}
+    writer = module("PredictionWriter", "callbacks", write_inputs=False)
+    section, lines = trainer(
+        logger=module("MyCometLogger", "utils.loggers", name="x"),
+        callbacks=[
+            module("Compile", "callbacks"),
+            module("Checkpoint", "callbacks", monitor="val/loss"),
+            early,
+            writer,
+        ],
+        default_root_dir="logs",
+    )
+    assert section == {
+        "logger": None,
+        "callbacks": [
+            {"class_path": "hitpool.evaluation.TestReport"},
+            early,
+            {"class_path": "hitpool.evaluation.PredictionWriter", "init_args": {}},
+        ],
+    }
+    replaced = lines.splitlines()[-1]
+    assert replaced.startswith("replaced: ")
+    assert all(name in replaced for name in ("MyCometLogger", "Compile", "Checkpoint", "default_root_dir -> --runs"))
+    csv = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "x"}}
+    section, _ = trainer(logger=[{"class_path": "lightning.pytorch.loggers.CometLogger"}, csv])
+    assert section["logger"] == [csv]
+
+
+def test_gpu_is_asked_for_only_where_there_is_one() -> None:
+    asked = {"accelerator": "gpu", "devices": [1]}
+    assert trainer(**asked) == (asked, "")
+    section, lines = trainer(gpu=False, **asked)
+    assert section == {"accelerator": "auto", "devices": "auto"}
+    assert "there is no GPU here" in lines
+
+
+CYCLE = {"initial": 1e-4, "max": 1e-3, "end": 1e-6, "pct_start": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"lrs_config": {**CYCLE, "skip_scheduler": False}, "optimizer": "lion"}, {**CYCLE}),
+        ({"lrs_config": {**CYCLE, "skip_scheduler": True}}, {**CYCLE, "max": 1e-4, "end": 1e-4}),
+        (
+            {
+                "optimizer": {"class_path": "lion_pytorch.Lion", "init_args": {"lr": 1e-4, "weight_decay": 0.5}},
+                "lr_scheduler": {
+                    "class_path": "hepattn.utils.schedulers.OneCycleLR",
+                    "init_args": {"max_lr": 1e-3, "pct_start": 0.1, "div_factor": 10, "final_div_factor": 100},
+                },
+            },
+            {**CYCLE, "weight_decay": 0.5},
+        ),
+        (
+            {
+                "lrs_config": {
+                    "class_path": "torch.optim.lr_scheduler.OneCycleLR",
+                    "init_args": {"max_lr": 1e-3, "total_steps": None, "pct_start": 0.1, "div_factor": 10},
+                }
+            },
+            {**CYCLE, "end": 1e-8},
+        ),
+    ],
+)
+def test_optimizer_and_learning_rate(section: dict[str, Any], expected: dict[str, Any]) -> None:
+    config = section | {"mtl": False, "model": module("Dense", input_size=2)}
+    plain, _ = translated({"model": config})
+    as_class, _ = translated({"model": module("TrackMLTracker", "experiments.atlas_muon", name="x", **config)})
+    assert plain["model"] == as_class["model"]
+    assert plain["model"]["lrs_config"] == pytest.approx(expected)
+    assert plain["model"].get("optimizer") in (None, "Lion")
+    assert set(plain["model"]) <= {"model", "optimizer", "lrs_config"}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"mtl": True}, r"model\.mtl is True"),
+        ({"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR"}}, r"model\.lr_scheduler\.class_path"),
+    ],
+)
+def test_other_ways_to_train_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        translate({"model": section | {"model": module("Dense", input_size=2)}})
+
+
+def test_checkpoints_of_hepattn_are_not_continued() -> None:
+    model = {"model": module("Dense", input_size=2)}
+    assert "ckpt_path" not in translated({"ckpt_path": None, "model": model})[0]
+    with pytest.raises(ValueError, match=r"ckpt_path: hitpool cannot continue"):
+        translate({"ckpt_path": "epoch=3.ckpt", "model": model})
