@@ -1,6 +1,7 @@
 """Tasks: object validity, assignment of hits, regression of parameters."""
 
 from hitpool.tasks.base import Task
+from hitpool.tasks.frozen_encoder import FrozenEncoderRegressionTask
 from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.object_hit_mask import ObjectHitMaskTask
 from hitpool.tasks.object_valid import ObjectValidTask
@@ -8,6 +9,7 @@ from hitpool.tasks.regression import ObjectRegressionTask, RegressionTask
 from hitpool.tasks.weighted_pooling import WeightedPoolingObjectHitRegressionTask
 
 __all__ = [
+    "FrozenEncoderRegressionTask",
     "HelixFit",
     "ObjectHitMaskTask",
     "ObjectRegressionTask",

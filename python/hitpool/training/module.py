@@ -8,8 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
+from hitpool.tasks.checkpoint_file import CheckpointError
+from hitpool.training.foreign_checkpoint import load_regression_task
 from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -28,6 +32,8 @@ class TrackingModule(LightningModule):
         model: Network with tasks, see `hitpool.nn.MaskFormer`.
         optimizer: AdamW (Loshchilov and Hutter, arXiv:1711.05101) or Lion (Chen et al., arXiv:2302.06675).
         lrs_config: Learning rate over the training, and weight decay.
+        regression_checkpoint: Checkpoint of hepattn or hitpool whose pooled regression a new training starts from, as
+            far as it fits; see `hitpool.training.foreign_checkpoint`.
     """
 
     def __init__(
@@ -36,23 +42,48 @@ class TrackingModule(LightningModule):
         model: nn.Module,
         optimizer: Literal["AdamW", "Lion"] = "AdamW",
         lrs_config: OneCycle = DEFAULT_CYCLE,
+        regression_checkpoint: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.model = model
         self.optimizer = optimizer
         self.lrs_config = lrs_config
+        self.regression_checkpoint = regression_checkpoint
 
     def setup(self, stage: str) -> None:
-        """Gives the training targets to the tasks that standardise; a checkpoint, loaded later, replaces the result."""
+        """Prepares a training.
+
+        The tasks that standardise get the training targets; a checkpoint, loaded later, replaces the result. In a new
+        training, not in one that is continued, weights of other trainings are loaded.
+
+        Raises:
+            FileNotFoundError: If a checkpoint does not exist.
+            CheckpointError: If it does not fit.
+        """
         tasks = [task for task in self.model.tasks if hasattr(task, "fit_standardization")]
         if stage == "fit" and tasks:
             values = self.trainer.datamodule.train_targets()
             for task in tasks:
                 task.fit_standardization(values)
+        if stage == "fit" and self.trainer.ckpt_path is None:
+            self._load_other_trainings()
+
+    def _load_other_trainings(self) -> None:
+        for task in self.model.tasks:
+            if isinstance(task, FrozenEncoderRegressionTask):
+                _say(task.load_frozen_parts(self.model))
+        if self.regression_checkpoint is None:
+            return
+        tasks = [task for task in self.model.tasks if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
+        if len(tasks) != 1:
+            raise CheckpointError(
+                f"regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not {len(tasks)}"
+            )
+        _say(str(load_regression_task(self.regression_checkpoint, tasks[0])))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Optimiser of all parameters, and the learning rate of each step."""
+        """Optimiser, and the learning rate of each step."""
         cycle = self.lrs_config
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
@@ -62,13 +93,14 @@ class TrackingModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """Optimiser of all parameters with learning rate 1, to be multiplied by that of the step."""
+        """Optimiser of the parameters that are not frozen, with learning rate 1, to be multiplied by the step's."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         decay = self.lrs_config.weight_decay
         if self.optimizer == "Lion":
             from lion_pytorch import Lion
 
-            return Lion(self.model.parameters(), lr=1.0, weight_decay=decay)
-        return torch.optim.AdamW(self.model.parameters(), lr=1.0, weight_decay=decay, fused=True)
+            return Lion(parameters, lr=1.0, weight_decay=decay)
+        return torch.optim.AdamW(parameters, lr=1.0, weight_decay=decay, fused=True)
 
     def on_train_epoch_start(self) -> None:
         """Makes the random numbers of an epoch a function of (seed, epoch, rank): a continued run repeats them."""
@@ -154,6 +186,11 @@ class TrackingModule(LightningModule):
         for task, metrics in self.model.metrics(preds, targets).items():
             named = {f"{stage}/final_{task}_{name}": value for name, value in metrics.items()}
             self.log_dict(named, batch_size=events, on_step=False, on_epoch=True, sync_dist=True)
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _flatten(losses: Outputs) -> Iterator[tuple[str, Tensor]]:

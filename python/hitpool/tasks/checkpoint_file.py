@@ -1,0 +1,56 @@
+"""Weights from a checkpoint, without running code that it may contain."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used."""
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Reads the weights of a Lightning checkpoint, or of a file that holds nothing but weights.
+
+    Args:
+        path: File that torch.save wrote.
+
+    Returns:
+        Weights by key, without the `_orig_mod.` that a compiled module puts into the key.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        CheckpointError: The file is not a checkpoint, holds no weights, or holds objects whose loading would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever a broken file leads to
+        raise CheckpointError(_explain(path, error)) from error
+    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not weights or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()):
+        raise CheckpointError(
+            f"checkpoint {path} holds no weights: expected a dictionary of tensors, or one as state_dict"
+        )
+    return {key.replace("_orig_mod.", ""): value for key, value in weights.items()}
+
+
+def _explain(path: Path, error: Exception) -> str:
+    try:
+        classes = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # a broken file, or one in the format before torch 1.6; `error` says what is wrong
+        lines = [line.strip() for line in str(error).splitlines() if "weights_only" not in line and line.strip()]
+        return f"checkpoint {path} cannot be read: {lines[-1] if lines else type(error).__name__}"
+    if not classes:
+        return f"checkpoint {path} cannot be read: {error}"
+    command = (
+        f"import torch; torch.save(torch.load('{path}', map_location='cpu', weights_only=False)['state_dict'], "
+        "'weights.ckpt')"
+    )
+    return (
+        f"checkpoint {path} is refused: it holds objects of {', '.join(classes)}, and to load them runs code of the "
+        f'file. If you trust it, write its weights alone, where these are installed, with python -c "{command}"'
+    )

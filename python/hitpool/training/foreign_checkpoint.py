@@ -1,0 +1,157 @@
+"""The pooled regression of a checkpoint of hepattn, or of hitpool, for another training."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hitpool.nn import Dense
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
+
+NETS = ("raw_hit_net", "encoded_hit_net", "regression_head")
+SPACE = ("space.mean", "space.spread")
+Layers = list[dict[str, Tensor]]
+
+_KEY = re.compile(
+    r"(?P<owner>.*?)\btasks\.(?P<index>\d+)\.(?P<key>(?:raw_hit_net|encoded_hit_net|regression_head)\..+)"
+)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What was taken from a checkpoint; as text a report for the user.
+
+    Args:
+        source: Checkpoint and place of the task in it.
+        taken: Widths of the networks that were taken.
+        left: Networks that were not taken, and why.
+        note: What the checkpoint does not tell.
+    """
+
+    source: str
+    taken: dict[str, str]
+    left: dict[str, str]
+    note: str
+
+    def __str__(self) -> str:
+        rows = [f"  {net:<16} taken: {widths}" for net, widths in self.taken.items()]
+        rows += [f"  {net:<16} not taken: {reason}" for net, reason in self.left.items()]
+        return "\n".join([f"regression task of {self.source}:", *rows, f"  {self.note}"])
+
+
+def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitRegressionTask) -> Transfer:
+    """Takes the networks `raw_hit_net`, `encoded_hit_net` and `regression_head` of a checkpoint into a task.
+
+    A network is taken if its outputs are then those of the checkpoint's, else it is left as it is: the widths must be
+    equal, and for a network of hepattn neither LayerNorm nor, in the head, another learned space may come into it.
+
+    Args:
+        checkpoint: File with keys `...tasks.<i>.<network>...`; several copies of a task must be equal.
+        task: Gets the weights.
+
+    Returns:
+        What was taken.
+
+    Raises:
+        FileNotFoundError: The checkpoint does not exist.
+        CheckpointError: It cannot be read, does not have exactly one task with these networks, has copies that differ,
+            or nothing of it could be taken.
+    """
+    weights = read_weights(checkpoint)
+    owner, networks = _regression_task(weights, Path(checkpoint))
+    from_hitpool = all(f"{owner}{name}" in weights for name in SPACE)
+    taken: dict[str, str] = {}
+    left: dict[str, str] = {}
+    for name in NETS:
+        layers, ours = networks.get(name, []), getattr(task, name)
+        reason = _obstacle(layers, ours, from_hitpool)
+        if not reason and name == "regression_head" and not from_hitpool:
+            reason = _other_space(task)
+        if reason:
+            left[name] = reason
+            continue
+        with torch.no_grad():
+            for layer, target in zip(layers, _layers(ours.state_dict(keep_vars=True)), strict=True):
+                for key, value in layer.items():
+                    target[key].copy_(value)
+        if name == "regression_head" and from_hitpool:
+            task.space.load_state_dict({key.removeprefix("space."): weights[f"{owner}{key}"] for key in SPACE})
+        taken[name] = _widths(layers)
+    note = "not in the file and to be kept as they were: order of hit_fields and fields, inverse_fields"
+    note += ", sign_fields" if from_hitpool else "; SiLU between layers, the default of hepattn's Dense"
+    transfer = Transfer(f"{checkpoint}, {owner.rstrip('.')}", taken, left, note)
+    if not taken:
+        raise CheckpointError(f"nothing could be taken from the {transfer}")
+    return transfer
+
+
+def _regression_task(weights: dict[str, Tensor], path: Path) -> tuple[str, dict[str, Layers]]:
+    """Prefix of the keys of the only regression task, and the layers of its networks."""
+    copies: dict[int, dict[str, dict[str, Tensor]]] = {}  # index -> prefix -> key in the task
+    for key, value in weights.items():
+        if match := _KEY.fullmatch(key):
+            prefix = f"{match['owner']}tasks.{match['index']}."
+            copies.setdefault(int(match["index"]), {}).setdefault(prefix, {})[match["key"]] = value
+    if len(copies) != 1:
+        found = ", ".join(f"tasks.{index}" for index in sorted(copies)) or f"keys such as {list(weights)[:3]}"
+        raise CheckpointError(
+            f"checkpoint {path}: expected one task with weights in {', '.join(NETS)}, under model.tasks.<i>; it has "
+            f"{found}"
+        )
+    ((prefix, task), *others) = next(iter(copies.values())).items()
+    for other, copy in others:
+        if copy.keys() != task.keys() or not all(torch.equal(copy[key], value) for key, value in task.items()):
+            raise CheckpointError(
+                f"checkpoint {path}: {prefix} and {other} are the same task, but their weights differ"
+            )
+    nets = {name: {k.removeprefix(f"{name}."): v for k, v in task.items() if k.startswith(f"{name}.")} for name in NETS}
+    return prefix, {name: _layers(net) for name, net in nets.items()}
+
+
+def _layers(state: dict[str, Tensor]) -> Layers:
+    """Weight and bias of each layer, in the order of the file, which is that of the modules."""
+    layers: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        module, _, name = key.rpartition(".")
+        layers.setdefault(module, {})[name] = value
+    return list(layers.values())
+
+
+def _obstacle(layers: Layers, ours: Dense, from_hitpool: bool) -> str:
+    """Why a network cannot be taken; empty if it can."""
+    if not layers:
+        return "not in the checkpoint"
+    for layer in layers:
+        if not {"weight"} <= layer.keys() <= {"weight", "bias"} or layer["weight"].ndim not in (1, 2):
+            return f"it has {', '.join(layer)}: expected weight and bias of linear layers"
+    if not from_hitpool and any(layer["weight"].ndim == 1 for layer in layers):
+        return f"{_widths(layers)}: the checkpoint does not say where LayerNorm stands and which activation there is"
+    wanted = _layers(ours.state_dict())
+    shapes = [[{name: value.shape for name, value in layer.items()} for layer in net] for net in (layers, wanted)]
+    if shapes[0] != shapes[1]:
+        return f"{_widths(layers)} in the checkpoint, {_widths(wanted)} in the model"
+    return ""
+
+
+def _other_space(task: WeightedPoolingObjectHitRegressionTask) -> str:
+    """Why the outputs of a head of hepattn would mean something else in this task; empty if they would not."""
+    if task.space.standardize:
+        return "the model's outputs are standardised, the checkpoint's are not: set standardize: false"
+    if task.space.sign.any():
+        return "the model's sign_fields are logits, the checkpoint's are +1 and -1: remove sign_fields"
+    return ""
+
+
+def _widths(layers: Layers) -> str:
+    """Such as `23 -> 46 -> 16`; layers with a vector as weight are LayerNorm."""
+    text = ""
+    for layer in layers:
+        shape, bias = list(layer["weight"].shape), "" if "bias" in layer else " (no bias)"
+        if len(shape) == 2:
+            text += (f" -> {shape[0]}" if text else f"{shape[1]} -> {shape[0]}") + bias
+        else:
+            text += f" [LayerNorm {shape[0]}]{bias}"
+    return text.strip()
