@@ -51,6 +51,7 @@ EXPECTED = (
     ".*smaller than the logging interval.*",  # every epoch is logged in any case
     ".*callbacks used to create the checkpoint.*",  # of the training, not needed to test
     ".*but have no logger configured.*",
+    ".*in eval mode at the start of training.*",  # frozen parts
     ".*LeafSpec.*",  # Lightning's use of torch
 )
 
@@ -118,12 +119,13 @@ def _train(command: str, options: list[str]) -> None:
         arguments = interpret(command, options)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"hitpool {command}: {error}")
+    from hitpool.tasks.checkpoint_file import CheckpointError
     from hitpool.training.interface import run
 
     _hide_expected_messages()
     try:
         run(arguments)
-    except (FileNotFoundError, FloatingPointError) as error:
+    except (CheckpointError, FileNotFoundError, FloatingPointError) as error:
         sys.exit(f"hitpool {command}: {error}")
 
 
