@@ -88,19 +88,23 @@ class TrackingModule(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ValueError("the learning rate needs the length of the training: set trainer.max_epochs or max_steps")
-        optimizer = self.make_optimizer()
+        optimizer = self.make_optimizer(fused="mixed" not in str(self.trainer.precision))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cycle.at(step, int(steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """Optimiser of the parameters that are not frozen, with learning rate 1, to be multiplied by the step's."""
+    def make_optimizer(self, fused: bool = True) -> torch.optim.Optimizer:
+        """Optimiser of the parameters that are not frozen, with learning rate 1, to be multiplied by the step's.
+
+        Args:
+            fused: Use torch's fused AdamW, with which Lightning does not clip gradients in mixed precision.
+        """
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         decay = self.lrs_config.weight_decay
         if self.optimizer == "Lion":
             from lion_pytorch import Lion
 
             return Lion(parameters, lr=1.0, weight_decay=decay)
-        return torch.optim.AdamW(parameters, lr=1.0, weight_decay=decay, fused=True)
+        return torch.optim.AdamW(parameters, lr=1.0, weight_decay=decay, fused=fused)
 
     def on_train_epoch_start(self) -> None:
         """Makes the random numbers of an epoch a function of (seed, epoch, rank): a continued run repeats them."""
