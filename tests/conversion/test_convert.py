@@ -221,7 +221,7 @@ def test_ctrl_c_and_the_same_command_again(tmp_path):
     path = write_root(tmp_path / "a.root", branches(events, HIT_COLUMNS, TRACK_COLUMNS))
     output = tmp_path / "set"
     code = (
-        "from hitpool.conversion import job; from hitpool.cli import main; job.PART_BYTES = 20_000; "
+        "from hitpool.conversion import job; from hitpool.cli import main; job.PART_BYTES = 60_000; "
         f"main(['data', 'convert', '--input', {str(path)!r}, '--output', {str(output)!r}, '--workers', '2'])"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

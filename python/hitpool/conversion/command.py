@@ -12,8 +12,8 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from hitpool.conversion.job import convert
 from hitpool.conversion.cuts import Cuts, Step
+from hitpool.conversion.job import convert
 from hitpool.conversion.mapping import Mapping, read_mapping
 from hitpool.simulation.parallel import available_cores
 
