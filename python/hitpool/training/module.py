@@ -52,24 +52,22 @@ class TrackingModule(LightningModule):
         self.regression_checkpoint = regression_checkpoint
 
     def setup(self, stage: str) -> None:
-        """Prepares a training.
-
-        The tasks that standardise get the training targets; a checkpoint, loaded later, replaces the result. In a new
-        training, not in one that is continued, weights of other trainings are loaded.
-
-        Raises:
-            FileNotFoundError: If a checkpoint does not exist.
-            CheckpointError: If it does not fit.
-        """
+        """Gives the training targets to the tasks that standardise; a checkpoint, loaded later, replaces the result."""
         tasks = [task for task in self.model.tasks if hasattr(task, "fit_standardization")]
         if stage == "fit" and tasks:
             values = self.trainer.datamodule.train_targets()
             for task in tasks:
                 task.fit_standardization(values)
-        if stage == "fit" and self.trainer.ckpt_path is None:
-            self._load_other_trainings()
 
-    def _load_other_trainings(self) -> None:
+    def on_fit_start(self) -> None:
+        """Loads weights of other trainings, unless this one is continued and has them already.
+
+        Raises:
+            FileNotFoundError: If a checkpoint does not exist.
+            CheckpointError: If it does not fit.
+        """
+        if self.trainer.ckpt_path is not None:
+            return
         for task in self.model.tasks:
             if isinstance(task, FrozenEncoderRegressionTask):
                 _say(task.load_frozen_parts(self.model))
