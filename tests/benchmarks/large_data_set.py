@@ -8,6 +8,7 @@ events with at most `width` hits, at random. The disk needs 80 bytes x width x e
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -58,12 +59,22 @@ def make(folder: Path, events: int, width: int) -> None:
     (folder / "metadata.yaml").write_text(yaml.safe_dump(keys | mapping))
 
 
+def processes() -> list[str]:
+    """Process ids of this process and its children."""
+    own = Path("/proc/self").resolve().name
+    return [own, *Path(f"/proc/{own}/task/{own}/children").read_text().split()]
+
+
+def cpu_seconds() -> np.ndarray:
+    """CPU time of each process."""
+    stat = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes()]
+    return np.array([int(fields[11]) + int(fields[12]) for fields in stat]) / os.sysconf("SC_CLK_TCK")
+
+
 def memory() -> dict[str, list[int]]:
     """MiB of this process and its children: private to each, and with the shared part divided among them."""
-    pids = [Path("/proc/self").resolve().name]
-    pids += Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()
     result = {"private": [], "proportional": []}
-    for pid in pids:
+    for pid in processes():
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
         result["private"].append((kib["Private_Clean"] + kib["Private_Dirty"]) // 1024)
@@ -86,7 +97,7 @@ def read(folder: Path, workers: list[int], batches: int, batch_size: int) -> Non
         iterator = iter(loader)
         next(iterator)
         print(f"{number} workers: first batch after {time.perf_counter() - start:.2f} s")
-        events, start, shown = 0, time.perf_counter(), 0
+        events, start, shown, cpu = 0, time.perf_counter(), 0, cpu_seconds()
         for batch, (_, targets) in enumerate(iterator):
             events += len(targets["sample_id"])
             if batch == batches:
@@ -95,7 +106,10 @@ def read(folder: Path, workers: list[int], batches: int, batch_size: int) -> Non
                 print(f"  {events} events: MiB {memory()}")
                 shown += batches // 4
         seconds = time.perf_counter() - start
+        cpu = cpu_seconds() - cpu
         print(f"  {events} events in {seconds:.1f} s: {events / seconds:,.0f} events/s, MiB: {memory()}")
+        print(f"  events per CPU second: main process {events / cpu[0]:,.0f}", end="")
+        print(f", all workers {events / cpu[1:].sum():,.0f}" if number else "")
         del iterator, loader
 
 

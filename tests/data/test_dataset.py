@@ -19,7 +19,7 @@ from data_sets import (
 )
 
 from hitpool.data import DEFAULT_SCALE_FACTORS, EventDataset
-from hitpool.data.datamodule import _as_it_is
+from hitpool.data.packing import Packed, collate
 
 TARGETS = {"particle": [*TRACK_COLUMNS, "truthMuon_qpt"]}
 LAYOUTS = ["tracking", "filtering"]
@@ -260,7 +260,7 @@ def test_other_processes_can_read(method, layout, request, events):
         dataset,
         sampler=[members, [5]],
         batch_size=None,
-        collate_fn=_as_it_is,
+        collate_fn=collate,
         num_workers=1,
         multiprocessing_context=multiprocessing.get_context(method),
     )
@@ -343,3 +343,16 @@ def test_a_file_that_was_being_unpacked_is_unpacked_again(tmp_path, events, filt
         path.with_suffix(".part").write_bytes(path.read_bytes()[:100])
         path.unlink()
     check_batch(open_unpacked(filtering_set, folder)[7], events, [7], INPUTS_23)
+
+
+@pytest.mark.parametrize("members", [[12, 44, 3], [0, 0]])
+def test_a_batch_travels_as_one_tensor(members, tracking_set):
+    batch = EventDataset(tracking_set, {"hit": INPUTS_23}, TARGETS).__getitems__(members)
+    assert collate(batch) is batch  # in the main process
+    _, (packed, _) = Packed(batch).__reduce__()
+    assert packed.nbytes == sum(tensor.nbytes for part in batch for tensor in part.values())
+    for part, copy in zip(batch, pickle.loads(pickle.dumps(Packed(batch))), strict=True):
+        assert part.keys() == copy.keys()
+        for name, tensor in part.items():
+            assert tensor.dtype == copy[name].dtype
+            torch.testing.assert_close(tensor, copy[name], rtol=0, atol=0, equal_nan=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from hitpool.data.batch_sampler import LengthGroupedBatchSampler
 from hitpool.data.dataset import EventDataset
+from hitpool.data.packing import collate
 
 
 class HitDataModule(pl.LightningDataModule):
@@ -174,13 +174,9 @@ class HitDataModule(pl.LightningDataModule):
             dataset,
             sampler=sampler,
             batch_size=None,  # the sampler gives whole batches
-            collate_fn=_as_it_is,
+            collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),  # else iterating would draw from the global one
         )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
