@@ -51,6 +51,6 @@ def _explain(path: Path, error: Exception) -> str:
         "'weights.ckpt')"
     )
     return (
-        f"checkpoint {path} is refused: it holds objects of {', '.join(classes)}, and to load them runs code of the "
+        f"checkpoint {path} is refused: it holds objects of {', '.join(classes)}, and loading them runs code of the "
         f'file. If you trust it, write its weights alone, where these are installed, with python -c "{command}"'
     )
