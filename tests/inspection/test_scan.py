@@ -196,6 +196,24 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path, events, damage):
     assert sum(done) == 40
 
 
+def test_more_tracks_than_slots(tmp_path, events):
+    for event in (5, 8):
+        events.tracks[event] = np.tile(np.float32([50, 1, 1, 1]), (event - 2, 1))
+        events.hits[event][:, TRUTH] = np.resize(range(event - 2), len(events.hits[event]))
+    scan = inspect(write_dataset(tmp_path / "set", events))
+    finding = scan.findings["event with more than 2 tracks"]
+    assert (finding.severity, finding.number) == ("remark", 2)
+    assert finding.example == "up to 6: reading all needs data.max_particles 6"
+
+
+def test_technologies_without_truth(tmp_path, events):
+    events.columns = [*HIT_COLUMNS[:TRUTH], "owner"]
+    events.hits[6][0, TECHNOLOGY] = 0.5  # no code
+    scan = inspect(write_dataset(tmp_path / "set", events))
+    technology = np.concatenate(events.hits)[:, TECHNOLOGY]
+    assert scan.technologies == {value: (np.count_nonzero(technology == value), 0) for value in (0, 2, 5)}
+
+
 def test_no_file_can_be_read(tmp_path, events):
     directory = write_dataset(tmp_path / "set", events)
     (directory / FILE).write_bytes(b"")
@@ -243,6 +261,7 @@ def test_any_columns(tmp_path, events):
     assert not scan.technologies
     assert scan.findings.readable
     without = inspect(directory)
+    assert without.true_hits == 0
     assert "no truth link, hits of tracks are not inspected" in kinds(without, "remark")
     assert without.hits_per_track.total == 0
     assert without.hits.count == scan.hits.count

@@ -13,6 +13,8 @@ from hitpool.inspection.findings import Findings, Severity
 from hitpool.inspection.ordering import Ordering
 from hitpool.inspection.statistics import ColumnStatistics, Counts, Reservoir
 
+_MOST_CODES = 100
+_SLOTS = 2  # default of data.max_particles
 DEFAULT_TRUTH_LINK = "spacePoint_truthLink"
 ERROR, DEFECT, REMARK = Severity.ERROR, Severity.DEFECT, Severity.REMARK
 
@@ -167,9 +169,14 @@ class Scan:
         self._columns("hit", self.hits, flat, events[owner])
         self._note(REMARK, "event without hits", number == 0, events)
         self._note(REMARK, "event without tracks", num_tracks == 0, events)
-        if self.truth_link is None:
-            return
-        link = flat[:, self.truth_link]
+        true = np.zeros(len(flat), bool)
+        if self.truth_link is not None:
+            true = self._truth(events, owner, flat[:, self.truth_link], num_tracks)
+        if self.technology is not None:
+            self._technologies(flat[:, self.hits.names.index(self.technology)], true)
+
+    def _truth(self, events: np.ndarray, owner: np.ndarray, link: np.ndarray, num_tracks: np.ndarray) -> np.ndarray:
+        """Truth links [hits] of hits in the events events[owner]; says which hits belong to a track, bool [hits]."""
         bad = ~((link >= -1) & (link < num_tracks[owner]) & (link == np.floor(link)))
         expected = "expected -1 or the number of one of"
         self._note(
@@ -189,14 +196,13 @@ class Scan:
         event, track = np.nonzero(exists & (per_track == 0))
         everyone = np.ones(len(event), bool)
         self._note(DEFECT, "track without hits", everyone, events[event], lambda i: f"track {track[i]}")
-        if self.technology is not None:
-            self._technologies(flat[:, self.hits.names.index(self.technology)], true)
+        return true
 
     def _technologies(self, technology: np.ndarray, true: np.ndarray) -> None:
-        finite = np.isfinite(technology)
-        values, which = np.unique(technology[finite], return_inverse=True)
+        code = (technology >= 0) & (technology < _MOST_CODES) & (technology == np.floor(technology))
+        values, which = np.unique(technology[code], return_inverse=True)
         hits = np.bincount(which, minlength=len(values))
-        true_hits = np.bincount(which[true[finite]], minlength=len(values))
+        true_hits = np.bincount(which[true[code]], minlength=len(values))
         for value, *numbers in zip(values.tolist(), hits.tolist(), true_hits.tolist(), strict=True):
             before = self.technologies.get(value, (0, 0))
             self.technologies[value] = (before[0] + numbers[0], before[1] + numbers[1])
@@ -234,6 +240,10 @@ class Scan:
                 if low == high == 0 and statistics.count > 1:
                     kind = f"{what} column {name} is 0 everywhere"
                     self.findings.note(REMARK, kind, statistics.count, "all values")
+        if (most := len(self.tracks_per_event.histogram) - 1) > _SLOTS:
+            more = int(self.tracks_per_event.histogram[_SLOTS + 1 :].sum())
+            text = f"up to {most}: reading all needs data.max_particles {most}"
+            self.findings.note(REMARK, f"event with more than {_SLOTS} tracks", more, text)
         for trend in (*self.hit_order.trends(), *self.track_order.trends()):
             text = f"mean {trend.first:.4g} in the first 5 %, {trend.mean:.4g} in all: take random events as a sample"
             self.findings.note(REMARK, f"events are ordered: {trend.name}", 1, text)
