@@ -125,7 +125,7 @@ def rms(values: ArrayLike) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size else float("nan")
 
 
-def sigma68(values: ArrayLike) -> float:
+def sigma68(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.float64]:
     """Half the width of the interval that holds the central 68.27 % of the entries.
 
     (q(0.84135) - q(0.15865)) / 2 with linearly interpolated quantiles q. It equals the standard deviation of
@@ -133,16 +133,18 @@ def sigma68(values: ArrayLike) -> float:
 
     Args:
         values: Residuals, any shape.
+        axis: Dimension of the entries; None for all of them together.
 
     Returns:
-        The half width, unit of the residuals; NaN without entries or if one of them is NaN.
+        The half width, unit of the residuals; an array over the other dimensions if `axis` is given. NaN without
+        entries or if one of them is NaN.
 
     Example:
         >>> round(sigma68(np.linspace(-1.0, 1.0, 101)), 6)
         0.6827
     """
     values = np.asarray(values, np.float64)
-    if not values.size or np.isnan(values).any():
-        return float("nan")
-    low, high = np.quantile(values, [(1 - CENTRAL_FRACTION) / 2, (1 + CENTRAL_FRACTION) / 2])
-    return float(high - low) / 2
+    if not values.size:
+        return float("nan") if axis is None else np.full(np.delete(values.shape, axis), np.nan)
+    low, high = np.quantile(values, [(1 - CENTRAL_FRACTION) / 2, (1 + CENTRAL_FRACTION) / 2], axis=axis)
+    return float(high - low) / 2 if axis is None else (high - low) / 2

@@ -1,0 +1,99 @@
+"""Track parameters by quantity, whatever the names of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hitpool.evaluation.residuals import periodic_residual, relative_residual, residual
+from hitpool.evaluation.results import quantity_field
+
+SOURCES = ("pt", "eta", "phi", "q", "qpt")
+"""Quantities that a field can hold."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What is compared of a quantity.
+
+    Args:
+        label: What the table shows.
+        axis: What a plot shows.
+        unit: Unit of the residuals, empty if they are relative.
+        residual: Residuals from predicted and true values.
+    """
+
+    label: str
+    axis: str
+    unit: str
+    residual: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
+
+
+RESOLUTIONS = {
+    "qpt": Resolution("q / pT", r"$q / p_\mathrm{T}$", "1/GeV", residual),
+    "pt": Resolution("pT, relative", r"$p_\mathrm{T}$, relative", "", relative_residual),
+    "eta": Resolution("eta", r"$\eta$", "", residual),
+    "phi": Resolution("phi", r"$\phi$", "rad", periodic_residual),
+}
+"""Quantities of which sigma68 is compared; of q it is the charge accuracy."""
+
+
+def fields_by_quantity(names: Iterable[str]) -> dict[str, str]:
+    """Finds the fields with known quantities.
+
+    Args:
+        names: Names of fields, such as the targets of a model.
+
+    Returns:
+        Quantity to field, for those of `SOURCES` that there are.
+
+    Raises:
+        ValueError: If two fields have the same quantity.
+
+    Example:
+        >>> fields_by_quantity(["truthMuon_pt", "truthMuon_eta", "beta"])
+        {'pt': 'truthMuon_pt', 'eta': 'truthMuon_eta'}
+    """
+    names = list(names)
+    advice = "a comparison needs one"
+    found = {quantity: quantity_field(names, quantity, advice) for quantity in SOURCES}
+    return {quantity: field for quantity, field in found.items() if field}
+
+
+def complete(values: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
+    """Adds what follows from the given quantities: q/pT from q and pT, or pT and q from q/pT.
+
+    Args:
+        values: Some of pt (GeV), eta, phi, q, qpt (1/GeV), equal shapes.
+
+    Returns:
+        These and the derived ones, float64.
+
+    Example:
+        >>> complete({"qpt": [-0.05]})
+        {'qpt': array([-0.05]), 'pt': array([20.]), 'q': array([-1.])}
+    """
+    known = {name: np.asarray(array, np.float64) for name, array in values.items()}
+    with np.errstate(divide="ignore"):
+        if "qpt" in known:
+            known.setdefault("pt", 1 / np.abs(known["qpt"]))
+            known.setdefault("q", np.sign(known["qpt"]))
+        elif {"pt", "q"} <= set(known):
+            known["qpt"] = np.sign(known["q"]) / known["pt"]
+    return known
+
+
+def derivable(quantities: Iterable[str]) -> set[str]:
+    """Quantities that `complete` gives.
+
+    Args:
+        quantities: What is known.
+
+    Example:
+        >>> sorted(derivable(["q", "pt"]))
+        ['pt', 'q', 'qpt']
+    """
+    return set(complete(dict.fromkeys(quantities, np.ones(1))))

@@ -1,0 +1,47 @@
+"""Another estimate of the track parameters, stored in the track columns of a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitpool.data import EventDataset
+from hitpool.data.event_file import open_event_file
+from hitpool.evaluation.quantities import SOURCES
+
+
+def read_reference(dataset: EventDataset, prefix: str) -> dict[str, NDArray[np.float64]]:
+    """Reads the columns `<prefix><quantity>`.
+
+    Args:
+        dataset: The events.
+        prefix: What the names of the columns start with.
+
+    Returns:
+        By quantity (pt in GeV, eta, phi in rad, q, qpt), [events of the folder, max_particles]; NaN where there is no
+        track or no estimate, and in events that are not in the data set.
+
+    Raises:
+        ValueError: If there is no such column, or a file is damaged.
+    """
+    index = dataset.index
+    columns = {q: index.track_columns.index(prefix + q) for q in SOURCES if prefix + q in index.track_columns}
+    if not columns:
+        wanted = ", ".join(prefix + quantity for quantity in SOURCES)
+        raise ValueError(
+            f"data set {index.directory} has no reference '{prefix}': expected some of the track columns {wanted}; "
+            f"available: {', '.join(index.track_columns)}"
+        )
+    values = np.full((len(index), dataset.max_particles, len(columns)), np.nan)
+    chosen = dataset.sample_id
+    for number in np.unique(index.file_index[chosen]):
+        events = chosen[index.file_index[chosen] == number]
+        events = events[np.argsort(index.row_index[events])]
+        rows = index.row_index[events]
+        with open_event_file(index.path(number), index.hit_columns, index.track_columns) as file:
+            for covered, tracks in file.slabs(file.tracks, rows):
+                tracks = tracks[:, : dataset.max_particles]
+                valid = np.arange(tracks.shape[1]) < file.num_tracks[rows[covered], None]
+                estimate = np.where(valid[..., None], tracks[..., list(columns.values())], np.nan)
+                values[events[covered], : tracks.shape[1]] = estimate
+    return {quantity: values[..., k] for k, quantity in enumerate(columns)}
