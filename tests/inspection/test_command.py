@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))  # for data_sets.py
-from data_sets import TRACK_COLUMNS, make_events, write_dataset
+from data_sets import HIT_COLUMNS, TRACK_COLUMNS, make_events, write_dataset
 
 from hitpool.cli import main
 
@@ -20,6 +20,8 @@ def wide_terminal(monkeypatch) -> None:
 
 def test_tables_json_and_plots(tmp_path, capsys):
     events = make_events(40, seed=1)
+    for hits in events.hits:
+        hits[:, HIT_COLUMNS.index("spacePoint_technology")] = np.resize([0, 2, 3], len(hits))
     directory = write_dataset(tmp_path / "muons", events, num_files=2)
     main(["data", "inspect", str(directory), "--plots", str(tmp_path / "plots"), "--json", str(tmp_path / "a.json")])
     shown = capsys.readouterr().out
