@@ -147,15 +147,34 @@ def test_settings_of_complete_configurations(capsys: pytest.CaptureFixture) -> N
     assert fork["model"]["model"]["init_args"]["encoder"]["init_args"]["norm"] == "LayerNorm"
 
 
+def test_the_form_with_classes_for_the_sections_gives_the_same(capsys: pytest.CaptureFixture) -> None:
+    file = DATA / "hepattn_upstream.yaml"
+    text = file.read_text().replace("hepattn.models.task.", "hepattn.models.tasks.")
+    config = yaml.safe_load(text.replace("hepattn.models.Encoder", "hepattn.components.Encoder"))
+    network = config["model"]["model"]["init_args"]
+    del network["dim"]
+    network["decoder"]["tasks"] = network.pop("tasks")
+    rate = {"max_lr": 5e-5, "pct_start": 0.05, "div_factor": 5.0, "final_div_factor": 1.0}
+    wrapper = {
+        "model": config["model"]["model"],
+        "optimizer": {"class_path": "lion_pytorch.Lion", "init_args": {"lr": 1e-5, "weight_decay": 1e-5}},
+        "lr_scheduler": {"class_path": "hepattn.utils.schedulers.OneCycleLR", "init_args": rate},
+    }
+    config["model"] = {"class_path": "hepattn.experiments.atlas_muon.models.TrackMLTracker", "init_args": wrapper}
+    config["data"] = {"class_path": "hepattn.experiments.atlas_muon.AtlasMuonDataModule", "init_args": config["data"]}
+    Path("newer.yaml").write_text(yaml.safe_dump(config))
+    assert print_config(capsys, "--config=newer.yaml")[0] == print_config(capsys, f"--config={file}")[0]
+
+
 def test_overrides_reach_translated_files(capsys: pytest.CaptureFixture) -> None:
     options = ["--model.model.tasks.2.loss_weight=3", "--model.model.tasks.1.losses={mask_focal: 2.0}"]
-    options += ["--model.model.encoder.num_heads=4", "--trainer.callbacks.1.filename=p.h5", "--name=mine"]
+    options += ["--model.model.encoder.num_heads=4", "--trainer.callbacks.0.filename=p.h5", "--name=mine"]
     config, notices = print_config(capsys, f"--config={DATA}/hepattn_upstream.yaml", *options)
     arguments = config["model"]["model"]["init_args"]
     modules = arguments["tasks"]["init_args"]["modules"]
     assert (modules[2]["init_args"]["loss_weight"], modules[1]["init_args"]["losses"]) == (3, {"mask_focal": 2.0})
     assert (arguments["encoder"]["init_args"]["num_heads"], config["name"]) == (4, "mine")
-    assert config["trainer"]["callbacks"][1]["init_args"]["filename"] == "p.h5"
+    assert config["trainer"]["callbacks"][0]["init_args"]["filename"] == "p.h5"
     assert "sorter" in notices
     Path("mine.yaml").write_text(yaml.safe_dump(config))
     again, notices = print_config(capsys, "--config=mine.yaml")

@@ -290,9 +290,9 @@ def test_loggers_and_callbacks() -> None:
     assert section == {
         "logger": None,
         "callbacks": [
-            {"class_path": "hitpool.evaluation.TestReport"},
             early,
             {"class_path": "hitpool.evaluation.PredictionWriter", "init_args": {}},
+            {"class_path": "hitpool.evaluation.TestReport"},
         ],
     }
     replaced = lines.splitlines()[-1]

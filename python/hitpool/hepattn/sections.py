@@ -84,7 +84,7 @@ def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gp
     fields = (data.get("targets") or {}).get("particle") or []
     if trainer.get("callbacks") is not None and set(fields) >= _REPORTED:
         callbacks = trainer["callbacks"] if isinstance(trainer["callbacks"], list) else [trainer["callbacks"]]
-        trainer["callbacks"] = [{"class_path": "hitpool.evaluation.TestReport"}, *callbacks]
+        trainer["callbacks"] = [*callbacks, {"class_path": "hitpool.evaluation.TestReport"}]
     return trainer
 
 
