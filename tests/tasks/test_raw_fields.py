@@ -25,6 +25,7 @@ def test_order_of_equal_values_is_that_of_argsort(inputs: dict) -> None:
 def test_unsorted_fields_stay_as_they_are(inputs: dict) -> None:
     expected = inputs["hit_x"].unsqueeze(-1)
     known = {"hit_valid": inputs["hit_valid"], "hit_embed": torch.zeros(3, 50, 8)}
+    known["hit_strip_valid"] = inputs["hit_strip_valid"] = torch.ones(3, 9, dtype=torch.bool)  # of another input
     for x in (inputs, {"inputs": inputs, **known}, {"inputs": inputs, "hit_phi": inputs["hit_phi"]}):
         assert torch.equal(raw_fields(x, "hit", ["x"]), expected)
     other_input = {"inputs": inputs | {"strip_phi": torch.zeros(3, 9)}, "strip_phi": torch.ones(3, 9)}

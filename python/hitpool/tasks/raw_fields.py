@@ -39,9 +39,11 @@ def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tens
     if inputs is None:
         return stack_fields(x, input_name, fields)
     raw = stack_fields(inputs, input_name, fields)  # [B, M, F]
-    prefix = f"{input_name}_"
-    known = (f"{prefix}embed", f"{prefix}valid")
-    both = [key for key in x if key.startswith(prefix) and key not in known and key in inputs]
+    both = [
+        key
+        for key in x
+        if key in inputs and key.startswith(f"{input_name}_") and not key.endswith(("_embed", "_valid"))
+    ]
     if not both:
         return raw
     if len(both) > 1:
