@@ -354,6 +354,10 @@ def test_optimizer_and_learning_rate(section: dict[str, Any], expected: dict[str
     ("section", "message"),
     [
         ({"mtl": True}, r"model\.mtl is True"),
+        (
+            {"lr_scheduler": {"class_path": "x.OneCycleLR", "init_args": {"max_lr": 1.0, "anneal_strategy": "linear"}}},
+            r"model\.lr_scheduler\.anneal_strategy is 'linear', hitpool has 'cos' only",
+        ),
         ({"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR"}}, r"model\.lr_scheduler\.class_path"),
     ],
 )

@@ -22,9 +22,8 @@ _ONE_CYCLE_HINTS = (
     "base_momentum",
     "max_momentum",
     "last_epoch",
-    "three_phase",
-    "anneal_strategy",
 )
+_ONE_CYCLE_ONLY = {"anneal_strategy": "cos", "three_phase": False}
 
 
 def translate(config: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, Any]:
@@ -58,9 +57,7 @@ def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
         if name in data:
             data.pop(name)
             notices.hint(f"data.{name}")
-    for name, value in _DATA_ONLY.items():
-        if (given := data.pop(name, value)) != value:
-            raise ValueError(f"data.{name} is {given!r}, hitpool has {value!r} only")
+    _only(data, _DATA_ONLY, "data")
     if "event_max_num_particles" in data:
         data["max_particles"] = data.pop("event_max_num_particles")
     if isinstance(data.get("targets"), dict) and "hit" in data["targets"]:
@@ -88,6 +85,13 @@ def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gp
     return trainer
 
 
+def _only(section: dict[str, Any], only: dict[str, Any], path: str) -> None:
+    """Takes settings out of a section for which hitpool has one value only."""
+    for name, value in only.items():
+        if (given := section.pop(name, value)) != value:
+            raise ValueError(f"{path}.{name} is {given!r}, hitpool has {value!r} only")
+
+
 def _is_comet(logger: Any, notices: Notices) -> bool:
     name = str(logger.get("class_path", "")).rsplit(".", 1)[-1] if isinstance(logger, dict) else ""
     if not name.endswith("CometLogger"):
@@ -97,8 +101,7 @@ def _is_comet(logger: Any, notices: Notices) -> bool:
 
 
 def _model(model: dict[str, Any], notices: Notices) -> dict[str, Any]:
-    if (mtl := model.pop("mtl", False)) not in (False, None):
-        raise ValueError(f"model.mtl is {mtl!r}, hitpool has False only")
+    _only(model, {"mtl": False}, "model")
     if "log_metrics_train" in model:
         model.pop("log_metrics_train")
         notices.hint("model.log_metrics_train")
@@ -138,6 +141,7 @@ def _rates(config: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
         if name in settings:
             settings.pop(name)
             notices.hint(f"{path}.{name}")
+    _only(settings, _ONE_CYCLE_ONLY, path)
     try:
         highest = float(settings.pop("max_lr"))
     except KeyError:

@@ -90,7 +90,8 @@ def _accepted(part: Part, args: dict[str, Any], path: str, notices: Notices) -> 
     for name, value in args.items():
         here = _join(path, name)
         if name in part.hints:
-            notices.hint(here)
+            if value is not None:
+                notices.hint(here)
         elif name in part.differs:
             if value != part.differs[name]:
                 notices.differs(here, value)
