@@ -18,6 +18,7 @@ DESCRIPTION = """\
 Reads a data set once and shows its events, columns, truth and defects. The exit status is 1 if it cannot be used for
 training. Errors stop training; defects stop it if the column is used, or spoil it; remarks are worth knowing.
 """
+FILE_WIDTH = 160  # of the tables if they do not go to a terminal
 
 
 def run(options: list[str]) -> None:
@@ -46,6 +47,8 @@ def run(options: list[str]) -> None:
         scan.run(lambda events: progress.advance(bar, events))
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=FILE_WIDTH)
     for table in tables(scan):
         console.print(table)
     if arguments.json is not None:

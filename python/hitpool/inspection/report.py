@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from hitpool.inspection.findings import Severity
@@ -73,10 +74,16 @@ def technology_name(scan: Scan, value: float) -> str:
     return known.get(value, f"{value:g}")
 
 
+def _table(first: str, title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    return table
+
+
 def _events(scan: Scan) -> Table:
-    table = Table("quantity", title=str(scan.index.directory), title_justify="left")
-    for name in ("total", "mean", "smallest", "5 %", "median", "95 %", "largest"):
-        table.add_column(name, justify="right")
+    table = _table("quantity", str(scan.index.directory))
+    for name in ("total", "mean", "min", "5 %", "median", "95 %", "max"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_row("files", f"{len(scan.index.files):,}")
     table.add_row("events", f"{len(scan.index):,}")
     for name, counts, total in (
@@ -93,10 +100,10 @@ def _events(scan: Scan) -> Table:
 
 
 def _columns(title: str, statistics: ColumnStatistics, quantiles: np.ndarray | None = None) -> Table:
-    table = Table("column", title=f"{title}: {statistics.count:,}", title_justify="left")
+    table = _table("column", f"{title}: {statistics.count:,}")
     shares = [] if quantiles is None else [f"{share:.0%}".replace("%", " %") for share in QUANTILES]
-    for name in ("smallest", *shares, "largest", "mean", "sd", "not finite", "expected", "outside"):
-        table.add_column(name, justify="right")
+    for name in ("min", *shares, "max", "mean", "sd", "NaN, Inf", "expected", "outside"):
+        table.add_column(name, justify="right", no_wrap=True)
     for i, name in enumerate(statistics.names):
         within = [] if quantiles is None else [_number(value) for value in quantiles[:, i]]
         low, high = statistics.expected[i]
@@ -109,18 +116,18 @@ def _columns(title: str, statistics: ColumnStatistics, quantiles: np.ndarray | N
             _number(statistics.mean[i]),
             _number(statistics.sd[i]),
             f"{statistics.not_finite[i]:,}" if statistics.not_finite[i] else "",
-            f"{low:g} to {high:g}" if known else "",
+            f"{low:.4g} to {high:.4g}" if known else "",
             f"{statistics.outside[i]:,}" if statistics.outside[i] else "",
         )
     return table
 
 
 def _technologies(scan: Scan) -> Table:
-    table = Table(scan.technology, title="technologies", title_justify="left")
+    table = _table(scan.technology, "technologies")
     numbers = np.array(list(scan.technologies.values()))
     names = ["share of hits"] + ["share of true hits"] * (scan.truth_link is not None)
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for value, values in sorted(scan.technologies.items()):
         shares = np.array(values) / np.maximum(numbers.sum(0), 1)
         table.add_row(technology_name(scan, value), *(f"{share:.1%}" for share in shares[: len(names)]))
@@ -128,7 +135,8 @@ def _technologies(scan: Scan) -> Table:
 
 
 def _findings(scan: Scan) -> Table:
-    table = Table("", "finding", title="findings", title_justify="left")
+    table = _table("", "findings")
+    table.add_column("finding")
     table.add_column("number", justify="right")
     table.add_column("first example", overflow="fold")
     for finding in scan.findings.sorted():
