@@ -112,7 +112,7 @@ def test_the_layout_is_the_documented_one(tmp_path, ntuples):
         *("event tracks >= 1", "event tracks <= 2", "event hits <= 600"),
     ]
     assert metadata["processing_parameters"]["cuts"]["max_hits"] == 600
-    assert [entry["file"] for entry in metadata["processed_files"]] == [str(path) for path in files]
+    assert metadata["processed_files"] == [str(path) for path in files]
     numbers = []
     for chunk in mapping["chunk_summary"]:
         with h5py.File(tmp_path / "set" / chunk["h5_file"]) as file:
@@ -132,7 +132,8 @@ def test_event_numbers_from_a_branch(tmp_path, ntuples):
     (tmp_path / "mapping.yaml").write_text(text.replace("event_number: null", "event_number: eventNumber"))
     convert(files[:1], tmp_path / "set", read_mapping(tmp_path / "mapping.yaml"), Cuts(), 1)
     left, _ = expected(events[:90], Cuts())
-    with h5py.File(tmp_path / "set/data/events_00000.h5") as file:
+    (only,) = (tmp_path / "set/data").iterdir()
+    with h5py.File(only) as file:
         assert file["event_numbers"][:].tolist() == [event.number for event in left]
 
 
@@ -216,6 +217,32 @@ def test_a_corrupt_file_stops_and_its_repair_goes_on(tmp_path):
     check(tmp_path / "set", expected(events, Cuts())[0])
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_files_can_be_left_out_and_added(tmp_path, ntuples):
+    """Of three files the second turns out to be bad: it goes on without it, and with it when it is there again."""
+    files, events = ntuples
+    output = tmp_path / "set"
+    by_file = [events[:90], events[90:140], events[140:]]
+    convert(files[:2], output, read_mapping(), Cuts(), 1)
+    check(output, expected(by_file[0] + by_file[1], Cuts())[0])
+    before = snapshot(output)
+    convert([files[2], files[0]], output, read_mapping(), Cuts(), 1)
+    check(output, expected(by_file[2] + by_file[0], Cuts())[0])
+    convert(files, output, read_mapping(), Cuts(), 1)
+    check(output, expected(events, Cuts())[0])
+    after = snapshot(output)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_file_that_has_changed_is_converted_again(tmp_path):
+    path = tmp_path / "a.root"
+    for seed in (1, 2):
+        events = make_events(30 + seed, seed=seed)
+        write_root(path, branches(events, HIT_COLUMNS, TRACK_COLUMNS))
+        convert([path], tmp_path / "set", read_mapping(), Cuts(), 1)
+        check(tmp_path / "set", expected(events, Cuts())[0])
+
+
 def test_ctrl_c_and_the_same_command_again(tmp_path):
     events = make_events(1000, seed=9)
     path = write_root(tmp_path / "a.root", branches(events, HIT_COLUMNS, TRACK_COLUMNS))
@@ -248,8 +275,6 @@ def test_other_settings_need_another_folder(tmp_path, ntuples):
     convert(files[:2], output, read_mapping(), Cuts(), 1)
     with pytest.raises(FileExistsError, match=r"set holds a conversion with other cuts: max_hits: 600 there, null now"):
         convert(files[:2], output, read_mapping(), Cuts(max_hits=None), 1)
-    with pytest.raises(FileExistsError, match=r"other inputs: .*a.root"):
-        convert(files[:1], output, read_mapping(), Cuts(), 1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"other exists and is not a conversion"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import itertools
 import json
 from collections.abc import Sequence
@@ -33,8 +34,8 @@ def convert(
 ) -> list[Step]:
     """Converts ROOT files.
 
-    Called again with the same arguments after an interruption it goes on; finished HDF5 files are kept. The
-    data set can be read when all is done: ``metadata.yaml`` is written last.
+    Called again after an interruption it goes on; finished HDF5 files are kept. Input files may be left out or
+    added then. The data set can be read when all is done: ``metadata.yaml`` is written last.
 
     Args:
         inputs: ROOT files.
@@ -48,7 +49,7 @@ def convert(
 
     Raises:
         FileNotFoundError: If a ROOT file does not exist.
-        FileExistsError: If the folder holds something else.
+        FileExistsError: If the folder holds something else, or a conversion with another mapping or other cuts.
         ImportError: If uproot is not installed.
         ValueError: If a ROOT file or an argument is bad, or no event is left.
     """
@@ -56,11 +57,7 @@ def convert(
     inputs, output = [Path(path) for path in inputs], Path(output)
     workers = available_cores() if workers is None else workers
     _check(inputs, mapping, cuts, workers)
-    settings = {
-        "mapping": mapping.as_dict(),
-        "cuts": asdict(cuts),
-        "inputs": [{"file": str(path), "bytes": path.stat().st_size} for path in inputs],
-    }
+    settings = {"mapping": mapping.as_dict(), "cuts": asdict(cuts)}
     parts = _parts(output, settings, inputs, mapping, workers)
     waiting = [part for part in parts if cut_flow(part) is None]
     columns = TextColumn(f"converting to {output}", markup=False), BarColumn(), MofNCompleteColumn()
@@ -91,8 +88,9 @@ def _check(inputs: list[Path], mapping: Mapping, cuts: Cuts, workers: int) -> No
 
 
 def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: Mapping, workers: int) -> list[Part]:
-    """Divides the work, or reads how it was divided before."""
-    plan = output / PLAN
+    """Divides the work; files that were divided before are divided in the same way."""
+    plan, partial = output / PLAN, output / f"{PLAN}.partial"
+    edges: dict[tuple[str, int], list[int]] = {}  # of the parts, by name and size of the file
     if plan.is_file():
         stored = yaml.safe_load(plan.read_text())
         for key, value in settings.items():
@@ -101,26 +99,31 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
                     f"{output} holds a conversion with other {key}: {_difference(stored[key], value)}; remove it or "
                     "choose another output"
                 )
-        pieces = stored["parts"]
-    else:
-        if output.exists() and any(output.iterdir()):
-            raise FileExistsError(f"{output} exists and is not a conversion; remove it or choose another output")
-        pieces = []
-        counts = ordered_map(functools.partial(count_events, mapping=mapping), inputs, workers)
-        for path, (entries, event_bytes) in zip(inputs, counts, strict=True):
-            number = -(-entries * event_bytes // PART_BYTES)
-            edges = [entries * i // max(number, 1) for i in range(number + 1)]
-            pieces += [[str(path), *edge] for edge in itertools.pairwise(edges)]
-        (output / "data").mkdir(parents=True, exist_ok=True)
-        partial = plan.with_suffix(".partial")
-        partial.write_text(yaml.safe_dump(settings | {"parts": pieces}, sort_keys=False))
-        partial.replace(plan)
+        edges = {(entry["file"], entry["bytes"]): entry["edges"] for entry in stored["inputs"]}
+    elif output.exists() and any(path != partial for path in output.iterdir()):
+        raise FileExistsError(f"{output} exists and is not a conversion; remove it or choose another output")
+    files = [(str(path), path.stat().st_size) for path in inputs]
+    new = [file for file in files if file not in edges]
+    counts = ordered_map(functools.partial(count_events, mapping=mapping), [Path(name) for name, _ in new], workers)
+    for file, (entries, event_bytes) in zip(new, counts, strict=True):
+        number = -(-entries * event_bytes // PART_BYTES)
+        edges[file] = [entries * i // max(number, 1) for i in range(number + 1)]
+    (output / "data").mkdir(parents=True, exist_ok=True)
+    entries = [{"file": name, "bytes": size, "edges": own} for (name, size), own in edges.items()]
+    partial.write_text(yaml.safe_dump(settings | {"inputs": entries}, sort_keys=False))
+    partial.replace(plan)
     for leftover in (output / "data").glob("*.partial"):
         leftover.unlink()
     return [
-        Part(Path(source), start, stop, output / f"data/events_{number:05d}.h5")
-        for number, (source, start, stop) in enumerate(pieces)
+        Part(Path(file[0]), start, stop, output / "data" / f"{_identity(*file)}-{start:08d}.h5")
+        for file in files
+        for start, stop in itertools.pairwise(edges[file])
     ]
+
+
+def _identity(name: str, size: int) -> str:
+    """A file name for what comes from a ROOT file."""
+    return f"{Path(name).stem}-{hashlib.sha256(f'{name} {size}'.encode()).hexdigest()[:8]}"
 
 
 def _difference(stored: Any, wanted: Any, path: str = "") -> str:
@@ -172,8 +175,8 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
             "chunk_summary": chunks,
         },
         "processing_summary": {"cut_flow": flow},
-        "processing_parameters": {key: settings[key] for key in ("mapping", "cuts")},
-        "processed_files": settings["inputs"],
+        "processing_parameters": settings,
+        "processed_files": list(dict.fromkeys(str(part.source) for part in parts)),
     }
     partial = output / "metadata.partial"
     partial.write_text(yaml.safe_dump(metadata, sort_keys=False))
