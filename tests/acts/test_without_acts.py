@@ -20,7 +20,8 @@ def test_a_missing_acts_is_said_before_anything_is_written(tmp_path: Path, not_i
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_line_says_it_too(tmp_path: Path, not_installed: None) -> None:
+def test_the_command_line_says_it_too(tmp_path: Path, not_installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
     with pytest.raises(SystemExit, match=r'^hitpool acts: ACTS is not installed: pip install "hitpool\[acts\]"$'):
         main(["acts", "--output", str(tmp_path / "set"), "--events", "1"])
 

@@ -150,7 +150,7 @@ def plot_efficiency(
                 label=name,
             )
         axes.set_xscale("log")
-        ticks = [tick for tick in (5, 10, 20, 50, 100, 200, 500, 1000) if edges[0] <= tick <= edges[-1]]
+        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if edges[0] <= tick <= edges[-1]]
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         bottom = max(0.0, np.floor(10 * lowest - 0.5) / 10)

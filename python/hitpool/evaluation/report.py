@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
+from hitpool.evaluation.comparison import momentum_edges
 from hitpool.evaluation.tracks import EventTracks
 
 
@@ -153,13 +154,14 @@ def save_plots(
         plots.save(plots.plot_residuals(values, trivial[name], *labels[name]), folder / f"residual_{name}.png")
         for name, values in results.parameter_residuals(tracks, match, fields).items()
     ]
-    if fields.pt in tracks.true:
-        particles = tracks.particle_valid
+    particles = tracks.particle_valid
+    if fields.pt in tracks.true and particles.any():
         found = {
             "matched track declared valid": match[particles] >= 0,
             "found by hits (> 50 % shared)": match_by_hits(tracks)[particles] >= 0,
         }
-        figure = plots.plot_efficiency(tracks.true[fields.pt][particles], found)
+        pt = tracks.true[fields.pt][particles]
+        figure = plots.plot_efficiency(pt, found, momentum_edges(pt))
         written.append(plots.save(figure, folder / "efficiency_pt.png"))
     return written
 

@@ -1,0 +1,200 @@
+"""The command `hitpool evaluate`, on the default model with random weights and on data with a made-up reference."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from hitpool.cli import main
+from hitpool.config import Objects
+from hitpool.data import EventDataset
+from hitpool.evaluation import residual, sigma68
+from hitpool.evaluation.command import evaluate
+from hitpool.evaluation.reference import read_reference
+from hitpool.evaluation.true_assignment import TrueAssignment
+from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Settings, generate_events
+from hitpool.simulation.events import Events
+from hitpool.simulation.writer import Writer
+
+COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q")
+NO_FIT = 7  # every seventh track has no fit
+EVENTS = 240
+
+pytestmark = pytest.mark.filterwarnings("ignore:You called `self.log")  # there is no logger
+
+
+def with_fits(rng: np.random.Generator, events: Events) -> Events:
+    pt, eta, _, q = events.tracks.T
+    fits = np.stack([pt * rng.normal(1, 0.02, pt.size), eta + rng.normal(0, 1e-3, eta.size), q], -1)
+    fits[::NO_FIT] = np.nan
+    tracks = np.concatenate([events.tracks, fits], -1).astype(np.float32)
+    return Events(events.hits, events.num_hits, tracks, events.num_tracks)
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two files with a reference."""
+    folder = tmp_path_factory.mktemp("fitted")
+    rng = np.random.default_rng(8)
+    writer = Writer(folder, {}, HIT_FEATURES, COLUMNS)
+    for _ in range(2):
+        writer.add_file(with_fits(rng, generate_events(rng, EVENTS // 2, Settings())))
+    writer.finish()
+    # The events are not in the order of the rows.
+    for name in ("file", "row"):
+        path = folder / f"event_{name}_indices.npy"
+        np.save(path, np.random.default_rng(1).permutation(np.load(path).reshape(2, -1).T.copy()).ravel())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    (run / "config.yaml").write_text(yaml.safe_dump(objects.config))
+    (run / "ckpts").mkdir()
+    torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
+    return run / "ckpts" / "best.ckpt"
+
+
+def true_tracks(folder: Path) -> list[np.ndarray]:
+    """Rows of `tracks` of each event, read without hitpool."""
+    index = [np.load(folder / f"event_{name}_indices.npy") for name in ("file", "row")]
+    tracks = []
+    for number, row in zip(*index, strict=True):
+        with h5py.File(folder / "data" / f"events_{number:04d}.h5") as file:
+            tracks.append(file["tracks"][row, : file["num_tracks"][row]])
+    return tracks
+
+
+@pytest.mark.parametrize("num_events", [-1, 31])
+def test_the_reference_is_that_of_the_event(fitted: Path, num_events: int) -> None:
+    dataset = EventDataset(fitted, {"hit": ["r"]}, {"particle": ["truthMuon_pt"]}, num_events, max_particles=4)
+    reference = read_reference(dataset, "fit_")
+    assert set(reference) == {"pt", "eta", "q"}
+    expected = np.full((EVENTS, 4, len(COLUMNS)), np.nan)
+    for event, tracks in enumerate(true_tracks(fitted)):
+        if event in dataset.sample_id:
+            expected[event, : len(tracks)] = tracks
+    for name, values in reference.items():
+        np.testing.assert_array_equal(values, expected[..., COLUMNS.index(f"fit_{name}")])
+
+
+def test_an_unknown_reference_is_named_with_the_columns(fitted: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no reference 'kalman_'.*kalman_pt.*available: truthMuon_pt.*fit_q"):
+        evaluate(checkpoint, fitted, "kalman_", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_comparison_of_a_model(
+    fitted: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    evaluate(checkpoint, fitted, "fit_", tmp_path)
+    stored = json.loads((tmp_path / "comparison.json").read_text())
+    tracks = true_tracks(fitted)
+    counts = stored["counts"]
+    assert counts["particles"] == sum(map(len, tracks))
+    assert counts["particles"] == counts["compared"] + counts["not_found"] + counts["without_reference"]
+    assert counts["compared"] > 20
+    assert set(stored["all"]) == {"qpt", "pt", "eta", "q"}
+    assert set(stored["all"]["eta"]["values"]) == {"model", "true hits", "fit"}
+    assert stored["all"]["eta"]["values"]["fit"]["value"] == pytest.approx(1e-3, rel=0.4)
+    assert stored["all"]["eta"]["ratios_to_reference"]["model"]["value"] > 10  # random weights
+    printed = capsys.readouterr().out
+    assert "true hits" in printed
+    assert f"{counts['compared']} of {counts['particles']} particles" in printed
+    plots = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"eta_resolution_eta.png", "qpt_resolution_pt.png"} <= plots
+
+
+def test_numbers_are_those_of_the_predictions(fitted: Path, checkpoint: Path, objects: Objects, tmp_path: Path) -> None:
+    evaluate(checkpoint, fitted, "fit_", tmp_path)
+    stored = json.loads((tmp_path / "comparison.json").read_text())
+    network = objects.model.model.eval()
+    data = {"hit": objects.datamodule.inputs["hit"]}, objects.datamodule.targets
+    options = {"scale_factors": objects.datamodule.scale_factors, "max_particles": 2}
+    dataset = EventDataset(fitted, *data, **options)
+    inputs, targets = dataset[list(range(EVENTS))]
+    with torch.no_grad():
+        preds = network.predict(network.match(network(inputs), targets))["final"]
+    named = {name: tensor.numpy() for task in preds.values() for name, tensor in task.items()}
+    tracks = np.full((EVENTS, 2, len(COLUMNS)), np.nan)
+    for event, own in enumerate(true_tracks(fitted)):
+        tracks[event, : len(own)] = own
+    compared = named["track_valid"] & np.isfinite(tracks[..., COLUMNS.index("fit_pt")])
+    assert stored["counts"]["compared"] == compared.sum()
+    true = tracks[compared]
+    eta = sigma68(residual(named["track_truthMuon_eta"][compared], true[:, COLUMNS.index("truthMuon_eta")]))
+    assert stored["all"]["eta"]["values"]["model"]["value"] == pytest.approx(eta, rel=1e-3)
+    fit = sigma68(true[:, COLUMNS.index("fit_pt")] / true[:, COLUMNS.index("truthMuon_pt")] - 1)
+    assert stored["all"]["pt"]["values"]["fit"]["value"] == pytest.approx(fit, rel=1e-4)
+
+
+def test_without_reference_it_is_the_table_of_the_test(
+    data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    evaluate(checkpoint, data_set, output=tmp_path / "new")
+    assert "hit assignment efficiency" in capsys.readouterr().out
+    assert json.loads((tmp_path / "new" / "results.json").read_text())["events"] == 40
+
+
+def test_a_missing_checkpoint_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+    with pytest.raises(SystemExit, match=r"hitpool evaluate: .*best.ckpt does not exist"):
+        main(["evaluate", "--checkpoint", str(tmp_path / "ckpts" / "best.ckpt")])
+
+
+@pytest.fixture
+def batch(objects: Objects) -> tuple[dict, dict]:
+    return objects.datamodule.dataset("test")[list(range(12))]
+
+
+@pytest.fixture
+def given_truth(objects: Objects) -> Iterator[TrueAssignment]:
+    network = objects.model.model.eval()
+    truth = TrueAssignment(network, network.tasks[2])
+    yield truth
+    truth.close()
+
+
+def regressed(objects: Objects, batch: tuple[dict, dict]) -> dict[str, torch.Tensor]:
+    inputs, targets = batch
+    network = objects.model.model
+    with torch.no_grad():
+        return network.predict(network.match(network(inputs), targets))["final"][network.tasks[2].name]
+
+
+def test_a_model_that_knows_the_assignment_gains_nothing(
+    objects: Objects, batch: tuple[dict, dict], given_truth: TrueAssignment
+) -> None:
+    _, targets = batch
+    mask = objects.model.model.tasks[1]
+    order = torch.tensor([1, 0])  # query 0 has the hits of particle 1
+    logits = torch.where(targets["particle_hit_valid"][:, order], 20.0, -20.0)
+    hook = mask.register_forward_hook(lambda module, args, output: {mask.outputs[0]: logits})
+    try:
+        own = regressed(objects, batch)
+        given = given_truth.predict(targets)
+    finally:
+        hook.remove()
+    valid = targets["particle_valid"]
+    assert set(given) == set(own)
+    for name, values in given.items():
+        torch.testing.assert_close(values[valid], own[name][valid], rtol=1e-5, atol=1e-5)
+
+
+def test_true_hits_replace_those_that_are_assigned(
+    objects: Objects, batch: tuple[dict, dict], given_truth: TrueAssignment
+) -> None:
+    _, targets = batch
+    own = regressed(objects, batch)
+    given = given_truth.predict(targets)
+    valid = targets["particle_valid"]
+    assert (given["track_truthMuon_eta"] - own["track_truthMuon_eta"])[valid].abs().median() > 1e-4
+    given_truth.close()
+    assert not objects.model.model.tasks[2]._forward_pre_hooks
