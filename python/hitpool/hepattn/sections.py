@@ -30,8 +30,8 @@ def translate(config: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, 
     """Rewrites the sections that are there; the classes inside them are left to the caller."""
     if config.pop("ckpt_path", None) is not None:
         raise ValueError(
-            "ckpt_path: hitpool cannot continue a training of hepattn; remove it, or name the checkpoint in a"
-            " FrozenEncoderRegressionTask"
+            "ckpt_path: hitpool cannot continue a training of hepattn; remove it; its pooled regression can be the"
+            " start of a new one, with --model.regression_checkpoint"
         )
     if isinstance(config.get("data"), dict):
         config["data"] = _data(_flat(config["data"], "data", DATA_MODULES), notices)
