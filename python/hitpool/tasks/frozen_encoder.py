@@ -102,8 +102,8 @@ class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
             )
             raise CheckpointError(
                 f"task {self.name}: the model does not fit the checkpoint {self.checkpoint_path}: {shown}. It must "
-                "be of a hitpool training with the same networks; of hepattn's only the pooled regression can be used, with "
-                "--model.regression_checkpoint"
+                "be of a hitpool training with the same networks; of hepattn's only the pooled regression can be used, "
+                "with --model.regression_checkpoint"
             )
         for name, weights in taken.items():
             parts[name].load_state_dict(weights)
