@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def test_the_command_line_says_it_too(tmp_path: Path, not_installed: None, monke
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
     with pytest.raises(SystemExit, match=r'^hitpool acts: ACTS is not installed: pip install "hitpool\[acts\]"$'):
         main(["acts", "--output", str(tmp_path / "set"), "--events", "1"])
+
+
+def test_a_folder_called_acts_is_not_acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acts").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "acts", raising=False)
+    with pytest.raises(ModuleNotFoundError, match="ACTS is not installed"):
+        acts(tmp_path / "set", events=1)
 
 
 def test_every_column_has_a_name_of_its_own() -> None:

@@ -41,18 +41,25 @@ def acts(output: Path, events: int, seed: int = 1, split: int = 0, workers: int 
         ValueError: If a number is outside its range.
         FileExistsError: If the folder exists.
     """
-    if importlib.util.find_spec("acts") is None:
+    spec = importlib.util.find_spec("acts")
+    if spec is None or spec.origin is None:  # a mere folder of that name has no origin
         raise ModuleNotFoundError('ACTS is not installed: pip install "hitpool[acts]"', name="acts")
     for name, value, least in (("events", events, 1), ("seed", seed, 0), ("split", split, 0), ("workers", workers, 1)):
         if value is not None and value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
-    version = importlib.metadata.version("pyacts")
-    generator = {"version": GENERATOR_VERSION, "pyacts": version, "seed": seed, "split": split}
+    generator = {"version": GENERATOR_VERSION, "acts": _acts_version(), "seed": seed, "split": split}
     sizes = [min(EVENTS_PER_BATCH, events - start) for start in range(0, events, EVENTS_PER_BATCH)]
     with complete_or_nothing(output) as folder:
         writer = Writer(folder, generator, HIT_FEATURES, TRACK_FEATURES, "hitpool acts")
         batch = functools.partial(_run, seed=seed, split=split)
         write_batches(writer, batch, sizes, BATCHES_PER_FILE, workers, f"simulating {output}")
+
+
+def _acts_version() -> str:
+    try:
+        return importlib.metadata.version("pyacts")
+    except importlib.metadata.PackageNotFoundError:
+        return "built from source"
 
 
 def _run(batch: tuple[int, int], seed: int, split: int) -> Events:
