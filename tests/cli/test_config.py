@@ -22,6 +22,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("muon.yaml", tasks.WeightedPoolingObjectHitRegressionTask),
         ("muon_seed.yaml", tasks.WeightedPoolingObjectHitRegressionTask),
         ("muon_query.yaml", tasks.ObjectRegressionTask),
+        ("acts.yaml", tasks.WeightedPoolingObjectHitRegressionTask),
     ],
 )
 def test_packaged_configurations_load(name: str, head: type) -> None:
@@ -115,6 +116,14 @@ def test_fields_of_inputs_and_their_position_encoding_are_checked() -> None:
     encoder = {"class_path": "PositionEncoder", "init_args": {"input_name": "hit", "fields": ["phi"]}}
     with pytest.raises(ValueError, match=r"input_nets\.0\.posenc\.fields names phi"):
         check(config(input_name="hit", fields=["x"], posenc=encoder))
+
+
+def test_fields_of_the_track_fit_are_checked() -> None:
+    path = "model.model.tasks.2.track_fit"
+    with pytest.raises(ValueError, match=r"tasks\.2\.track_fit\.points names X, .*data\.inputs\.hit"):
+        load("acts.yaml", {f"{path}.points": ["X", "y", "z"]})
+    with pytest.raises(ValueError, match=r"tasks\.2\.track_fit\.hit_fields names rho"):
+        load("acts.yaml", {f"{path}.hit_fields": ["r", "rho"]})
 
 
 def test_task_order_is_checked() -> None:

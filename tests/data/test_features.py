@@ -48,6 +48,14 @@ def test_columns_are_found_by_name_and_scaled():
     assert torch.equal(again, got)
 
 
+def test_coordinates_may_be_columns_of_the_same_name():
+    columns, hits = ["x", "y", "z"], random_hits(20, 3)
+    scale = dict.fromkeys(columns, 1e-3)
+    got = HitFeatures(columns, ["x", "y", "z", "r", "eta"], scale, {"": [["x", "y", "z"]]})(hits)
+    expected = HitFeatures(["X", "Y", "Z"], ["x", "y", "z", "r", "eta"], MILLIMETRES, XYZ)(hits)
+    torch.testing.assert_close(got, expected)
+
+
 def test_default_factors_are_those_of_the_format():
     expected = {"globEdgeLowZ": 1e-3, "globEdgeHighX": 1e-3, "time": 1e-5, "covXX": 1e-6, "covXY": 1e-6}
     expected |= {"covYX": 1e-6, "covYY": 1e-6, "channel": 1e-3, "stationIndex": 0.1}
@@ -161,6 +169,10 @@ def test_nothing_is_stored_in_checkpoints():
             "unknown hit field 'r'.*no point has its columns",
         ),
         ({"fields": ["x"], "columns": [*MUON_COLUMNS, "x"]}, "both a column and derived"),
+        (
+            {"fields": ["x"], "columns": ["x", "y", "z"], "points": {"": [["x", "y", "z"], ["z", "y", "x"]]}},
+            "both a column and derived",
+        ),
     ],
 )
 def test_errors_name_the_field(arguments, message):

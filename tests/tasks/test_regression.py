@@ -24,10 +24,12 @@ def truth(targets: dict[str, Tensor]) -> np.ndarray:
 def element(loss: str, d: np.ndarray) -> np.ndarray:
     if loss == "smooth_l1":
         return np.where(np.abs(d) < 1, d**2 / 2, np.abs(d) - 0.5)
+    if loss == "cauchy":
+        return np.log(1 + d**2)
     return np.abs(d) if loss == "l1" else d**2
 
 
-@pytest.mark.parametrize("loss", ["l1", "l2", "smooth_l1"])
+@pytest.mark.parametrize("loss", ["cauchy", "l1", "l2", "smooth_l1"])
 def test_loss_is_the_mean_over_fields_and_particles_in_the_learned_space(targets: dict, loss: str) -> None:
     standardize = {"truthMuon_pt": (0.05, 0.04), "truthMuon_phi": (0.1, 1.8)}
     task = make(

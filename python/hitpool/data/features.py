@@ -120,7 +120,9 @@ class HitFeatures(nn.Module):
         self.columns = list(columns)
         self.fields = list(fields)
         points = _available_points(DEFAULT_POINTS if points is None else points, self.columns)
-        derived = [prefix + name for prefix in points for name in POINT_FIELDS]
+        derived = [
+            prefix + name for prefix, triples in points.items() for name in _new_fields(prefix, triples, columns)
+        ]
         _check_fields(self.fields, self.columns, derived)
         if scale_factors is None:
             scale_factors = DEFAULT_SCALE_FACTORS
@@ -162,6 +164,12 @@ def _available_points(points: Mapping[str, Sequence[Sequence[str]]], columns: li
         if all(name in columns for triple in triples for name in triple):
             available[prefix] = [[columns.index(name) for name in triple] for triple in triples]
     return available
+
+
+def _new_fields(prefix: str, triples: list[list[int]], columns: Sequence[str]) -> list[str]:
+    """Fields of a point, without coordinates that are columns of the same name."""
+    same = {columns[number] for number in triples[0]} if len(triples) == 1 else set()
+    return [name for name in POINT_FIELDS if prefix + name not in same]
 
 
 def _check_fields(fields: list[str], columns: list[str], derived: list[str]) -> None:

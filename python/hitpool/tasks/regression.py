@@ -1,17 +1,22 @@
 """Estimates the parameters of objects."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from hitpool.nn.dense import Dense
 from hitpool.tasks.base import Task
 from hitpool.tasks.target_space import TargetSpace, wrap_angle
 
-LOSSES = {"l1": l1_loss, "l2": mse_loss, "smooth_l1": smooth_l1_loss}
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {  # of the difference
+    "cauchy": lambda difference: difference.square().log1p(),
+    "l1": torch.abs,
+    "l2": torch.square,
+    "smooth_l1": lambda difference: smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none"),
+}
 CENTRAL_68 = (0.158655, 0.841345)
 
 
@@ -33,7 +38,8 @@ class RegressionTask(Task):
             not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
         standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
             compute them from the training data.
-        loss: Function of the difference in the learned space.
+        loss: Function of the difference in the learned space; `cauchy`, log(1 + difference^2), all but ignores
+            differences far above 1, as from tracks with foreign hits.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
         cost_weight: Weight of the loss as matching cost; 0 for no cost.
 
@@ -54,7 +60,7 @@ class RegressionTask(Task):
         sign_fields: list[str] | None = None,
         prediction_range: dict[str, tuple[float, float]] | None = None,
         standardize: bool | dict[str, tuple[float, float]] = False,
-        loss: Literal["l1", "l2", "smooth_l1"] = "smooth_l1",
+        loss: Literal["cauchy", "l1", "l2", "smooth_l1"] = "smooth_l1",
         has_intermediate_loss: bool = False,
         cost_weight: float = 0.0,
     ) -> None:
@@ -122,7 +128,7 @@ class RegressionTask(Task):
         if self.space.spread.isnan().any():
             raise ValueError(f"task {self.name}: standardize is true and means are unknown, call fit_standardization")
         difference = self.space.difference(pred, self.space.encode(physical))
-        terms = LOSSES[self.loss_name](difference, torch.zeros_like(difference), reduction="none")
+        terms = LOSSES[self.loss_name](difference)
         if not self.space.sign.any():
             return terms
         positive = (physical > 0).float().expand_as(terms)

@@ -114,6 +114,9 @@ def check(config: dict[str, Any]) -> None:
         hits = "input_constituent" if task.get("input_constituent") else "input_hit"
         _check_fields(path, task, "hit_fields", hits, "data.inputs", data["inputs"])
         _check_fields(path, task, "fields", "target_object", "data.targets", data["targets"])
+        fit = _arguments(task.get("track_fit") or {}) | {hits: task.get(hits)}
+        for option in ("points", "hit_fields"):
+            _check_fields(f"{path}.track_fit", fit, option, hits, "data.inputs", data["inputs"])
     queries = _arguments(network.get("decoder") or {}).get("num_queries")
     slots = data.get("max_particles")
     if None not in (queries, slots) and queries != slots:

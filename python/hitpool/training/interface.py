@@ -33,8 +33,8 @@ DESCRIPTIONS = {
     "events. hitpool.evaluation.PredictionWriter in trainer.callbacks says where.",
 }
 COMMON = (
-    " --config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml); "
-    "configurations of hepattn and files with tasks alone are understood too. "
+    " --config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
+    "acts.yaml); configurations of hepattn and files with tasks alone are understood too. "
     "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
     "what there is."
 )
