@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from hitpool.cli import main
-from hitpool.config import Objects
+from hitpool.config import Objects, load
 from hitpool.data import EventDataset
 from hitpool.evaluation import residual, sigma68
 from hitpool.evaluation.command import evaluate
@@ -198,3 +198,16 @@ def test_true_hits_replace_those_that_are_assigned(
     assert (given["track_truthMuon_eta"] - own["track_truthMuon_eta"])[valid].abs().median() > 1e-4
     given_truth.close()
     assert not objects.model.model.tasks[2]._forward_pre_hooks
+
+
+def test_a_model_without_pooling_is_compared_as_it_is(fitted: Path, data_set: Path, tmp_path: Path) -> None:
+    overrides = {f"data.{part}_dir": str(data_set) for part in ("train", "val", "test")}
+    objects = load("muon_query.yaml", overrides | {"runs": str(tmp_path / "runs")})
+    (task,) = [task for task in objects.model.model.tasks if hasattr(task, "fields")]
+    task.fit_standardization(objects.datamodule.train_targets())
+    (tmp_path / "run" / "ckpts").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(objects.config))
+    torch.save({"state_dict": objects.model.state_dict()}, tmp_path / "run" / "ckpts" / "best.ckpt")
+    evaluate(tmp_path / "run" / "ckpts" / "best.ckpt", fitted, "fit_")
+    stored = json.loads((tmp_path / "run" / "evaluation" / "comparison.json").read_text())
+    assert set(stored["all"]["eta"]["values"]) == {"model", "fit"}
