@@ -1,0 +1,39 @@
+"""A network with a helix fit is exported like any other."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from hitpool.config import load
+from hitpool.export import DeployedModel, trace
+
+
+def straight_tracks(events: int, hits: int) -> tuple[Tensor, Tensor]:
+    """Hits in mm on lines from the beam line, three to an event; half of the events have padded hits, with NaN."""
+    generator = torch.Generator().manual_seed(events)
+    phi, slope = torch.randn(2, events, 3, generator=generator)
+    track = torch.arange(hits) % 3  # [M]
+    r = torch.linspace(30, 1000, hits)
+    x, y, z = r * phi[:, track].cos(), r * phi[:, track].sin(), r * slope[:, track]  # [B, M]
+    columns = [x, y, z, torch.full_like(x, 8.0), torch.full_like(x, 2.0), torch.full_like(x, 2e-4)]
+    values = torch.stack([*columns, torch.full_like(x, 2e-4)], dim=-1)  # [B, M, 7]
+    valid = (torch.arange(hits) < hits // 2) | (torch.arange(events) % 2 == 0)[:, None]
+    return torch.where(valid.unsqueeze(-1), values, torch.nan), valid
+
+
+@pytest.mark.parametrize(("events", "count"), [(1, 1), (4, 30), (3, 0), (7, 75)])
+def test_the_exported_model_gives_the_same_as_eager(events: int, count: int) -> None:
+    objects = load("acts.yaml", {"trainer.accelerator": "cpu"})
+    network, data = copy.deepcopy(objects.model.model).eval(), objects.datamodule
+    arguments = network, data.inputs["hit"], data.scale_factors, data.points
+    eager = DeployedModel(*arguments).eval()
+    order = [eager.columns.index(name) for name in ("x", "y", "z", "volume", "layer", "var_loc0", "var_loc1")]
+    exported, _ = trace(*arguments)
+    hits, valid = straight_tracks(events, count)
+    inputs = hits[..., torch.tensor(order).argsort()], valid
+    with torch.no_grad():
+        for got, expected in zip(exported(*inputs), eager(*inputs), strict=True):
+            assert got.isfinite().all()
+            torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
