@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from hitpool.evaluation import comparison, residuals
-from hitpool.evaluation.comparison import MODEL, Number, Pairs, compare, compare_in_bins
+from hitpool.evaluation.comparison import MODEL, Pairs, compare, compare_in_bins
 from hitpool.evaluation.comparison_plots import plot_resolution
 from hitpool.evaluation.quantities import complete, fields_by_quantity
 
@@ -111,19 +111,6 @@ def test_edges_cover_the_values() -> None:
     np.testing.assert_array_equal(comparison.momentum_edges([10.0]), [10, 15])
     np.testing.assert_allclose(comparison.momentum_edges([0.5, 1.0]), [0.5, 0.7, 1.0])
     np.testing.assert_allclose(comparison.momentum_edges([1.0, 100.0])[[0, -1]], [1, 100])
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (Number(0.0025094, 0.0000482), "0.002509 ± 0.000048"),
-        (Number(521.3, 20.4), "521 ± 20"),
-        (Number(1.0, 0.0), "1.0000 ± 0.0000"),
-        (Number(math.nan, math.nan), "undefined"),
-    ],
-)
-def test_numbers_show_two_digits_of_the_error(number: Number, text: str) -> None:
-    assert str(number) == text
 
 
 def test_tables_name_what_they_show(pairs: Pairs) -> None:

@@ -124,7 +124,7 @@ def test_table_shows_numbers_and_definitions(three_events: EventTracks) -> None:
     text = console.file.getvalue()
     assert "3 events, 5 particles, 5 tracks declared valid" in text
     assert "sigma68 of phi - true [rad]" in text
-    assert "0.8000 ± " in text
+    assert "0.80 ± 0." in text
     assert "only use of truth" in text
     assert "Trivial predictor" in text
 

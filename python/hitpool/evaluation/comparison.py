@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.table import Table
 
+from hitpool.evaluation.number import Number
 from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.residuals import sigma68
 
@@ -57,25 +58,6 @@ class Pairs:
         """
         pick = {name: {q: values[index] for q, values in own.items()} for name, own in self.estimates.items()}
         return Pairs(self.event[index], {q: values[index] for q, values in self.true.items()}, pick)
-
-
-@dataclass(frozen=True)
-class Number:
-    """A value and its standard error.
-
-    Args:
-        value: NaN if it is undefined.
-        error: NaN if it is undefined.
-    """
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        if math.isnan(self.value):
-            return "undefined"
-        digits = 4 if math.isnan(self.error) or self.error <= 0 else max(0, 1 - math.floor(math.log10(self.error)))
-        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
-from hitpool.evaluation.comparison import Bins, Number
+from hitpool.evaluation.comparison import Bins
+from hitpool.evaluation.number import Number
 from hitpool.evaluation.plots import BLUE, GREY, ORANGE, label, style
 from hitpool.evaluation.quantities import RESOLUTIONS
 

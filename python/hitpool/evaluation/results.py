@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rich.table import Table
 
 from hitpool.evaluation import assignment, residuals
+from hitpool.evaluation.number import Number
 from hitpool.evaluation.tracks import EventTracks
 
 CAPTION = (
@@ -352,10 +353,8 @@ def table(results: list[Result], tracks: EventTracks) -> Table:
         if row.name == next(iter(_BY_HITS)):
             grid.add_section()
         unit = f" [{row.unit}]" if row.unit else ""
-        error = f" ± {row.error:.4f}" if math.isfinite(row.error) else ""
-        value = f"{row.value:.4f}{error}" if not math.isnan(row.value) else "undefined"
         # rich reads [rad] as markup unless escaped
-        grid.add_row(row.label + unit.replace("[", r"\["), value, _number(row.trivial))
+        grid.add_row(row.label + unit.replace("[", r"\["), str(Number(row.value, row.error)), _number(row.trivial))
     return grid
 
 
