@@ -47,8 +47,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         layer_norm: Put a LayerNorm in front of every linear layer of the head. Advisable with `periodic_fields`:
             pooled sums are large, and the wrapped loss does not pull in predictions that are whole turns off.
         track_fit: Fit of the assigned hits. The head then learns what has to be added to its results, by the part
-            of a field's name behind the last underscore: eta, phi, pt, qpt, d0, z0. Advisable with `standardize` in
-            units of the resolution.
+            of a field's name behind the last underscore: eta, phi, pt or qpt. Advisable with `standardize` in units
+            of the resolution.
         input_constituent: Another name of `input_hit`; exactly one of them is needed.
         **kwargs: Options of every regression task.
 
@@ -169,11 +169,13 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
     def _learned(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
-        fit = fit | {"pt": 1 / fit["qpt"].abs().clamp(min=1e-6)}
+        parameters = {name: fit[name] for name in ("eta", "phi", "qpt")}
+        parameters["pt"] = 1 / fit["qpt"].abs().clamp(min=1e-6)
         columns = []
         for k, field in enumerate(self.fields):
             name = field.rsplit("_", 1)[-1]
-            columns.append(self.space.encode_field(k, fit[name]) if name in fit else torch.zeros_like(fit["eta"]))
+            known = name in parameters
+            columns.append(self.space.encode_field(k, parameters[name]) if known else torch.zeros_like(fit["eta"]))
         return torch.stack(columns, dim=-1) + correction
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor:
