@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tracking import FIELDS, HIT_FIELDS, Events, make_network, make_regression
 
-from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.tasks import HelixFit, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
 from hitpool.training import TrackingModule
 from hitpool.training.foreign_checkpoint import load_regression_task
@@ -179,6 +179,19 @@ def test_task_of_hitpool_in_a_checkpoint_of_hepattn(x: dict, write: Callable) ->
             assert torch.equal(task.predict(task(x))[name], value)
 
 
+def test_fit_of_a_task_of_hitpool_is_taken_with_the_head(x: dict, write: Callable) -> None:
+    def make(seed: int) -> WeightedPoolingObjectHitRegressionTask:
+        torch.manual_seed(seed)
+        fit = HelixFit(hit_fields=HIT_FIELDS[:1], points=HIT_FIELDS, field=2.0)
+        return make_regression(track_fit=fit, inverse_fields=None)
+
+    theirs, task = make(1), make(2)
+    assert not torch.equal(task(x)["track_regr"], theirs(x)["track_regr"])
+    transfer = load_regression_task(write(theirs), task)
+    assert list(transfer.taken) == [*NETS, "track_fit.precision", "track_fit.mixture"]
+    assert torch.equal(task(x)["track_regr"], theirs(x)["track_regr"])
+
+
 def test_checkpoints_without_one_regression_task_are_refused(tmp_path: Path, write: Callable) -> None:
     task = make_regression()
     torch.save({"state_dict": {"model.tasks.2.net.0.weight": torch.ones(2)}}, tmp_path / "query.ckpt")
@@ -246,7 +259,7 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path: Path) -> None:
         read_weights(tmp_path / "nothere.ckpt")
     (tmp_path / "text.ckpt").write_bytes(b"abc")
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04" + bytes(300))
-    for content in ({"epoch": 3}, {"state_dict": {"a": 1}}, [torch.ones(2)], {}):
+    for content in ({"epoch": 3}, {"state_dict": {"a": 1}}, {"state_dict": torch.ones(2)}, [torch.ones(2)], {}):
         torch.save(content, tmp_path / "empty.ckpt")
         with pytest.raises(CheckpointError, match=r"empty.ckpt holds no weights: expected a dictionary of tensors"):
             read_weights(tmp_path / "empty.ckpt")

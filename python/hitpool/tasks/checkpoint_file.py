@@ -31,11 +31,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises whatever a broken file leads to
         raise CheckpointError(_explain(path, error)) from error
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not weights or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items()):
+    entries = weights.items() if isinstance(weights, dict) else ()
+    if not entries or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in entries):
         raise CheckpointError(
             f"checkpoint {path} holds no weights: expected a dictionary of tensors, or one as state_dict"
         )
-    return {key.replace("_orig_mod.", ""): value for key, value in weights.items()}
+    return {key.replace("_orig_mod.", ""): value for key, value in entries}
 
 
 def _explain(path: Path, error: Exception) -> str:

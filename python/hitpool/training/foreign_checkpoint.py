@@ -12,12 +12,11 @@ from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
 
 NETS = ("raw_hit_net", "encoded_hit_net", "regression_head")
+FIT = ("track_fit.precision", "track_fit.mixture")
 SPACE = ("space.mean", "space.spread")
 Layers = list[dict[str, Tensor]]
 
-_KEY = re.compile(
-    r"(?P<owner>.*?)\btasks\.(?P<index>\d+)\.(?P<key>(?:raw_hit_net|encoded_hit_net|regression_head)\..+)"
-)
+_KEY = re.compile(rf"(?P<owner>.*?)\btasks\.(?P<index>\d+)\.(?P<key>(?:{'|'.join(map(re.escape, NETS + FIT))})\..+)")
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,14 @@ class Transfer:
     note: str
 
     def __str__(self) -> str:
-        rows = [f"  {net:<16} taken: {widths}" for net, widths in self.taken.items()]
-        rows += [f"  {net:<16} not taken: {reason}" for net, reason in self.left.items()]
+        width = max(map(len, self.taken | self.left))
+        rows = [f"  {net:<{width}}  taken: {widths}" for net, widths in self.taken.items()]
+        rows += [f"  {net:<{width}}  not taken: {reason}" for net, reason in self.left.items()]
         return "\n".join([f"regression task of {self.source}:", *rows, f"  {self.note}"])
 
 
 def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitRegressionTask) -> Transfer:
-    """Takes the networks `raw_hit_net`, `encoded_hit_net` and `regression_head` of a checkpoint into a task.
+    """Takes the networks `raw_hit_net`, `encoded_hit_net`, `regression_head` and those of a fit into a task.
 
     A network is taken if its outputs are then those of the checkpoint's, else it is left as it is: the widths must be
     equal, and for a network of hepattn neither LayerNorm nor, in the head, another learned space may come into it.
@@ -65,8 +65,8 @@ def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitR
     from_hitpool = all(f"{owner}{name}" in weights for name in SPACE)
     taken: dict[str, str] = {}
     left: dict[str, str] = {}
-    for name in NETS:
-        layers, ours = networks.get(name, []), getattr(task, name)
+    for name in NETS + FIT if task.track_fit else NETS:
+        layers, ours = networks[name], task.get_submodule(name)
         reason = _obstacle(layers, ours, from_hitpool)
         if not reason and name == "regression_head" and not from_hitpool:
             reason = _other_space(task)
@@ -81,7 +81,11 @@ def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitR
             task.space.load_state_dict({key.removeprefix("space."): weights[f"{owner}{key}"] for key in SPACE})
         taken[name] = _widths(layers)
     note = "not in the file and to be kept as they were: order of hit_fields and fields, inverse_fields"
-    note += ", sign_fields" if from_hitpool else "; SiLU between layers, the default of hepattn's Dense"
+    note += (
+        ", sign_fields, settings of track_fit"
+        if from_hitpool
+        else "; SiLU between layers, the default of hepattn's Dense"
+    )
     transfer = Transfer(f"{checkpoint}, {owner.rstrip('.')}", taken, left, note)
     if not taken:
         raise CheckpointError(f"nothing could be taken from the {transfer}")
@@ -107,8 +111,9 @@ def _regression_task(weights: dict[str, Tensor], path: Path) -> tuple[str, dict[
             raise CheckpointError(
                 f"checkpoint {path}: {prefix} and {other} are the same task, but their weights differ"
             )
-    nets = {name: {k.removeprefix(f"{name}."): v for k, v in task.items() if k.startswith(f"{name}.")} for name in NETS}
-    return prefix, {name: _layers(net) for name, net in nets.items()}
+    return prefix, {
+        name: _layers({key: value for key, value in task.items() if key.startswith(f"{name}.")}) for name in NETS + FIT
+    }
 
 
 def _layers(state: dict[str, Tensor]) -> Layers:
