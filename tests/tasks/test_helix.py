@@ -60,6 +60,22 @@ def test_points_on_helices_give_their_parameters():
         assert abs(difference).max() < limits[name], name
 
 
+@pytest.mark.parametrize("field", [FIELD, -FIELD])
+def test_tracks_that_miss_the_beam_line_by_a_millimetre(field):
+    helix = helices(500)
+    helix["d0"] = np.random.default_rng(1).normal(0, 1e-3, 500)
+    phi, d0 = helix["phi"][:, None], helix["d0"][:, None]
+    radius = 1 / (0.299792458 * field * helix["qpt"][:, None])
+    angle = np.arange(1, 11) * 0.1 / radius  # turned every 10 cm
+    x = radius * (np.sin(phi) - np.sin(phi - angle)) - d0 * np.sin(phi)
+    y = radius * (np.cos(phi - angle) - np.cos(phi)) + d0 * np.cos(phi)
+    z = helix["z0"][:, None] + np.sinh(helix["eta"][:, None]) * radius * angle
+    estimate = fit_all(np.stack([x, y, z], axis=-1), HelixFit(hit_fields=["z"], field=field))
+    limits = {"eta": 1e-3, "phi": 5e-6, "qpt": 2e-5, "z0": 3e-4, "d0": 2e-6}
+    for name, difference in differences(estimate, helix):
+        assert abs(difference).max() < limits[name], name
+
+
 def test_above_5_gev_the_arc_length_is_exact():
     helix = helices(2000, low=5.0)
     for name, difference in differences(fit_all(points_of(helix)), helix):

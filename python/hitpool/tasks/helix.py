@@ -18,7 +18,7 @@ class HelixFit(nn.Module):
     r"""Least-squares helix of each track in a solenoid, without a tensor of tracks by hits by features.
 
     In a frame rotated so that the hits of the track lie along u, a circle is $v = a + b u + c (u^2 + v^2)$, and along
-    it $z = z_0 + s \cot\theta$ with the arc length s. Both are linear fits with the hit weights $p / \sigma^2$: p is
+    it $z = z_0 + s \cot\theta$ with the arc length s of a circle through the beam line. Both are linear fits with the hit weights $p / \sigma^2$: p is
     the assignment probability, and a network gives $\sigma$ from hit fields, for circle and line. The sums in the
     normal equations are polynomials of x, y and z, pooled in float64 and rotated afterwards. The best weights depend
     on the parameter and on the momentum (multiple scattering), so there are several fits, and a second network mixes
@@ -85,20 +85,21 @@ class HelixFit(nn.Module):
             threshold: Probability from which a hit takes part.
 
         Returns:
-            [B, N] each: `eta`, `phi` in (-pi, pi], `qpt` = q / pT in 1/GeV, `d0` and `z0` in m (`d0` is the signed
-            distance of the beam line from the circle), at the point of closest approach to the beam line.
+            [B, N] each, at the point of closest approach to the beam line: `eta`, `phi` in (-pi, pi], `qpt` = q / pT in
+            1/GeV, `d0` = y cos(phi) - x sin(phi) and `z0` in m.
         """
         circle, line = self._sums(points, fields, logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
         cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
         a, b, c = _fit_circle(circle, cos, sin, self.resolution)
-        curvature = 2 * c / (1 + b.square() - 4 * a * c).clamp(min=1e-6).sqrt()  # 1/m
+        norm = (1 + b.square() - 4 * a * c).clamp(min=1e-6).sqrt()
+        curvature = 2 * c / norm  # 1/m
         z0, cot = _fit_line(line, curvature, self.resolution)
         azimuth = torch.atan2(sin + b * cos, cos - b * sin)
         fits = {
             "eta": torch.asinh(cot),
             "phi": azimuth,
             "qpt": -curvature / (GEV_PER_TESLA_METRE * self.field),
-            "d0": a,
+            "d0": 2 * a / (norm + (1 + b.square()).sqrt()),
             "z0": z0,
         }
         state = [fits["eta"][..., :1], fits["qpt"][..., :1].abs().clamp(min=1e-3).log()]
