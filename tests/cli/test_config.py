@@ -126,6 +126,13 @@ def test_fields_of_the_track_fit_are_checked() -> None:
         load("acts.yaml", {f"{path}.hit_fields": ["r", "rho"]})
 
 
+@pytest.mark.parametrize("content", [b"trainer: [1", b"name: \xff"])
+def test_files_that_are_not_yaml_are_named(content: bytes) -> None:
+    Path("broken.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match="broken.yaml is not readable as YAML"):
+        load("broken.yaml")
+
+
 def test_task_order_is_checked() -> None:
     modules = load("muon.yaml").config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"]
     with pytest.raises(ValueError, match=r"needs track_hit_logit.*put it after task track_hit_valid"):

@@ -62,9 +62,13 @@ def read(path: Path) -> Source:
     """Reads a YAML file; a configuration of hepattn becomes one of hitpool.
 
     Raises:
-        ValueError: If it holds neither a mapping nor tasks, or something of hepattn that hitpool has no equal of.
+        ValueError: If it is not YAML, holds neither a mapping nor tasks, or something of hepattn that hitpool has no
+            equal of.
     """
-    content = yaml.load(path.read_text(), Loader=_Loader)
+    try:
+        content = yaml.load(path.read_text(), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable as YAML: {error}") from error
     tasks = tasks_alone(content)
     if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")
