@@ -129,7 +129,7 @@ def test_fields_of_the_track_fit_are_checked() -> None:
 @pytest.mark.parametrize("content", [b"trainer: [1", b"name: \xff"])
 def test_files_that_are_not_yaml_are_named(content: bytes) -> None:
     Path("broken.yaml").write_bytes(content)
-    with pytest.raises(ValueError, match="broken.yaml is not readable as YAML"):
+    with pytest.raises(ValueError, match=r"broken\.yaml is not readable as YAML"):
         load("broken.yaml")
 
 

@@ -18,11 +18,11 @@ class HelixFit(nn.Module):
     r"""Least-squares helix of each track in a solenoid, without a tensor of tracks by hits by features.
 
     In a frame rotated so that the hits of the track lie along u, a circle is $v = a + b u + c (u^2 + v^2)$, and along
-    it $z = z_0 + s \cot\theta$ with the arc length s of a circle through the beam line. Both are linear fits with the hit weights $p / \sigma^2$: p is
-    the assignment probability, and a network gives $\sigma$ from hit fields, for circle and line. The sums in the
-    normal equations are polynomials of x, y and z, pooled in float64 and rotated afterwards. The best weights depend
-    on the parameter and on the momentum (multiple scattering), so there are several fits, and a second network mixes
-    them for each parameter.
+    it $z = z_0 + s \cot\theta$ with the arc length s of a circle through the beam line. Both are linear fits with the
+    hit weights $p / \sigma^2$: p is the assignment probability, and a network gives $\sigma$ from hit fields, for
+    circle and line. The sums in the normal equations are polynomials of x, y and z, pooled in float64 and rotated
+    afterwards. The best weights depend on the parameter and on the momentum (multiple scattering), so there are several
+    fits, and a second network mixes them for each parameter.
 
     The assignment is taken as it is: no gradient flows to the logits.
 
