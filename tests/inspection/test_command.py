@@ -45,6 +45,20 @@ def test_tables_json_and_plots(tmp_path, capsys):
     assert all((tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 
+def test_names_with_brackets_and_folders_that_are_not_there(tmp_path, capsys, monkeypatch):
+    """Rich takes [old] for a style and [/old] for its end."""
+    events = make_events(5)
+    events.hits[3][0, 0] = np.nan
+    write_dataset(tmp_path / "sample[/old]", events)
+    monkeypatch.chdir(tmp_path)
+    main(["data", "inspect", "sample[/old]", "--json", "new/a.json", "--plots", "plots[old]"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("sample[/old]")
+    assert "event 3 (file sample[/old]/data" in shown
+    assert "plots in plots[old]: hits_per_event.png" in shown
+    assert Path("new/a.json").exists()
+
+
 def test_the_exit_status_says_whether_training_is_possible(tmp_path, capsys):
     events = make_events(20)
     events.hits[7][0, 3] = np.nan

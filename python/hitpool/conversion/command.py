@@ -69,7 +69,7 @@ def run(options: list[str]) -> None:
             f"[yellow]The mean of {mapping.pt} is {pt:,.0f}: if the branch holds MeV, give it factor: 0.001 in the "
             "mapping, or the cut on pt does nothing.[/]"
         )
-    console.print(f"written to {arguments.output}", highlight=False, soft_wrap=True)
+    console.print(f"written to {arguments.output}", highlight=False, markup=False, soft_wrap=True)
 
 
 def cut_flow_table(steps: list[Step]) -> Table:

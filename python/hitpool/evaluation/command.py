@@ -194,7 +194,7 @@ def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path) -> Non
         for quantity in (row.quantity for row in rows if row.quantity in RESOLUTIONS and any(own.rows)):
             path = output / "plots" / f"{quantity}_resolution_{against}.png"
             written.append(str(save(plot_resolution(own, against, quantity), path).relative_to(output)))
-    console.print(f"written to {output}: {', '.join(written)}", highlight=False, soft_wrap=True)
+    console.print(f"written to {output}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _numpy(tensor: Tensor) -> NDArray:

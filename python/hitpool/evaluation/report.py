@@ -126,7 +126,7 @@ class TestReport(Callback):
         written = [folder / "results.json", *save_plots(tracks, self.means, self.fields, folder / "plots")]
         written[0].write_text(json.dumps(results.as_json(rows, tracks), indent=2, allow_nan=False) + "\n")
         names = ", ".join(str(path.relative_to(folder)) for path in written)
-        console.print(f"written to {folder}: {names}", highlight=False, soft_wrap=True)
+        console.print(f"written to {folder}: {names}", highlight=False, markup=False, soft_wrap=True)
 
 
 def save_plots(

@@ -35,8 +35,10 @@ def run(options: list[str]) -> None:
         "--truth_link", metavar="COLUMN", help="Column that links a hit to its track (spacePoint_truthLink)."
     )
     arguments = parser.parse_args(options)
-    if arguments.json is not None and Path(arguments.json).suffix != ".json":
-        sys.exit(f"hitpool data inspect: --json {arguments.json}: expected a file ending in .json")
+    if arguments.json is not None:
+        if Path(arguments.json).suffix != ".json":
+            sys.exit(f"hitpool data inspect: --json {arguments.json}: expected a file ending in .json")
+        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
     try:
         scan = Scan(read_index(arguments.directory), arguments.truth_link)
     except (FileNotFoundError, ValueError) as error:
@@ -57,6 +59,8 @@ def run(options: list[str]) -> None:
         from hitpool.inspection.plots import save_plots
 
         files = save_plots(scan, Path(arguments.plots))
-        console.print(f"plots in {arguments.plots}: {', '.join(file.name for file in files)}", highlight=False)
+        console.print(
+            f"plots in {arguments.plots}: {', '.join(file.name for file in files)}", highlight=False, markup=False
+        )
     if not scan.findings.readable:
         sys.exit(1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from hitpool.inspection.findings import Severity
@@ -81,7 +82,7 @@ def _table(first: str, title: str) -> Table:
 
 
 def _events(scan: Scan) -> Table:
-    table = _table("quantity", str(scan.index.directory))
+    table = _table("quantity", escape(str(scan.index.directory)))
     for name in ("total", "mean", "min", "5 %", "median", "95 %", "max"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row("files", f"{len(scan.index.files):,}")
@@ -109,7 +110,7 @@ def _columns(title: str, statistics: ColumnStatistics, quantiles: np.ndarray | N
         low, high = statistics.expected[i]
         known = math.isfinite(low) or math.isfinite(high)
         table.add_row(
-            name,
+            escape(name),
             _number(statistics.low[i]),
             *within,
             _number(statistics.high[i]),
@@ -141,7 +142,8 @@ def _findings(scan: Scan) -> Table:
     table.add_column("first example", overflow="fold")
     for finding in scan.findings.sorted():
         colour = COLOURS[finding.severity]
-        table.add_row(f"[{colour}]{finding.severity}[/]", finding.kind, f"{finding.number:,}", finding.example)
+        kind, example = escape(finding.kind), escape(finding.example)
+        table.add_row(f"[{colour}]{finding.severity}[/]", kind, f"{finding.number:,}", example)
     if not scan.findings:
         table.add_row("", "none", "", "")
     return table
