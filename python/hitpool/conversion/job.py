@@ -161,6 +161,7 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
         "file_indices": ("event_file_indices.npy", np.repeat(np.arange(len(counts)), counts)),
         "row_indices": ("event_row_indices.npy", np.concatenate([np.arange(n) for n in counts])),
     }
+    (output / "metadata.yaml").unlink(missing_ok=True)  # of fewer files: it does not fit the new index
     for name, values in indices.values():
         np.save(output / name, values.astype(np.int32))
     flow = [asdict(step) for step in steps]
