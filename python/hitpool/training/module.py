@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError
 from hitpool.training.foreign_checkpoint import load_regression_task
+from hitpool.training.metric_means import MetricMeans
 from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -50,6 +51,7 @@ class TrackingModule(LightningModule):
         self.optimizer = optimizer
         self.lrs_config = lrs_config
         self.regression_checkpoint = regression_checkpoint
+        self._metrics = MetricMeans()
 
     def setup(self, stage: str) -> None:
         """Gives the training targets to the tasks that standardise; a checkpoint, loaded later, replaces the result."""
@@ -138,7 +140,11 @@ class TrackingModule(LightningModule):
         """Loss and metrics of one batch."""
         inputs, targets = batch
         outputs, _, events = self._matched_loss(inputs, targets, "val")
-        self._log_metrics(self.model.predict(outputs), targets, "val", events)
+        self._add_metrics(self.model.predict(outputs), targets, events)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics."""
+        self._log_metrics("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Loss, metrics and predictions of one batch, matched to the true particles.
@@ -150,8 +156,12 @@ class TrackingModule(LightningModule):
         inputs, targets = batch
         outputs, _, events = self._matched_loss(inputs, targets, "test")
         preds = self.model.predict(outputs)
-        self._log_metrics(preds, targets, "test", events)
+        self._add_metrics(preds, targets, events)
         return {"preds": preds["final"], "outputs": outputs["final"], "targets": targets, "inputs": inputs}
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the metrics."""
+        self._log_metrics("test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predictions of one batch, in the order of the queries; no truth is used.
@@ -184,10 +194,13 @@ class TrackingModule(LightningModule):
         self.log_dict({f"{stage}/{name}": value.detach() for name, value in losses.items()}, **options)
         return outputs, loss, events
 
-    def _log_metrics(self, preds: Outputs, targets: dict[str, Tensor], stage: str, events: int) -> None:
+    def _add_metrics(self, preds: Outputs, targets: dict[str, Tensor], events: int) -> None:
         for task, metrics in self.model.metrics(preds, targets).items():
-            named = {f"{stage}/final_{task}_{name}": value for name, value in metrics.items()}
-            self.log_dict(named, batch_size=events, on_step=False, on_epoch=True, sync_dist=True)
+            self._metrics.add({f"final_{task}_{name}": value for name, value in metrics.items()}, events)
+
+    def _log_metrics(self, stage: str) -> None:
+        means = self._metrics.collect(self.trainer.world_size)
+        self.log_dict({f"{stage}/{name}": value for name, value in means.items()}, sync_dist=True)
 
 
 @rank_zero_only

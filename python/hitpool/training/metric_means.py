@@ -1,0 +1,47 @@
+"""Means of metrics that are not defined in every batch."""
+
+import torch
+from torch import Tensor
+
+
+class MetricMeans:
+    """Collects metrics of batches, and gives their means over all batches of all processes.
+
+    Lightning reduces the metrics of the processes one after the other, in the order in which each process logged them:
+    with a metric that is not defined in the batches of one process it would mix them up, or wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[Tensor, int]] = {}  # sum of value x events, and events
+
+    def add(self, metrics: dict[str, Tensor], events: int) -> None:
+        """Adds one batch.
+
+        Args:
+            metrics: The metrics that are defined in it, 0-dim tensors by name.
+            events: Number of its events, the weight of the batch.
+        """
+        for name, value in metrics.items():
+            total, number = self._sums.get(name, (torch.zeros_like(value), 0))
+            self._sums[name] = total + value.detach() * events, number + events
+
+    def collect(self, world_size: int) -> dict[str, float]:
+        """Takes the means; all processes must call it, and all get the same.
+
+        Args:
+            world_size: Number of processes.
+
+        Returns:
+            Means by name, in alphabetical order.
+        """
+        parts = [{name: (total.item(), number) for name, (total, number) in self._sums.items()}]
+        self._sums = {}
+        if world_size > 1:
+            gathered: list[dict[str, tuple[float, int]]] = [{} for _ in range(world_size)]
+            torch.distributed.all_gather_object(gathered, parts[0])
+            parts = gathered
+        means = {}
+        for name in sorted(set().union(*parts)):
+            sums, numbers = zip(*(part[name] for part in parts if name in part), strict=True)
+            means[name] = sum(sums) / sum(numbers)
+        return means
