@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -119,6 +120,7 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
         (["--trainer.max_epoch=3"], "--trainer.max_epoch"),
         (["--model.model.encoder.num_layer=3"], "'num_layer' is not accepted"),
         (["--model.model.tasks.2.asignment_threshold=0.3"], "'asignment_threshold' is not accepted"),
+        (["--model.model.tasks.2.input_constituent=hit"], "set either input_hit or input_constituent"),
         (["--model.optimizer=SGD"], "model.optimizer"),
         (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
         (["--model.model.init_args.dim=48"], "dim"),
@@ -140,6 +142,18 @@ def test_wrong_options_are_named_before_any_work(
 def test_missing_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable) -> None:
     monkeypatch.chdir(tmp_path)
     assert "absent" in fails("fit", "--data.train_dir=absent", "--data.val_dir=absent")
+
+
+def test_data_that_cannot_be_used_are_named_before_the_training(workplace: Path, fails: Callable) -> None:
+    folders = ["--data.train_dir=data/train", "--data.val_dir=data/val"]
+    message = fails("fit", *folders, "--data.test_dir=absent")
+    assert message.startswith("hitpool fit: data set folder absent does not exist")
+    shutil.copytree("data/test", "other")
+    metadata = Path("other/metadata.yaml")
+    metadata.write_text(metadata.read_text().replace("spacePoint_driftR", "spacePoint_radius"))
+    message = fails("fit", *folders, "--data.test_dir=other")
+    assert "error: unknown hit field 'spacePoint_driftR'; available columns: " in message
+    assert not Path("runs").exists()
 
 
 def test_nan_loss_ends_with_its_step_and_term(workplace: Path, tiny: list[str], fails: Callable) -> None:

@@ -300,7 +300,7 @@ def test_truncated_file(tmp_path, share):
     path = one_file(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"a.root is not readable as ROOT \(truncated or damaged\): ."):
+    with pytest.raises(ValueError, match=r"a.root is not readable as ROOT \(truncated or damaged\): .*[^,]$"):
         convert_one(tmp_path, path)
     assert not (tmp_path / "set").exists()
 

@@ -303,11 +303,22 @@ def test_loggers_and_callbacks() -> None:
     assert section["logger"] == [csv]
 
 
+@pytest.mark.parametrize("settings", [{}, {"callbacks": None}, {"callbacks": [module("Compile", "callbacks")]}])
+def test_results_and_predictions_are_always_written(settings: dict[str, Any]) -> None:
+    section, _ = trainer(**settings)
+    assert section["callbacks"] == [
+        {"class_path": "hitpool.evaluation.PredictionWriter"},
+        {"class_path": "hitpool.evaluation.TestReport"},
+    ]
+
+
 def test_gpu_is_asked_for_only_where_there_is_one() -> None:
     asked = {"accelerator": "gpu", "devices": [1]}
-    assert trainer(**asked) == (asked, "")
+    section, lines = trainer(**asked)
+    assert {name: section[name] for name in asked} == asked
+    assert lines == ""
     section, lines = trainer(gpu=False, **asked)
-    assert section == {"accelerator": "auto", "devices": "auto"}
+    assert {name: section[name] for name in asked} == {"accelerator": "auto", "devices": "auto"}
     assert "there is no GPU here" in lines
 
 

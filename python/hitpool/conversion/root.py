@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -128,8 +129,9 @@ def _arrays(tree: Any, path: Path, mapping: Mapping, start: int, stop: int) -> d
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ValueError(f"{path} is not readable as ROOT (truncated or damaged): {lines[0]}")
+    lines = takewhile(lambda line: line and not line.startswith("for file path"), str(error).strip().splitlines())
+    reason = " ".join(line.strip() for line in lines) or type(error).__name__
+    return ValueError(f"{path} is not readable as ROOT (truncated or damaged): {reason}")
 
 
 def _flat(arrays: dict[str, Any], columns: tuple[Column, ...], path: Path, start: int) -> tuple[np.ndarray, np.ndarray]:

@@ -78,10 +78,14 @@ def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gp
         trainer["logger"] = None if _is_comet(loggers, notices) else loggers
     elif isinstance(loggers, list):
         trainer["logger"] = [logger for logger in loggers if not _is_comet(logger, notices)] or None
-    fields = (data.get("targets") or {}).get("particle") or []
-    if trainer.get("callbacks") is not None and set(fields) >= _REPORTED:
-        callbacks = trainer["callbacks"] if isinstance(trainer["callbacks"], list) else [trainer["callbacks"]]
-        trainer["callbacks"] = [*callbacks, {"class_path": "hitpool.evaluation.TestReport"}]
+    if trainer.get("callbacks") is not None or data:
+        given = trainer.get("callbacks") or []
+        callbacks = list(given) if isinstance(given, list) else [given]
+        if not any(str(callback.get("class_path", "")).endswith(".PredictionWriter") for callback in callbacks):
+            callbacks.append({"class_path": "hitpool.evaluation.PredictionWriter"})
+        if set((data.get("targets") or {}).get("particle") or []) >= _REPORTED:
+            callbacks.append({"class_path": "hitpool.evaluation.TestReport"})
+        trainer["callbacks"] = callbacks
     return trainer
 
 

@@ -71,7 +71,7 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends with a message."""
-        super().error(re.sub(r"(Given value: .{150}).+", r"\1 ...", message), ex)
+        super().error(_without_long_values(message), ex)
 
     def print_usage(self, file: IO[str] | None = None) -> None:
         """Prints the usage, unless it goes with an error message."""
@@ -161,6 +161,8 @@ class TrainingCLI(LightningCLI):
         self.model = self._get(self.config_init, "model")
         if self.samples:
             self.samples.create()
+        if self.subcommand:
+            self._open_data()
         self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -217,6 +219,15 @@ class TrainingCLI(LightningCLI):
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
         self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
 
+    def _open_data(self) -> None:
+        """Opens what the subcommand will read, the test events of a training too, before there is a run directory."""
+        try:
+            self.datamodule.setup(self.subcommand)
+            if self.subcommand == "fit" and self.datamodule.test_dir is not None:
+                self.datamodule.dataset("test")
+        except ValueError as error:
+            self._fail(error)
+
     def _choose_run_directory(self) -> Path:
         """The run directory of the checkpoint, or a new one; only the first process writes into it."""
         run, folder = self.arguments.run, self.arguments.folder
@@ -266,6 +277,19 @@ def _say(text: str) -> None:
 def _warn(lines: list[str]) -> None:
     for line in lines:
         print(line, file=sys.stderr, flush=True)
+
+
+def _without_long_values(message: str) -> str:
+    """Cuts the values that jsonargparse quotes; those of modules have many lines."""
+    message = re.sub(r"((?:Given|Got) value: [^\n]{150})[^\n]+", r"\1 ...", message)
+    lines: list[str] = []
+    quoting = False
+    for line in message.splitlines():
+        quoting = quoting and re.match(r" *(- |Given value|Parser key|Problem with|Option )", line) is None
+        if not quoting:
+            lines.append(line)
+        quoting = quoting or re.search(r"(Given|Got) value: ", line) is not None
+    return "\n".join(lines)
 
 
 def _as_list(value: Any) -> list[Any]:
