@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from hitpool.config import Objects, load
 from hitpool.evaluation import EventTracks
@@ -91,3 +93,13 @@ def objects(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Objects
         if hasattr(task, "fit_standardization"):
             task.fit_standardization(values)
     return objects
+
+
+@pytest.fixture(scope="session")
+def checkpoint(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default model with random weights, in a run directory."""
+    run = tmp_path_factory.mktemp("run")
+    (run / "config.yaml").write_text(yaml.safe_dump(objects.config))
+    (run / "ckpts").mkdir()
+    torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
+    return run / "ckpts" / "best.ckpt"

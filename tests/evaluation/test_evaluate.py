@@ -52,15 +52,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def checkpoint(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("run")
-    (run / "config.yaml").write_text(yaml.safe_dump(objects.config))
-    (run / "ckpts").mkdir()
-    torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
-    return run / "ckpts" / "best.ckpt"
-
-
 def true_tracks(folder: Path) -> list[np.ndarray]:
     """Rows of `tracks` of each event, read without hitpool."""
     index = [np.load(folder / f"event_{name}_indices.npy") for name in ("file", "row")]

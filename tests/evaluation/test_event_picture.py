@@ -10,15 +10,6 @@ from hitpool.config import Objects
 from hitpool.evaluation.event_picture import draw, read_event
 
 
-@pytest.fixture(scope="module")
-def checkpoint(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("run")
-    (run / "config.yaml").write_text(yaml.safe_dump(objects.config))
-    (run / "ckpts").mkdir()
-    torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
-    return run / "ckpts" / "best.ckpt"
-
-
 def test_the_event_is_what_is_on_disk(data_set: Path) -> None:
     metadata = yaml.safe_load((data_set / "metadata.yaml").read_text())
     names = metadata["hit_features"]
