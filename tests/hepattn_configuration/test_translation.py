@@ -312,6 +312,12 @@ def test_results_and_predictions_are_always_written(settings: dict[str, Any]) ->
     ]
 
 
+def test_what_is_there_stays_and_is_not_added_again() -> None:
+    report = {"class_path": "hitpool.evaluation.TestReport", "init_args": {"charge": "truthMuon_q"}}
+    given = ["lightning.pytorch.callbacks.ModelSummary", "hitpool.evaluation.PredictionWriter", report]
+    assert trainer(callbacks=given)[0]["callbacks"] == given
+
+
 def test_gpu_is_asked_for_only_where_there_is_one() -> None:
     asked = {"accelerator": "gpu", "devices": [1]}
     section, lines = trainer(**asked)
@@ -365,6 +371,10 @@ def test_optimizer_and_learning_rate(section: dict[str, Any], expected: dict[str
     ("section", "message"),
     [
         ({"mtl": True}, r"model\.mtl is True"),
+        (
+            {"lr_scheduler": "torch.optim.lr_scheduler.OneCycleLR"},
+            "model.lr_scheduler: expected a mapping, got 'torch",
+        ),
         (
             {"lr_scheduler": {"class_path": "x.OneCycleLR", "init_args": {"max_lr": 1.0, "anneal_strategy": "linear"}}},
             r"model\.lr_scheduler\.anneal_strategy is 'linear', hitpool has 'cos' only",

@@ -81,9 +81,10 @@ def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gp
     if trainer.get("callbacks") is not None or data:
         given = trainer.get("callbacks") or []
         callbacks = list(given) if isinstance(given, list) else [given]
-        if not any(str(callback.get("class_path", "")).endswith(".PredictionWriter") for callback in callbacks):
+        names = [_class_name(callback) for callback in callbacks]
+        if "PredictionWriter" not in names:
             callbacks.append({"class_path": "hitpool.evaluation.PredictionWriter"})
-        if set((data.get("targets") or {}).get("particle") or []) >= _REPORTED:
+        if "TestReport" not in names and set((data.get("targets") or {}).get("particle") or []) >= _REPORTED:
             callbacks.append({"class_path": "hitpool.evaluation.TestReport"})
         trainer["callbacks"] = callbacks
     return trainer
@@ -96,8 +97,13 @@ def _only(section: dict[str, Any], only: dict[str, Any], path: str) -> None:
             raise ValueError(f"{path}.{name} is {given!r}, hitpool has {value!r} only")
 
 
+def _class_name(module: Any) -> str:
+    """Name of the class of a module, which may be given as its class path alone."""
+    return str(module.get("class_path") if isinstance(module, dict) else module).rsplit(".", 1)[-1]
+
+
 def _is_comet(logger: Any, notices: Notices) -> bool:
-    name = str(logger.get("class_path", "")).rsplit(".", 1)[-1] if isinstance(logger, dict) else ""
+    name = _class_name(logger)
     if not name.endswith("CometLogger"):
         return False
     notices.replace(name, REPLACED["CometLogger"])
@@ -122,10 +128,9 @@ def _model(model: dict[str, Any], notices: Notices) -> dict[str, Any]:
             rates["weight_decay"] = settings.pop("weight_decay")
         for name in settings:
             notices.differs(f"model.optimizer.{name}", settings[name])
-        optimizer = str(optimizer.get("class_path", "")).rsplit(".", 1)[-1]
     if optimizer is not None:
-        names = {"adamw": "AdamW", "lion": "Lion"}
-        model["optimizer"] = names.get(str(optimizer).lower(), optimizer)
+        name = _class_name(optimizer)
+        model["optimizer"] = {"adamw": "AdamW", "lion": "Lion"}.get(name.lower(), name)
     if rates:
         model["lrs_config"] = rates
     return model
@@ -133,6 +138,8 @@ def _model(model: dict[str, Any], notices: Notices) -> dict[str, Any]:
 
 def _rates(config: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """The learning rate in hitpool's terms, from those of hepattn or of torch's OneCycleLR."""
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a mapping, got {config!r}")
     if "class_path" not in config:
         rates = dict(config)
         if rates.pop("skip_scheduler", False):
