@@ -1,17 +1,35 @@
 """Few simulated events, and the command line as a subprocess."""
 
+import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from hitpool.simulation import simulate
 
 SIZES = {"train": 96, "val": 24, "test": 24}
 TINY = ["--data.batch_size=8", *(f"--simulate.{part}={size}" for part, size in SIZES.items())]
+
+
+@pytest.fixture(autouse=True)
+def restore_process() -> Iterator[None]:
+    """The command line changes the handling of signals, messages and threads of its process."""
+    handler, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        yield
+    signal.signal(signal.SIGTERM, handler)
+    torch.set_num_threads(threads)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 import csv
 import json
-import logging
 import shutil
-import signal
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -15,20 +12,6 @@ import yaml
 import hitpool
 from hitpool.cli import main
 from hitpool.config import load_checkpoint
-
-
-@pytest.fixture(autouse=True)
-def restore_process() -> Iterator[None]:
-    """The command line changes the handling of signals, messages and threads of its process."""
-    handler, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
-    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        yield
-    signal.signal(signal.SIGTERM, handler)
-    torch.set_num_threads(threads)
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """Configurations of hepattn, and the two YAML blocks of the document that introduced the task, as they are."""
 
 import json
-import logging
 import shutil
-import signal
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +22,8 @@ FIELDS = ["truthMuon_eta", "truthMuon_phi", "truthMuon_pt", "truthMuon_q"]
 
 
 @pytest.fixture(autouse=True)
-def restore_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The command line changes the handling of signals, messages and threads of its process."""
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    handler, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
-    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        yield
-    signal.signal(signal.SIGTERM, handler)
-    torch.set_num_threads(threads)
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def print_config(capsys: pytest.CaptureFixture, *arguments: str) -> tuple[dict[str, Any], str]:
