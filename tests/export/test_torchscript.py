@@ -137,6 +137,12 @@ def test_an_event_without_hits_leaves_the_others_alone(exported: Path, eager: De
     assert all(out.isfinite().all() for out in got)
 
 
+def test_no_gradients_are_recorded(exported: Path, data_set: Path) -> None:
+    module, metadata = load(exported)
+    columns = [column["name"] for column in metadata["inputs"][0]["columns"]]
+    assert not any(output.requires_grad for output in module(*on_disk(data_set, columns)))
+
+
 def test_names_and_units_are_in_the_file(exported: Path, eager: DeployedModel) -> None:
     _, metadata = load(exported)
     assert metadata["hitpool_version"] == hitpool.__version__

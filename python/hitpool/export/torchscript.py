@@ -28,8 +28,8 @@ def export(checkpoint: Path, output: Path) -> None:
 
     The file is used after `torch.ops.load_library(hitpool.library_path())`, in Python or C++. Its method
     `forward(hits [B, M, C] float32, valid [B, M] bool)` returns parameters [B, N, K], track probabilities [B,
-    N] and hit probabilities [B, N, M], with any B and M. Names, order and units of columns and parameters are
-    in the extra file `hitpool.json`.
+    N] and hit probabilities [B, N, M], with any B and M, and records no gradients. Names, order and units of
+    columns and parameters are in the extra file `hitpool.json`.
 
     Args:
         checkpoint: Checkpoint in the folder `ckpts` of a run directory.
@@ -69,7 +69,7 @@ def trace(
         RuntimeError: If a value of the example would become a constant, or if the recorded model differs from
             the original by more than 1e-5 for other sizes or values.
     """
-    model = DeployedModel(copy.deepcopy(network), fields, scale_factors, points).cpu().eval()
+    model = DeployedModel(copy.deepcopy(network), fields, scale_factors, points).cpu().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
     example = _random_events(model, *_TRACED_SHAPE, generator)
     with torch.no_grad():
