@@ -58,6 +58,7 @@ def hitpool() -> Callable[..., subprocess.Popen]:
             [sys.executable, "-m", "hitpool.cli", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         )

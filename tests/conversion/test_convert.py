@@ -248,6 +248,7 @@ def test_ctrl_c_and_the_same_command_again(tmp_path):
     path = write_root(tmp_path / "a.root", branches(events, HIT_COLUMNS, TRACK_COLUMNS))
     output = tmp_path / "set"
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # jobs in the background ignore it
         "from hitpool.conversion import job; from hitpool.cli import main; job.PART_BYTES = 60_000; "
         f"main(['data', 'convert', '--input', {str(path)!r}, '--output', {str(output)!r}, '--workers', '2'])"
     )

@@ -106,8 +106,9 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, small_batches, monkeypatch,
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_run_leaves_no_data_set_that_loads(tmp_path, sign):
     code = (
-        "import sys, pathlib\n"
+        "import sys, pathlib, signal\n"
         "from hitpool.simulation import generate\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it\n"
         "generate.EVENTS_PER_BATCH = generate.EVENTS_PER_FILE = 20\n"
         "generate.simulate(pathlib.Path(sys.argv[1]), 200_000, processes=2)\n"
     )
