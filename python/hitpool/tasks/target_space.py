@@ -86,7 +86,6 @@ class TargetSpace(nn.Module):
             if not (math.isfinite(mean) and 0 < spread < math.inf):
                 raise ValueError(f"regression: standardize of {field} needs a spread above 0, got [{mean}, {spread}]")
         self.fields = list(fields)
-        self.inverse_fields = kinds["inverse_fields"]
         self.standardize = standardize
 
         def row(values: list) -> Tensor:
@@ -146,21 +145,9 @@ class TargetSpace(nn.Module):
         Returns:
             [..., K]; sign fields as they are.
         """
-        value = torch.where(self.inverse, 1 / physical, physical)
+        # 1 / 0 of other fields would make their gradients NaN
+        value = torch.where(self.inverse, 1 / torch.where(self.inverse, physical, 1.0), physical)
         return (value - self.mean) / self.spread
-
-    def encode_field(self, field: int, physical: Tensor) -> Tensor:
-        """One field in the learned space.
-
-        Args:
-            field: Its number.
-            physical: [...] in physical units.
-
-        Returns:
-            [...].
-        """
-        value = 1 / physical if self.fields[field] in self.inverse_fields else physical
-        return (value - self.mean[field]) / self.spread[field]
 
     def decode(self, learned: Tensor) -> Tensor:
         """Predictions in physical units.

@@ -169,14 +169,15 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
     def _learned(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
-        parameters = {name: fit[name] for name in ("eta", "phi", "qpt")}
-        parameters["pt"] = 1 / fit["qpt"].abs().clamp(min=1e-6)
-        columns = []
-        for k, field in enumerate(self.fields):
-            name = field.rsplit("_", 1)[-1]
-            known = name in parameters
-            columns.append(self.space.encode_field(k, parameters[name]) if known else torch.zeros_like(fit["eta"]))
-        return torch.stack(columns, dim=-1) + correction
+        known = {name: fit[name] for name in ("eta", "phi", "qpt")}
+        known["pt"] = 1 / fit["qpt"].abs().clamp(min=1e-6)
+        names = [field.rsplit("_", 1)[-1] for field in self.fields]
+        physical = torch.stack([known.get(name, torch.ones_like(fit["eta"])) for name in names], dim=-1)  # [B, N, K]
+        fitted = [
+            value if name in known else torch.zeros_like(value)
+            for name, value in zip(names, self.space.encode(physical).unbind(-1), strict=True)
+        ]
+        return torch.stack(fitted, dim=-1) + correction
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor:
         outputs = outputs or {}

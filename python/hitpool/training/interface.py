@@ -21,7 +21,7 @@ from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
 from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
 from hitpool.training.module import TrackingModule
-from hitpool.training.progress import progress_bar
+from hitpool.training.progress import progress_bar, say
 from hitpool.training.samples import PARTS, Samples
 
 DESCRIPTIONS = {
@@ -189,7 +189,7 @@ class TrainingCLI(LightningCLI):
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Trains, then tests the best checkpoint."""
-        _say(f"run directory: {self.run_directory}")
+        say(f"run directory: {self.run_directory}")
         try:
             self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -198,7 +198,7 @@ class TrainingCLI(LightningCLI):
         if self.trainer.fast_dev_run:
             return
         if datamodule.test_dir is None:
-            _say("not tested: data.test_dir is not set")
+            say("not tested: data.test_dir is not set")
         else:
             checkpoints = self.trainer.checkpoint_callback
             best = Path(checkpoints.dirpath) / "best.ckpt" if checkpoints else None
@@ -209,7 +209,7 @@ class TrainingCLI(LightningCLI):
         """Prints loss and metrics of a checkpoint."""
         (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
         width = max(map(len, metrics))
-        _say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
+        say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
 
     def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results."""
@@ -255,7 +255,7 @@ class TrainingCLI(LightningCLI):
         command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]
         if self.arguments.folder.parent != Path("runs"):
             command.insert(1, f"--runs {self.arguments.folder.parent}")
-        _say(f"stopped in epoch {self.trainer.current_epoch + 1}; continue with: {' '.join(command)}")
+        say(f"stopped in epoch {self.trainer.current_epoch + 1}; continue with: {' '.join(command)}")
 
     @rank_zero_only
     def _say_what_was_written(self) -> None:
@@ -263,20 +263,9 @@ class TrainingCLI(LightningCLI):
         names = [f"{path.name}/" if path.is_dir() else path.name for path in run.iterdir()]
         events = "events.out.tfevents"
         listed = ", ".join(sorted(name for name in names if not name.startswith(events)))
-        _say(f"everything is in {run}: {listed}")
+        say(f"everything is in {run}: {listed}")
         if any(name.startswith(events) for name in names):
-            _say(f"curves: tensorboard --logdir {run.parent}")
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
-@rank_zero_only
-def _warn(lines: list[str]) -> None:
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
+            say(f"curves: tensorboard --logdir {run.parent}")
 
 
 def _without_long_values(message: str) -> str:
@@ -298,7 +287,8 @@ def _as_list(value: Any) -> list[Any]:
 
 def run(arguments: Arguments) -> None:
     """Runs a subcommand."""
-    _warn(arguments.translation)
+    for line in arguments.translation:
+        say(line, sys.stderr)
     if arguments.notice:
-        _say(arguments.notice)
+        say(arguments.notice)
     TrainingCLI(arguments)

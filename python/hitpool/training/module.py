@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError
 from hitpool.training.foreign_checkpoint import load_regression_task
 from hitpool.training.metric_means import MetricMeans
+from hitpool.training.progress import say
 from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -72,7 +72,7 @@ class TrackingModule(LightningModule):
             return
         for task in self.model.tasks:
             if isinstance(task, FrozenEncoderRegressionTask):
-                _say(task.load_frozen_parts(self.model))
+                say(task.load_frozen_parts(self.model))
         if self.regression_checkpoint is None:
             return
         tasks = [task for task in self.model.tasks if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
@@ -80,7 +80,7 @@ class TrackingModule(LightningModule):
             raise CheckpointError(
                 f"regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not {len(tasks)}"
             )
-        _say(str(load_regression_task(self.regression_checkpoint, tasks[0])))
+        say(str(load_regression_task(self.regression_checkpoint, tasks[0])))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and the learning rate of each step."""
@@ -201,11 +201,6 @@ class TrackingModule(LightningModule):
     def _log_metrics(self, stage: str) -> None:
         means = self._metrics.collect(self.trainer.world_size)
         self.log_dict({f"{stage}/{name}": value for name, value in means.items()}, sync_dist=True)
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def _flatten(losses: Outputs) -> Iterator[tuple[str, Tensor]]:

@@ -2,10 +2,11 @@
 
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class EpochLines(ProgressBar):
@@ -59,3 +60,14 @@ class EpochBars(RichProgressBar):
 def progress_bar() -> ProgressBar:
     """Bars in a terminal, lines elsewhere."""
     return EpochBars() if sys.stdout.isatty() else EpochLines()
+
+
+@rank_zero_only
+def say(text: str, file: TextIO | None = None) -> None:
+    """Prints a line, in one process only.
+
+    Args:
+        text: The line.
+        file: Where to; None for the standard output.
+    """
+    print(text, file=file, flush=True)
