@@ -22,8 +22,9 @@ class HelixFit(nn.Module):
     hit weights $p / \sigma^2$: p is the assignment probability, and a network gives $\sigma$ from hit fields, for
     circle and line. The sums in the normal equations are polynomials of x, y and z, pooled in float64 and rotated
     afterwards. With the curvature $\kappa = 2 c / \sqrt{1 + b^2 - 4 a c}$ and the field B,
-    $q / p_T = -\kappa / (0.2998 B)$ and $\eta = \mathrm{arsinh} \cot\theta$. The best weights depend on the parameter and on
-    the momentum (multiple scattering), so there are several fits, and a second network mixes them for each parameter.
+    $q / p_T = -\kappa / (0.2998 B)$ and $\eta = \mathrm{arsinh} \cot\theta$. The best weights depend on the parameter
+    and on the momentum (multiple scattering), so there are several fits, and a second network mixes them for each
+    parameter.
 
     The assignment is taken as it is: no gradient flows to the logits.
 
