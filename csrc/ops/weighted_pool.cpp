@@ -21,11 +21,18 @@ c10::SymDimVector leading(const at::Tensor& tensor, int64_t count) {
   return c10::SymDimVector(sizes.begin(), sizes.begin() + count);
 }
 
-// [leading sizes of logits, rows, D]
+// [..., N, rows, D]
 c10::SymDimVector pooled_sizes(const at::Tensor& logits, const at::Tensor& features, int64_t rows) {
   auto sizes = leading(logits, logits.dim() - 1);  // [..., N]
   sizes.emplace_back(rows);
   sizes.push_back(features.sym_size(-1));
+  return sizes;
+}
+
+// [..., N, D + 1]
+c10::SymDimVector sums_sizes(const at::Tensor& logits, const at::Tensor& features) {
+  auto sizes = leading(logits, logits.dim() - 1);  // [..., N]
+  sizes.push_back(features.sym_size(-1) + 1);
   return sizes;
 }
 
@@ -70,6 +77,7 @@ void check_weighted_pool(
 void check_weighted_pool_backward(
     const at::Tensor& grad,
     const at::Tensor& index,
+    const at::Tensor& sums,
     const at::Tensor& logits,
     const at::Tensor& features,
     const std::optional<at::Tensor>& valid,
@@ -85,6 +93,16 @@ void check_weighted_pool_backward(
       index.sym_sizes() == c10::SymIntArrayRef(index_sizes), op, "index",
       c10::str("shape [..., N, 2, D] = ", c10::SymIntArrayRef(index_sizes)), index.sym_sizes());
   HITPOOL_CHECK_TYPE(index.scalar_type() == at::kInt, op, "index", "dtype int32", index.scalar_type());
+  const auto expected_sums = sums_sizes(logits, features);
+  HITPOOL_CHECK_VALUE(
+      sums.sym_sizes() == c10::SymIntArrayRef(expected_sums), op, "sums",
+      c10::str("shape [..., N, D + 1] = ", c10::SymIntArrayRef(expected_sums)), sums.sym_sizes());
+  const auto type = arithmetic_type(logits, features);
+  HITPOOL_CHECK_TYPE(sums.scalar_type() == type, op, "sums", c10::str("dtype ", type), sums.scalar_type());
+}
+
+at::ScalarType arithmetic_type(const at::Tensor& logits, const at::Tensor& features) {
+  return logits.scalar_type() == at::kDouble || features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
 at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features) {
@@ -95,6 +113,10 @@ at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features) {
   return at::empty_symint(pooled_sizes(logits, features, 2), features.options().dtype(at::kInt));
 }
 
+at::Tensor empty_sums(const at::Tensor& logits, const at::Tensor& features) {
+  return at::empty_symint(sums_sizes(logits, features), features.options().dtype(arithmetic_type(logits, features)));
+}
+
 at::Tensor weighted_pool(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   static const auto op = c10::Dispatcher::singleton()
@@ -103,17 +125,18 @@ at::Tensor weighted_pool(
   return op.call(logits, features, valid, threshold);
 }
 
-std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::_weighted_pool_with_index", "")
-                             .typed<decltype(weighted_pool_with_index)>();
+                             .findSchemaOrThrow("hitpool::_weighted_pool_for_backward", "")
+                             .typed<decltype(weighted_pool_for_backward)>();
   return op.call(logits, features, valid, threshold);
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
     const at::Tensor& grad,
     const at::Tensor& index,
+    const at::Tensor& sums,
     const at::Tensor& logits,
     const at::Tensor& features,
     const std::optional<at::Tensor>& valid,
@@ -121,7 +144,7 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("hitpool::_weighted_pool_backward", "")
                              .typed<decltype(weighted_pool_backward)>();
-  return op.call(grad, index, logits, features, valid, threshold);
+  return op.call(grad, index, sums, logits, features, valid, threshold);
 }
 
 namespace {
@@ -132,20 +155,21 @@ at::Tensor weighted_pool_meta(
   return empty_pooled(logits, features);
 }
 
-std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index_meta(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_meta(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool(logits, features, valid, threshold);
-  return {empty_pooled(logits, features), empty_index(logits, features)};
+  return {empty_pooled(logits, features), empty_index(logits, features), empty_sums(logits, features)};
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_meta(
     const at::Tensor& grad,
     const at::Tensor& index,
+    const at::Tensor& sums,
     const at::Tensor& logits,
     const at::Tensor& features,
     const std::optional<at::Tensor>& valid,
     double threshold) {
-  check_weighted_pool_backward(grad, index, logits, features, valid, threshold);
+  check_weighted_pool_backward(grad, index, sums, logits, features, valid, threshold);
   return {
       at::empty_symint(logits.sym_sizes(), logits.options()),
       at::empty_symint(features.sym_sizes(), features.options())};
@@ -157,20 +181,21 @@ TORCH_LIBRARY_FRAGMENT(hitpool, m) {
   m.def(
       "weighted_pool(Tensor logits, Tensor features, Tensor? valid=None, *, float threshold=0.1) -> Tensor",
       {at::Tag::pt2_compliant_tag});
-  // The same, and the hits that the maxima and minima came from: what backward needs.
+  // The same, and what backward needs: the hits that the maxima and minima came from, sum(p x) and sum(p).
   m.def(
-      "_weighted_pool_with_index(Tensor logits, Tensor features, Tensor? valid=None, *, float threshold=0.1)"
-      " -> (Tensor, Tensor)",
+      "_weighted_pool_for_backward(Tensor logits, Tensor features, Tensor? valid=None, *, float threshold=0.1)"
+      " -> (Tensor, Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
   m.def(
-      "_weighted_pool_backward(Tensor grad, Tensor index, Tensor logits, Tensor features, Tensor? valid, float threshold)"
+      "_weighted_pool_backward(Tensor grad, Tensor index, Tensor sums, Tensor logits, Tensor features, Tensor? valid,"
+      " float threshold)"
       " -> (Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
 }
 
 TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
   m.impl("weighted_pool", TORCH_FN(weighted_pool_meta));
-  m.impl("_weighted_pool_with_index", TORCH_FN(weighted_pool_with_index_meta));
+  m.impl("_weighted_pool_for_backward", TORCH_FN(weighted_pool_for_backward_meta));
   m.impl("_weighted_pool_backward", TORCH_FN(weighted_pool_backward_meta));
 }
 

@@ -26,20 +26,27 @@ void check_weighted_pool(
 void check_weighted_pool_backward(
     const at::Tensor& grad,   // [..., N, 4, D]
     const at::Tensor& index,  // [..., N, 2, D]
+    const at::Tensor& sums,   // [..., N, D + 1]
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
 
-// Uninitialised results: pooled features, and which hit the maximum and the minimum came from (-1: none).
+// The type of the arithmetic: float64 if one of them is, else float32.
+at::ScalarType arithmetic_type(const at::Tensor& logits, const at::Tensor& features);
+
+// Uninitialised results: pooled features, which hit the maximum and the minimum came from (-1: none), and sum(p x) and
+// sum(p) in the type of the arithmetic.
 at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features);  // [..., N, 4, D]
 at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features);   // [..., N, 2, D] int32
+at::Tensor empty_sums(const at::Tensor& logits, const at::Tensor& features);    // [..., N, D + 1]
 
 // Calls through the dispatcher.
 at::Tensor weighted_pool(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
-std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward(  // pooled, index, sums
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
     const at::Tensor& grad,   // [..., N, 4, D]
     const at::Tensor& index,  // [..., N, 2, D]
+    const at::Tensor& sums,   // [..., N, D + 1]
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
 
 }  // namespace hitpool

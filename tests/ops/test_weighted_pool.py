@@ -282,6 +282,23 @@ def test_expanded_inputs(make_pool_inputs):
     torch.testing.assert_close(grad, 3 * grad_single)
 
 
+@pytest.mark.parametrize(("tracks", "hits", "features"), [(2, 600, 32), (2, 600, 33), (7, 601, 7), (1, 300, 140)])
+def test_an_event_is_pooled_alike_alone_and_in_a_large_batch(make_pool_inputs, tracks, hits, features):
+    """Large gradients take another way to memory."""
+    events = 9 * 2**20 // (4 * hits * features) + 1  # gradients of 9 MiB
+    logits, values, valid = make_pool_inputs((events,), tracks, hits, features, torch.float32)
+    a, b = logits.requires_grad_(), values.requires_grad_()
+    pooled = hitpool.weighted_pool(a, b, valid)
+    grad = torch.linspace(-1, 1, pooled.numel(), device=pooled.device).view(pooled.shape)
+    together = (pooled, *torch.autograd.grad(pooled, (a, b), grad))
+    for event in (0, 1, events // 2, events - 1):
+        part = slice(event, event + 1)
+        a, b = logits[part].detach().requires_grad_(), values[part].detach().requires_grad_()
+        pooled = hitpool.weighted_pool(a, b, valid[part])
+        alone = (pooled, *torch.autograd.grad(pooled, (a, b), grad[part]))
+        assert all(torch.equal(x[part], y) for x, y in zip(together, alone, strict=True))
+
+
 @pytest.mark.parametrize("device", ["cpu"], indirect=True)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 3, 5000, 40), (64, 2, 300, 32)])
@@ -368,10 +385,14 @@ def test_errors_name_devices():
 
 def test_the_backward_op_checks_its_own_arguments():
     backward = torch.ops.hitpool._weighted_pool_backward
-    grad, index = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2, 4, dtype=torch.int32)
+    grad, index, sums = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2, 4, dtype=torch.int32), torch.zeros(2, 3, 5)
     with pytest.raises(ValueError, match=r"expected grad with shape .* \[2, 3, 4, 4\], got \[2, 3, 4, 3\]"):
-        backward(grad[..., :3], index, L, X, V, 0.1)
+        backward(grad[..., :3], index, sums, L, X, V, 0.1)
     with pytest.raises(ValueError, match=r"expected index with shape .* \[2, 3, 2, 4\], got \[2, 3, 1, 4\]"):
-        backward(grad, index[:, :, :1], L, X, V, 0.1)
+        backward(grad, index[:, :, :1], sums, L, X, V, 0.1)
     with pytest.raises(TypeError, match="expected index with dtype int32, got Long"):
-        backward(grad, index.long(), L, X, V, 0.1)
+        backward(grad, index.long(), sums, L, X, V, 0.1)
+    with pytest.raises(ValueError, match=r"expected sums with shape .* \[2, 3, 5\], got \[2, 3, 4\]"):
+        backward(grad, index, sums[..., :4], L, X, V, 0.1)
+    with pytest.raises(TypeError, match="expected sums with dtype Float, got Double"):
+        backward(grad, index, sums.double(), L, X, V, 0.1)

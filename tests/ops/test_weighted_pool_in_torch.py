@@ -34,11 +34,11 @@ def test_opcheck_forward(make_pool_inputs, sample, requires_grad):
 def test_opcheck_the_ops_behind_the_gradient(make_pool_inputs, sample):
     *shape, dtype, with_valid = sample
     logits, features, valid = make_pool_inputs(*shape, dtype, valid=with_valid)
-    forward = torch.ops.hitpool._weighted_pool_with_index.default
+    forward = torch.ops.hitpool._weighted_pool_for_backward.default
     torch.library.opcheck(forward, (logits, features, valid), {"threshold": 0.1})
-    pooled, index = forward(logits, features, valid)
+    pooled, index, sums = forward(logits, features, valid)
     backward = torch.ops.hitpool._weighted_pool_backward.default
-    torch.library.opcheck(backward, (torch.ones_like(pooled), index, logits, features, valid, 0.1))
+    torch.library.opcheck(backward, (torch.ones_like(pooled), index, sums, logits, features, valid, 0.1))
 
 
 def test_compiles_as_one_graph_with_changing_sizes(make_pool_inputs):

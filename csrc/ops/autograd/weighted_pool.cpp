@@ -24,7 +24,7 @@ at::Tensor differentiable_pool(
     const std::optional<at::Tensor>& valid,  // [..., M]
     const at::Tensor& index,                 // [..., N, 2, D]
     double threshold) {
-  const auto type = logits.scalar_type() == at::kDouble || features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto type = arithmetic_type(logits, features);
   const auto p = logits.to(type).sigmoid();                            // [..., N, M]
   auto selected = p.detach().lt(at::scalar_tensor(threshold, p.options())).logical_not();
   if (valid.has_value()) selected = selected & valid->unsqueeze(-2);
@@ -49,8 +49,8 @@ class WeightedPool : public torch::autograd::Function<WeightedPool> {
       const std::optional<at::Tensor>& valid,
       double threshold) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    auto [pooled, index] = weighted_pool_with_index(logits, features, valid, threshold);
-    ctx->save_for_backward({logits, features, valid.value_or(at::Tensor()), index});
+    auto [pooled, index, sums] = weighted_pool_for_backward(logits, features, valid, threshold);
+    ctx->save_for_backward({logits, features, valid.value_or(at::Tensor()), index, sums});
     ctx->saved_data["threshold"] = threshold;
     return pooled;
   }
@@ -64,7 +64,7 @@ class WeightedPool : public torch::autograd::Function<WeightedPool> {
     const double threshold = ctx->saved_data["threshold"].toDouble();
     const bool differentiable = at::GradMode::is_enabled() && features.sym_size(-2) != 0;
     if (!differentiable) {
-      auto [grad_logits, grad_features] = weighted_pool_backward(grads[0], index, logits, features, valid, threshold);
+      auto [grad_logits, grad_features] = weighted_pool_backward(grads[0], index, saved[4], logits, features, valid, threshold);
       return {grad_logits, grad_features, at::Tensor(), at::Tensor()};
     }
     variable_list inputs;

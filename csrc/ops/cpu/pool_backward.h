@@ -3,10 +3,14 @@
 //   dL/dlogit[m] = p (1 - p) (h x[m] - grad_mean mean / S)
 //   dL/dx[m]     = sum over tracks of  p h  +  grad_max and grad_min where m is the extreme hit
 //
+// The sums come from forward, so that one pass is enough. It goes from block to block of hits: the tracks of the event
+// take turns on a block while its gradients are in a cache.
+//
 // T is the type of the arithmetic, F and L the types that features and logits are stored in.
 // Internal linkage, see weighted_pool_kernel.h: every instruction set has its own copy.
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <type_traits>
 
@@ -19,215 +23,257 @@
 namespace hitpool::cpu {
 namespace {
 
-// The gradients of one track, ready for its selected hits.
-template <class T, class F>
-class TrackGradient {
+// A finished block of sums on its way past the caches. It goes a few vectors at a time, between which other work is
+// done that would otherwise wait for the memory. Zeros are left behind.
+template <class T>
+class Departure {
  public:
-  explicit TrackGradient(const PoolInputs& in)
-      : in_(in),
-        dot_(uninitialized<T>(in.hits + lanes<T>)) {}
-
-  void set(const F* grad, T weight_sum) {  // grad [4, D]
-    grad_ = grad;
-    weight_sum_ = weight_sum;
-    norm_ = mean_factor(weight_sum, static_cast<T>(in_.min_weight_sum));
+  void start(T* from, int64_t count, T* to) {
+    from_ = from;
+    to_ = to;
+    while (count > 0 && reinterpret_cast<uintptr_t>(to_) % kVectorBytes != 0) one(), --count;
+    vectors_ = count / lanes<T>;
+    rest_ = count % lanes<T>;
   }
 
-  // Writes dL/dlogit of the selected hits, and adds p h to grad_values [M, D] unless that is null.
-  template <class L>
-  void pass(const Selection<T>& selected, const F* values, T* grad_values, L* grad_logits) {
-    const int64_t D = in_.features, count = selected.count();
-    if (D == 0) return;  // grad_logits is 0
-    T mean_dot = 0;  // grad_mean * sum
-    for_each_tile<T, 4>(D, [&](int64_t d, auto vectors) {
-      constexpr int V = vectors();
-      const auto tile = [&](auto full, auto adds) {
-        return pass_tile<V, full(), adds()>(selected, values + d, adds() ? grad_values + d : nullptr, d);
-      };
-      const bool full = D - d >= V * lanes<T>;
-      if (grad_values != nullptr) {
-        mean_dot += full ? tile(std::true_type{}, std::true_type{}) : tile(std::false_type{}, std::true_type{});
-      } else {
-        mean_dot += full ? tile(std::true_type{}, std::false_type{}) : tile(std::false_type{}, std::false_type{});
-      }
-    });
-    const T pull = mean_pull(mean_dot * norm_, weight_sum_, static_cast<T>(in_.min_weight_sum));
-    for (int64_t k = 0; k < count; ++k) dot_[k] = logit_grad(dot_[k], pull, selected.weight()[k]);
-    for (int64_t k = 0; k < count; ++k) grad_logits[selected.hit()[k]] = From<L, T>::convert(dot_[k]);
+  // About as many vectors at each of `calls` calls of some() as it takes to be finished after `parts` times that.
+  void plan(int64_t calls, int64_t parts) { step_ = vectors_ / (calls * parts) + 1; }
+
+  HITPOOL_INLINE void some() {
+    const int64_t step = std::min(step_, vectors_);
+    vectors_ -= step;
+    for (int64_t i = 0; i < step; ++i) vector();
   }
 
-  // Adds p h to grad_values, rows `first` and on.
-  void add_to_values(const Selection<T>& selected, T* grad_values, int64_t first) const {
-    const int64_t D = in_.features;
-    for_each_tile<T, 4>(D, [&](int64_t d, auto vectors) {
-      Vec<T> h[vectors()];
-      for (int v = 0; v < vectors(); ++v) h[v] = h_of(d + v * lanes<T>);
-      for (int64_t k = 0; k < selected.count(); ++k) {
-        T* row = grad_values + (selected.hit()[k] - first) * D + d;
-        for (int v = 0; v < vectors(); ++v) {
-          T* to = row + v * lanes<T>;
-          const int64_t width = D - d - v * lanes<T>;
-          const Vec<T> weight = broadcast<T>(selected.weight()[k]);
-          store<T, T>(to, multiply_add<T>(weight, h[v], load<T>(to, width)), width);
-        }
-      }
-    });
-  }
-
-  // Adds the gradients of maximum and minimum to grad_values, which holds the hits [begin, end); kAll: all of the event.
-  template <bool kAll>
-  void add_extrema(const int32_t* index, T* grad_values, int64_t begin, int64_t end) const {  // index [2, D]
-    const int64_t D = in_.features;
-    const F* grad = grad_ + 2 * D;
-    T elsewhere = 0;
-    // All loads come before the stores: in different columns, they cannot overlap.
-    const auto add = [&](const int32_t* hits, const F* grad, int64_t d, auto count) {
-      T* to_value[count()];
-      T sum[count()];
-      for (int j = 0; j < count(); ++j) {
-        const int64_t hit = hits[j];
-        to_value[j] = kAll || (hit >= begin && hit < end) ? grad_values + (hit - begin) * D + d + j : &elsewhere;
-        sum[j] = *to_value[j] + to<T>(grad[j]);
-      }
-      for (int j = 0; j < count(); ++j) *to_value[j] = sum[j];
-    };
-    for (int extreme = 0; extreme < 2; ++extreme, index += D, grad += D) {
-      int64_t d = 0;
-      for (; d + 8 <= D; d += 8) add(index + d, grad + d, d, std::integral_constant<int, 8>{});
-      for (; d < D; ++d) add(index + d, grad + d, d, std::integral_constant<int, 1>{});
-    }
+  void finish() {
+    for (; vectors_ > 0; --vectors_) vector();
+    for (; rest_ > 0; --rest_) one();
   }
 
  private:
-  Vec<T> h_of(int64_t d) const {
-    const int64_t width = in_.features - d;
-    return multiply_add<T>(
-        load<T>(grad_ + d, width), broadcast<T>(norm_), load<T>(grad_ + in_.features + d, width));
+  HITPOOL_INLINE void vector() {
+    stream<T>(load<T>(from_, lanes<T>), to_);
+    store<T, T>(from_, Vec<T>{}, lanes<T>);
+    from_ += lanes<T>;
+    to_ += lanes<T>;
   }
 
-  // Adds h x to dot_ and returns the sum of grad_mean p x, both over the features of the tile.
-  template <int V, bool kFull, bool kAdds>
-  T pass_tile(const Selection<T>& selected, const F* values, T* grad_values, int64_t d) {
+  void one() {
+    *to_++ = *from_;
+    *from_++ = 0;
+  }
+
+  T* from_ = nullptr;
+  T* to_ = nullptr;
+  int64_t vectors_ = 0, rest_ = 0, step_ = 0;
+};
+
+// What one track adds to the gradients of a block of hits.
+template <class T, class F>
+class TrackGradient {
+ public:
+  TrackGradient(const PoolInputs& in, const PoolGradients& gradients)
+      : in_(in),
+        gradients_(gradients),
+        products_(uninitialized<Vec<T>>(gradients.block + lanes<T>)) {}
+
+  // `values` and `sums` [end - begin, D] belong to the hits [begin, end), `grad_logits` [M] to the row. Meanwhile the
+  // block before departs, if there is one.
+  template <class L>
+  void add(
+      int64_t row, const Selection<T>& selected, int64_t begin, int64_t end, const F* values, T* sums, L* grad_logits,
+      Departure<T>* departure) {
+    const int64_t D = in_.features;
+    grad_ = static_cast<const F*>(gradients_.grad_pooled) + row * 4 * D;
+    index_ = gradients_.index + row * 2 * D;
+    const T* total = static_cast<const T*>(gradients_.sums) + row * (D + 1);
+    const T floor = static_cast<T>(in_.min_weight_sum), weight_sum = total[D];
+    norm_ = mean_factor(weight_sum, floor);
+
+    // Extreme hits are found either among the selected hits, at a cost for each of them, or in the index.
+    const bool finds = selected.count() * in_.hits < 4 * in_.hits + 128 * (end - begin);
+    constexpr int kMost = kVectorBytes == 64 ? 4 : 2;
+    if (departure != nullptr) departure->plan(selected.count() * ((D - 1) / (kMost * lanes<T>) + 1), in_.tracks);
+    for_each_tile<T, kMost>(D, [&](int64_t d, auto vectors) {
+      constexpr int V = vectors();
+      const auto tile = [&](auto full, auto finds, auto departs) {
+        add_tile<V, full(), finds(), departs()>(selected, d, begin, values, sums, departure);
+      };
+      const auto with = [&](auto finds, auto departs) {
+        D - d >= V * lanes<T> ? tile(std::true_type{}, finds, departs) : tile(std::false_type{}, finds, departs);
+      };
+      const std::true_type yes;
+      const std::false_type no;
+      if (departure == nullptr) {
+        finds ? with(yes, no) : with(no, no);
+      } else {
+        finds ? with(yes, yes) : with(no, yes);
+      }
+    });
+    if (!finds) {
+      add_extrema(index_, grad_ + 2 * D, begin, end, sums);
+      add_extrema(index_ + D, grad_ + 3 * D, begin, end, sums);
+    }
+    write_grad_logits(selected, mean_pull(mean_dot(total) * norm_, weight_sum, floor), grad_logits);
+  }
+
+ private:
+  // Adds p h to the sums, and h x of the tile to the products.
+  template <int V, bool kFull, bool kFindsExtrema, bool kDeparts>
+  void add_tile(
+      const Selection<T>& selected, int64_t d, int64_t begin, const F* values, T* sums, Departure<T>* departure) {
     const int64_t D = in_.features, width = D - d;
     const auto part = [&](int v) { return kFull ? lanes<T> : width - v * lanes<T>; };
     const int32_t* const hit = selected.hit();
     const T* const weights = selected.weight();
-    T* const dot = dot_.get();
     const int64_t count = selected.count();
-    Vec<T> h[V], total[V];
+    Vec<T>* const products = products_.get();
+    Vec<T> h[V], grad_high[V], grad_low[V];
+    IndexVec<T> high_hit[V], low_hit[V];
     for (int v = 0; v < V; ++v) {
-      h[v] = h_of(d + v * lanes<T>);
-      total[v] = Vec<T>{};
+      const int64_t at = d + v * lanes<T>;
+      h[v] = multiply_add<T>(load<T>(grad_ + at, part(v)), broadcast<T>(norm_), load<T>(grad_ + D + at, part(v)));
+      if constexpr (kFindsExtrema) {
+        grad_high[v] = load<T>(grad_ + 2 * D + at, part(v));
+        grad_low[v] = load<T>(grad_ + 3 * D + at, part(v));
+        high_hit[v] = load_hits<T>(index_ + at, part(v));
+        low_hit[v] = load_hits<T>(index_ + D + at, part(v));
+      }
     }
     for (int64_t k = 0; k < count; ++k) {
-      const int64_t offset = hit[k] * D, ahead = hit[k + kAhead] * D;
+      const int64_t offset = (hit[k] - begin) * D + d;
       const Vec<T> weight = broadcast<T>(weights[k]);
       Vec<T> product{};
       for (int v = 0; v < V; ++v) {
-        __builtin_prefetch(values + ahead + v * lanes<T>);
-        const Vec<T> x = load<T>(values + offset + v * lanes<T>, part(v));
-        product = multiply_add<T>(h[v], x, product);
-        total[v] = multiply_add<T>(weight, x, total[v]);
-        if constexpr (kAdds) {
-          T* to = grad_values + offset + v * lanes<T>;
-          store<T, T>(to, multiply_add<T>(weight, h[v], load<T>(to, part(v))), part(v));
+        product = multiply_add<T>(h[v], load<T>(values + offset + v * lanes<T>, part(v)), product);
+        T* const to = sums + offset + v * lanes<T>;
+        Vec<T> sum = multiply_add<T>(weight, h[v], load<T>(to, part(v)));
+        if constexpr (kFindsExtrema) {
+          const IndexVec<T> this_hit = IndexVec<T>{} + hit[k];
+          sum = high_hit[v] == this_hit ? sum + grad_high[v] : sum;
+          sum = low_hit[v] == this_hit ? sum + grad_low[v] : sum;
         }
+        store<T, T>(to, sum, part(v));
       }
-      const T sum = horizontal_sum<T>(product);
-      dot[k] = d == 0 ? sum : dot[k] + sum;
+      products[k] = d == 0 ? product : products[k] + product;
+      if constexpr (kDeparts) departure->some();
     }
+  }
+
+  // Adds the gradients of the maxima, or of the minima, whose hits are in [begin, end).
+  void add_extrema(const int32_t* hits, const F* grad, int64_t begin, int64_t end, T* sums) const {
+    constexpr int W = lanes<float>;
+    const int64_t D = in_.features;
+    const auto first = static_cast<int32_t>(begin), last = static_cast<int32_t>(end);
+    for (int64_t d = 0; d < D; d += W) {
+      const IndexVec<float> hit = load_hits<float>(hits + d, D - d);
+      uint32_t here = bits_where<float>((hit >= first) & (hit < last));
+      for (; here != 0; here &= here - 1) {
+        const int64_t at = d + std::countr_zero(here);
+        sums[(hits[at] - begin) * D + at] += to<T>(grad[at]);
+      }
+    }
+  }
+
+  // grad_mean * sum(p x)
+  T mean_dot(const T* total) const {
     Vec<T> product{};
-    for (int v = 0; v < V; ++v) product = multiply_add<T>(total[v], load<T>(grad_ + d + v * lanes<T>, part(v)), product);
+    for (int64_t d = 0; d < in_.features; d += lanes<T>) {
+      const int64_t width = in_.features - d;
+      product = multiply_add<T>(load<T>(grad_ + d, width), load<T>(total + d, width), product);
+    }
     return horizontal_sum<T>(product);
   }
 
+  template <class L>
+  void write_grad_logits(const Selection<T>& selected, T pull, L* grad_logits) {
+    constexpr int W = lanes<T>;
+    const int64_t count = selected.count();
+    std::fill_n(products_.get() + count, W - 1, Vec<T>{});
+    for (int64_t k = 0; k < count; k += W) {
+      const Vec<T> dot = horizontal_sums<T>(products_.get() + k);
+      T grad[W];
+      for (int l = 0; l < W; ++l) grad[l] = logit_grad(dot[l], pull, selected.weight()[k + l]);
+      for (int l = 0; l < std::min<int64_t>(count - k, W); ++l) {
+        grad_logits[selected.hit()[k + l]] = From<L, T>::convert(grad[l]);
+      }
+    }
+  }
+
   const PoolInputs& in_;
-  const F* grad_ = nullptr;
-  T weight_sum_ = 0, norm_ = 0;
-  std::unique_ptr<T[]> dot_;  // h x of each selected hit
+  const PoolGradients& gradients_;
+  const F* grad_ = nullptr;         // [4, D] of the track
+  const int32_t* index_ = nullptr;  // [2, D]
+  T norm_ = 0;
+  std::unique_ptr<Vec<T>[]> products_;  // h x of each selected hit, before its lanes are added up
 };
 
-// Both gradients of whole events; features are stored in the type of the arithmetic. If `streams`, the gradients of an
-// event are summed up in the cache and then written past it.
-template <class T, class L>
-void backward_events(
-    const PoolInputs& in, const T* grad, const int32_t* index, L* grad_logits, T* grad_values, bool streams,
-    int64_t event_begin, int64_t event_end) {
-  const int64_t D = in.features, M = in.hits, N = in.tracks;
-  Selection<T> selections[2] = {{in, M}, {in, M}};  // one is in use while the next is found
-  TrackGradient<T, T> track(in);
-  const auto scratch = uninitialized<T>(streams ? M * D : 0);
-  const int64_t row_begin = event_begin * N, row_end = event_end * N;
-  for (int64_t row = row_begin; row <= row_end; ++row) {
-    auto& next = selections[row % 2];
-    if (row < row_end) next.find(row, 0, M);
-    if (row > row_begin) {
-      const auto& selected = selections[(row - 1) % 2];
-      const int64_t done = row - 1, event = done / N;
-      T* const event_grad = grad_values + event * M * D;
-      T* const sums = streams ? scratch.get() : event_grad;
-      if (done % N == 0) std::fill_n(sums, M * D, T{});
-      std::fill_n(grad_logits + done * M, M, L{});
-      if (selected.count() > 0) {
-        track.set(grad + done * 4 * D, selected.weight_sum());
-        track.pass(selected, static_cast<const T*>(in.values) + event * M * D, sums, grad_logits + done * M);
-        track.template add_extrema<true>(index + done * 2 * D, sums, 0, M);
-      }
-      if (streams && row % N == 0) stream(sums, M * D, event_grad);
-    }
-    if (row < row_end) next.weigh();
-  }
-}
-
+// While one track is at work on a block, the next one is selected, and the logits of those after it are on their way:
+// in a large event, tracks are far from each other in memory.
 template <class T, class F, class L>
-void backward_logits(
-    const PoolInputs& in, const F* grad, L* grad_logits, double* weight_sum, int64_t row_begin, int64_t row_end) {
-  const int64_t D = in.features, M = in.hits;
-  Selection<T> selected(in, M);
-  TrackGradient<T, F> track(in);
-  for (int64_t row = row_begin; row < row_end; ++row) {
-    std::fill_n(grad_logits + row * M, M, L{});
-    selected.select(row, 0, M);
-    weight_sum[row] = selected.weight_sum();
-    if (selected.count() == 0) continue;
-    track.set(grad + row * 4 * D, selected.weight_sum());
-    const F* values = static_cast<const F*>(in.values) + row / in.tracks * M * D;
-    track.pass(selected, values, static_cast<T*>(nullptr), grad_logits + row * M);
-  }
-}
+void backward_blocks(const PoolInputs& in, const PoolGradients& gradients, int64_t begin, int64_t end) {
+  constexpr int64_t kTracksAhead = 4;
+  constexpr bool kSameType = std::is_same_v<T, F>;  // reduced precision is summed up elsewhere and rounded once
+  const int64_t D = in.features, M = in.hits, N = in.tracks;
+  const int64_t blocks = (M + gradients.block - 1) / gradients.block;
+  const bool streams = kSameType && gradients.streams, aside = !kSameType || streams;
+  const auto* const logits = static_cast<const L*>(in.logits);
+  const auto* const values = static_cast<const F*>(in.values);
+  auto* const grad_logits = static_cast<L*>(gradients.grad_logits);
+  auto* const grad_values = static_cast<F*>(gradients.grad_values);
+  const int64_t scratch_size = gradients.block * D;
+  const auto scratch = uninitialized<T>(streams ? 2 * scratch_size : aside ? scratch_size : 0);
+  if (streams) std::fill_n(scratch.get(), 2 * scratch_size, T{});
+  Selection<T> selections[2] = {{in, gradients.block}, {in, gradients.block}};
+  TrackGradient<T, F> gradient(in, gradients);
+  Departure<T> departure;
 
-template <class T, class F>
-void backward_values(
-    const PoolInputs& in, const F* grad, const int32_t* index, const double* weight_sum, F* grad_values, int64_t event,
-    int64_t hit_begin, int64_t hit_end) {
-  constexpr bool kInPlace = std::is_same_v<T, F>;  // reduced precision is summed elsewhere and rounded once
-  constexpr int64_t kScratchHits = 64;
-  const int64_t D = in.features;
-  const int64_t step = kInPlace ? hit_end - hit_begin : std::min(hit_end - hit_begin, kScratchHits);
-  Selection<T> selected(in, step);
-  TrackGradient<T, F> track(in);
-  const auto scratch = uninitialized<T>(kInPlace ? 0 : step * D);
-  F* event_grad = grad_values + event * in.hits * D;
-  for (int64_t begin = hit_begin; begin < hit_end; begin += step) {
-    const int64_t end = std::min(begin + step, hit_end);
-    T* sums;  // [end - begin, D]
-    if constexpr (kInPlace) {
-      sums = event_grad + begin * D;
-    } else {
-      sums = scratch.get();
+  struct Step {
+    int64_t block, track, row, first, last;  // hits [first, last) of a row
+  };
+  const auto step_of = [&](int64_t number) -> Step {
+    const int64_t block = number / N, track = number % N;
+    const int64_t event = block / blocks, first = block % blocks * gradients.block;
+    return {block, track, event * N + track, first, std::min(first + gradients.block, M)};
+  };
+  for (int64_t number = begin * N; number <= end * N; ++number) {
+    auto& next = selections[number % 2];
+    if (number < end * N) {
+      const Step step = step_of(std::min(number + kTracksAhead, end * N - 1));
+      for (int64_t m = step.first; m < step.last; m += 64 / sizeof(L)) {
+        __builtin_prefetch(logits + step.row * M + m);
+        __builtin_prefetch(grad_logits + step.row * M + m, 1);
+      }
+      const auto [block, track, row, first, last] = step_of(number);
+      next.find(row, first, last);
+      next.prefetch(values + row / N * M * D, D);
     }
-    std::fill_n(sums, (end - begin) * D, T{});
-    for (int64_t row = event * in.tracks; row < (event + 1) * in.tracks; ++row) {
-      selected.select(row, begin, end);
-      if (selected.count() == 0) continue;
-      track.set(grad + row * 4 * D, static_cast<T>(weight_sum[row]));
-      track.add_to_values(selected, sums, begin);
-      track.template add_extrema<false>(index + row * 2 * D, sums, begin, end);
+    if (number > begin * N) {
+      const auto& selected = selections[(number - 1) % 2];
+      const auto [block, track, row, first, last] = step_of(number - 1);
+      const int64_t offset = (row / N * M + first) * D, count = (last - first) * D;
+      T* sums;  // [last - first, D]
+      if constexpr (kSameType) sums = streams ? scratch.get() + block % 2 * scratch_size : grad_values + offset;
+      else sums = scratch.get();
+      if (track == 0 && !streams) std::fill_n(sums, count, T{});
+      L* const grad_row = grad_logits + row * M;
+      std::fill_n(grad_row + first, last - first, L{});
+      if (selected.count() > 0) {
+        gradient.add(row, selected, first, last, values + offset, sums, grad_row, streams ? &departure : nullptr);
+      }
+      if (track == N - 1) {
+        if constexpr (!kSameType) {
+          for (int64_t i = 0; i < count; ++i) grad_values[offset + i] = From<F, T>::convert(sums[i]);
+        } else if (streams) {
+          departure.finish();
+          departure.start(sums, count, grad_values + offset);
+        }
+      }
     }
-    if constexpr (!kInPlace) {
-      for (int64_t i = 0; i < (end - begin) * D; ++i) event_grad[begin * D + i] = From<F, T>::convert(sums[i]);
-    }
+    if (number < end * N) next.weigh();
   }
+  departure.finish();
+  if (streams) end_of_stream();
 }
 
 }  // namespace

@@ -132,17 +132,24 @@ HITPOOL_INLINE void add_rows(
 }
 
 // Where the results of a track go.
-template <class F>
+template <class T, class F>
 struct Output {
   F* pooled;       // [4, D]
   int32_t* index;  // [2, D] or null
+  T* sums;         // [D + 1] or null
   int64_t features;
+
+  Output(const PoolOutputs& out, int64_t row, int64_t features) : features(features) {
+    pooled = static_cast<F*>(out.pooled) + row * 4 * features;
+    index = out.index == nullptr ? nullptr : out.index + row * 2 * features;
+    sums = out.sums == nullptr ? nullptr : static_cast<T*>(out.sums) + row * (features + 1);
+  }
 };
 
 // Writes the results of a tile. Returns false, and has written nothing of use, if a sum is NaN: whether a feature is
 // NaN, and what maximum and minimum are then, is left to pool_exactly().
 template <class T, class F, int V, bool kWithIndex>
-HITPOOL_INLINE bool finish(const Tile<T, V, kWithIndex>& tile, T norm, int64_t d, const Output<F>& out) {
+HITPOOL_INLINE bool finish(const Tile<T, V, kWithIndex>& tile, T norm, int64_t d, const Output<T, F>& out) {
   IndexVec<T> numbers = ~IndexVec<T>{};
   for (int v = 0; v < V; ++v) {
     const int64_t left = out.features - d - v * lanes<T>;
@@ -157,6 +164,7 @@ HITPOOL_INLINE bool finish(const Tile<T, V, kWithIndex>& tile, T norm, int64_t d
       int32_t* hit = out.index + d + v * lanes<T>;
       store_hits<T>(hit, tile.high_hit[v], left);
       store_hits<T>(hit + out.features, tile.low_hit[v], left);
+      store<T, T>(out.sums + d + v * lanes<T>, tile.sum[v], left);
     }
   }
   return all_true<T>(numbers);
@@ -164,7 +172,7 @@ HITPOOL_INLINE bool finish(const Tile<T, V, kWithIndex>& tile, T norm, int64_t d
 
 // One track, feature by feature, with NaN where a selected feature or a weight is NaN.
 template <class T, class F>
-void pool_exactly(const Selection<T>& selected, T norm, const F* values, const Output<F>& out) {
+void pool_exactly(const Selection<T>& selected, T norm, const F* values, const Output<T, F>& out) {
   const T poison = poison_of(selected.weight_sum());
   for (int64_t d = 0; d < out.features; ++d) {
     int32_t high_hit = selected.hit()[0], low_hit = high_hit;
@@ -180,17 +188,20 @@ void pool_exactly(const Selection<T>& selected, T norm, const F* values, const O
     out.pooled[out.features + d] = From<F, T>::convert(sum + poison);
     out.pooled[2 * out.features + d] = From<F, T>::convert(high + poison);
     out.pooled[3 * out.features + d] = From<F, T>::convert(low + poison);
-    if (out.index != nullptr) {
+    if (out.sums != nullptr) {
       out.index[d] = high_hit;
       out.index[out.features + d] = low_hit;
+      out.sums[d] = sum + poison;
     }
   }
 }
 
-template <class F>
-void no_selected_hit(const Output<F>& out) {
+template <class T, class F>
+void no_selected_hit(const Output<T, F>& out) {
   std::fill_n(out.pooled, 4 * out.features, F{});
-  if (out.index != nullptr) std::fill_n(out.index, 2 * out.features, -1);
+  if (out.sums == nullptr) return;
+  std::fill_n(out.index, 2 * out.features, -1);
+  std::fill_n(out.sums, out.features + 1, T{});
 }
 
 // Tiles that fit into the registers.
@@ -211,8 +222,9 @@ HITPOOL_INLINE void add_selected(
 }
 
 template <class T, bool kWithIndex, class F>
-void pool(const Selection<T>& selected, T min_weight_sum, const F* values, const Output<F>& out) {
+void pool(const Selection<T>& selected, T min_weight_sum, const F* values, const Output<T, F>& out) {
   if (selected.count() == 0) return no_selected_hit(out);
+  if constexpr (kWithIndex) out.sums[out.features] = selected.weight_sum();
   const T norm = mean_factor(selected.weight_sum(), min_weight_sum);
   bool numbers = true;
   for_each_tile_of<T, kWithIndex>(out.features, [&](int64_t d, auto vectors) {
@@ -223,19 +235,9 @@ void pool(const Selection<T>& selected, T min_weight_sum, const F* values, const
   if (!numbers) pool_exactly(selected, norm, values, out);
 }
 
-// Fetches the features of the first selected hits.
-template <class T, class F>
-void prefetch(const Selection<T>& selected, const F* values, int64_t features) {
-  constexpr int64_t kLine = 64 / sizeof(F);
-  for (int64_t k = 0; k < std::min<int64_t>(selected.count(), kAhead); ++k) {
-    const F* row = values + selected.hit()[k] * features;
-    for (int64_t d = 0; d < std::min(features, 4 * kLine); d += kLine) __builtin_prefetch(row + d);
-  }
-}
-
 // While one row is pooled, the features of the next one are on their way.
 template <class T, bool kWithIndex, class F>
-void forward_by_row(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
+void forward_by_row(const PoolInputs& in, const PoolOutputs& outputs, int64_t row_begin, int64_t row_end) {
   const int64_t D = in.features;
   const auto values = [&](int64_t row) { return static_cast<const F*>(in.values) + row / in.tracks * in.hits * D; };
   Selection<T> selections[2] = {{in, in.hits}, {in, in.hits}};
@@ -243,11 +245,11 @@ void forward_by_row(const PoolInputs& in, F* pooled, int32_t* index, int64_t row
     auto& next = selections[row % 2];
     if (row < row_end) {
       next.find(row, 0, in.hits);
-      prefetch(next, values(row), D);
+      next.prefetch(values(row), D);
     }
     if (row > row_begin) {
       const int64_t done = row - 1;
-      const Output<F> out = {pooled + done * 4 * D, kWithIndex ? index + done * 2 * D : nullptr, D};
+      const Output<T, F> out(outputs, done, D);
       pool<T, kWithIndex>(selections[done % 2], static_cast<T>(in.min_weight_sum), values(done), out);
     }
     if (row < row_end) next.weigh();
@@ -257,7 +259,7 @@ void forward_by_row(const PoolInputs& in, F* pooled, int32_t* index, int64_t row
 // Tracks of one event take turns on a block of hits whose features fit into the cache.
 template <class T, bool kWithIndex, class F>
 void forward_by_block(
-    const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end, int64_t block) {
+    const PoolInputs& in, const PoolOutputs& outputs, int64_t row_begin, int64_t row_end, int64_t block) {
   constexpr int64_t kGroup = 64;  // tracks
   const int64_t D = in.features;
   Selection<T> selected(in, in.hits);
@@ -287,11 +289,12 @@ void forward_by_block(
     }
     for (int64_t row = first; row < end; ++row) {
       const int64_t track = row - first;
-      const Output<F> out = {pooled + row * 4 * D, kWithIndex ? index + row * 2 * D : nullptr, D};
+      const Output<T, F> out(outputs, row, D);
       if (!started[track]) {
         no_selected_hit(out);
         continue;
       }
+      if constexpr (kWithIndex) out.sums[D] = weight_sum[track];
       const T norm = mean_factor(weight_sum[track], static_cast<T>(in.min_weight_sum));
       bool numbers = true;
       for_each_tile_of<T, kWithIndex>(D, [&](int64_t d, auto vectors) {
@@ -309,14 +312,14 @@ void forward_by_block(
 }
 
 template <class T, bool kWithIndex, class F>
-void forward_rows(const PoolInputs& in, F* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
+void forward_rows(const PoolInputs& in, const PoolOutputs& outputs, int64_t row_begin, int64_t row_end) {
   constexpr int64_t kBlockBytes = 1 << 19;  // of features, in a cache of their own core
   const int64_t block = kBlockBytes / std::max<int64_t>(1, in.features * sizeof(F));
   // Worth it if enough tracks share a block, and a block has enough hits to outweigh loading and saving a track.
   if (in.tracks > 8 && block >= 256 && 2 * block < in.hits) {
-    forward_by_block<T, kWithIndex>(in, pooled, index, row_begin, row_end, block);
+    forward_by_block<T, kWithIndex, F>(in, outputs, row_begin, row_end, block);
   } else {
-    forward_by_row<T, kWithIndex>(in, pooled, index, row_begin, row_end);
+    forward_by_row<T, kWithIndex, F>(in, outputs, row_begin, row_end);
   }
 }
 

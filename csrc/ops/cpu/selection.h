@@ -71,6 +71,16 @@ class Selection {
     weigh();
   }
 
+  // Fetches the features of the first ones; `values` is the first feature of hit 0.
+  template <class F>
+  void prefetch(const F* values, int64_t features) const {
+    constexpr int64_t kLine = 64 / sizeof(F);
+    for (int64_t k = 0; k < std::min<int64_t>(count_, kAhead); ++k) {
+      const F* row = values + hit_[k] * features;
+      for (int64_t d = 0; d < std::min(features, 4 * kLine); d += kLine) __builtin_prefetch(row + d);
+    }
+  }
+
   int64_t count() const { return count_; }
   const int32_t* hit() const { return hit_.get(); }  // ascending; after the last one it is repeated kAhead times
   const T* weight() const { return weight_.get(); }  // sigmoid(logit)

@@ -110,23 +110,34 @@ void store_hits(int32_t* to, IndexVec<T> hits, int64_t width) {
   for (int l = 0; l < width; ++l) to[l] = static_cast<int32_t>(hits[l]);
 }
 
-// Copies past the caches; `to` starts at a multiple of the size of T.
+// The first `width` hits (all if width >= lanes); -1 in the other lanes.
 template <class T>
-void stream(const T* from, int64_t count, T* to) {
-#if defined(__AVX2__)
-  int64_t i = 0;
-  for (; i < count && reinterpret_cast<uintptr_t>(to + i) % kVectorBytes != 0; ++i) to[i] = from[i];
-  for (; i + lanes<T> <= count; i += lanes<T>) {
-#if defined(__AVX512F__)
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), _mm512_loadu_si512(from + i));
-#else
-    _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
-#endif
+IndexVec<T> load_hits(const int32_t* from, int64_t width) {
+  typename Vector<T>::hits narrow;
+  if (width >= lanes<T>) {
+    std::memcpy(&narrow, from, sizeof narrow);
+  } else {
+    for (int l = 0; l < lanes<T>; ++l) narrow[l] = l < width ? from[l] : -1;
   }
-  for (; i < count; ++i) to[i] = from[i];
-  _mm_sfence();
+  return __builtin_convertvector(narrow, IndexVec<T>);
+}
+
+// Stores a whole vector past the caches; `to` is a multiple of its size.
+template <class T>
+void stream(Vec<T> x, T* to) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(x));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(x));
 #else
-  std::copy_n(from, count, to);
+  store<T, T>(to, x, lanes<T>);
+#endif
+}
+
+// What was streamed is seen by other threads before what is stored from now on.
+inline void end_of_stream() {
+#if defined(__AVX2__)
+  _mm_sfence();
 #endif
 }
 
@@ -194,6 +205,22 @@ uint32_t bits_not_less(Vec<T> x, T y) {
 #endif
 }
 
+// Bit l is set if x[l] is true (-1); false is 0.
+template <class T>
+uint32_t bits_where(IndexVec<T> x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>) return _mm512_movepi32_mask(reinterpret_cast<__m512i>(x));
+  else return _mm512_movepi64_mask(reinterpret_cast<__m512i>(x));
+#elif defined(__AVX2__)
+  if constexpr (std::is_same_v<T, float>) return _mm256_movemask_ps(reinterpret_cast<__m256>(x));
+  else return _mm256_movemask_pd(reinterpret_cast<__m256d>(x));
+#else
+  uint32_t bits = 0;
+  for (int l = 0; l < lanes<T>; ++l) bits |= uint32_t{x[l] != 0} << l;
+  return bits;
+#endif
+}
+
 // Bit l is flags[l].
 template <int kLanes>
 uint32_t bits_of(const bool* flags) {
@@ -212,16 +239,7 @@ uint32_t bits_of(const bool* flags) {
 
 template <class T>
 bool all_true(IndexVec<T> mask) {
-#if defined(__AVX512F__)
-  if constexpr (std::is_same_v<T, float>) return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
-  else return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask)) == 0xff;
-#elif defined(__AVX2__)
-  return _mm256_movemask_epi8(reinterpret_cast<__m256i>(mask)) == -1;
-#else
-  bool all = true;
-  for (int l = 0; l < lanes<T>; ++l) all &= mask[l] != 0;
-  return all;
-#endif
+  return bits_where<T>(mask) == low_bits(lanes<T>);
 }
 
 // ---- pack: move the lanes whose bits are set to the front. Writes a whole vector: `out` needs room for it ----
@@ -319,15 +337,27 @@ T horizontal_sum(Vec<T> x) {
   return x[0];
 }
 
+// Lane l of the result is horizontal_sum(x[l]): the sums are formed together, with few shuffles. Destroys x.
+template <class T, int kParts = lanes<T>>
+HITPOOL_INLINE Vec<T> horizontal_sums(Vec<T>* x) {  // x [kParts], each with kParts partial sums of its lanes / kParts
+  if constexpr (kParts == 1) {
+    return x[0];
+  } else {
+    IndexVec<T> first{};
+    for (int l = 0; l < lanes<T>; ++l) first[l] = l / (kParts / 2) * kParts + l % (kParts / 2);
+    for (int i = 0; i < kParts / 2; ++i) {
+      const Vec<T> a = x[2 * i], b = x[2 * i + 1];
+      x[i] = __builtin_shuffle(a, b, first) + __builtin_shuffle(a, b, first + kParts / 2);
+    }
+    return horizontal_sums<T, kParts / 2>(x);
+  }
+}
+
 // Calls body(first feature, std::integral_constant<number of vectors>) for tiles that cover D features.
 template <class T, int kMost, class Body>
-void for_each_tile(int64_t features, Body&& body) {
-  int64_t d = 0;
+void for_each_tile(int64_t features, Body&& body, int64_t d = 0) {
   for (; features - d > kMost / 2 * lanes<T>; d += kMost * lanes<T>) body(d, std::integral_constant<int, kMost>{});
-  if constexpr (kMost > 2) {
-    if (features - d > lanes<T>) return body(d, std::integral_constant<int, 2>{});
-  }
-  if (features - d > 0) body(d, std::integral_constant<int, 1>{});
+  if constexpr (kMost > 1) for_each_tile<T, kMost / 2>(features, body, d);
 }
 
 }  // namespace

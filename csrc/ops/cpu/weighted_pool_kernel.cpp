@@ -35,54 +35,26 @@ void with_arithmetic_type(const PoolInputs& in, Body&& body) {
   }
 }
 
-void forward_any(const PoolInputs& in, void* pooled, int32_t* index, int64_t row_begin, int64_t row_end) {
+void forward_any(const PoolInputs& in, const PoolOutputs& out, int64_t begin, int64_t end) {
   with_arithmetic_type(in, [&](auto t) {
-    with_type<decltype(t)>(in.values_dtype, [&](auto f) {
-      auto* out = static_cast<decltype(f)*>(pooled);
-      if (index == nullptr) {
-        forward_rows<decltype(t), false>(in, out, index, row_begin, row_end);
+    using T = decltype(t);
+    with_type<T>(in.values_dtype, [&](auto f) {
+      if (out.sums == nullptr) {
+        forward_rows<T, false, decltype(f)>(in, out, begin, end);
       } else {
-        forward_rows<decltype(t), true>(in, out, index, row_begin, row_end);
+        forward_rows<T, true, decltype(f)>(in, out, begin, end);
       }
     });
   });
 }
 
-void backward_events_any(
-    const PoolInputs& in, const void* grad, const int32_t* index, void* grad_logits, void* grad_values, bool streams,
-    int64_t event_begin, int64_t event_end) {
-  with_arithmetic_type(in, [&](auto t) {
-    using T = decltype(t);
-    with_type<T>(in.logits_dtype, [&](auto l) {
-      backward_events<T>(
-          in, static_cast<const T*>(grad), index, static_cast<decltype(l)*>(grad_logits), static_cast<T*>(grad_values),
-          streams, event_begin, event_end);
-    });
-  });
-}
-
-void backward_logits_any(
-    const PoolInputs& in, const void* grad, void* grad_logits, double* weight_sum, int64_t row_begin, int64_t row_end) {
+void backward_any(const PoolInputs& in, const PoolGradients& gradients, int64_t begin, int64_t end) {
   with_arithmetic_type(in, [&](auto t) {
     using T = decltype(t);
     with_type<T>(in.values_dtype, [&](auto f) {
       with_type<T>(in.logits_dtype, [&](auto l) {
-        backward_logits<T>(
-            in, static_cast<const decltype(f)*>(grad), static_cast<decltype(l)*>(grad_logits), weight_sum, row_begin,
-            row_end);
+        backward_blocks<T, decltype(f), decltype(l)>(in, gradients, begin, end);
       });
-    });
-  });
-}
-
-void backward_values_any(
-    const PoolInputs& in, const void* grad, const int32_t* index, const double* weight_sum, void* grad_values,
-    int64_t event, int64_t hit_begin, int64_t hit_end) {
-  with_arithmetic_type(in, [&](auto t) {
-    with_type<decltype(t)>(in.values_dtype, [&](auto f) {
-      using F = decltype(f);
-      backward_values<decltype(t)>(
-          in, static_cast<const F*>(grad), index, weight_sum, static_cast<F*>(grad_values), event, hit_begin, hit_end);
     });
   });
 }
@@ -91,7 +63,6 @@ void backward_values_any(
 
 #define HITPOOL_JOIN(a, b) a##b
 #define HITPOOL_TABLE(isa) HITPOOL_JOIN(kernels_, isa)
-constinit const PoolKernels HITPOOL_TABLE(HITPOOL_ISA) = {
-    forward_any, backward_events_any, backward_logits_any, backward_values_any};
+constinit const PoolKernels HITPOOL_TABLE(HITPOOL_ISA) = {forward_any, backward_any};
 
 }  // namespace hitpool::cpu

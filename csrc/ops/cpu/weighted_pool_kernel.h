@@ -21,24 +21,31 @@ struct PoolInputs {
   double min_weight_sum;   // floor under the denominator of the mean
 };
 
-// Work is cut into independent pieces: rows (one track of one event, b * N + n) or blocks (hits [begin, end) of one
-// event). How it is cut does not change any result.
+// What forward writes. Index and sums are what backward needs, null if no gradient is wanted.
+struct PoolOutputs {
+  void* pooled;    // [B, N, 4, D] in the dtype of values
+  int32_t* index;  // [B, N, 2, D] the hits of the maxima and minima
+  void* sums;      // [B, N, D + 1] sum(p x) and sum(p), in the type of the arithmetic
+};
+
+// What backward reads besides the inputs, and writes; gradients have the dtypes of what they are gradients of.
+struct PoolGradients {
+  const void* grad_pooled;  // [B, N, 4, D]
+  const int32_t* index;     // [B, N, 2, D]
+  const void* sums;         // [B, N, D + 1]
+  void* grad_logits;        // [B, N, M]
+  void* grad_values;        // [B, M, D]
+  int64_t block;            // hits that are worked on together
+  bool streams;             // grad_values is written past the caches
+};
+
+// The arithmetic is in float64 if logits or values are float64, else in float32. Work is cut into independent pieces,
+// [begin, end) of which are done by a call: how it is cut does not change any result.
 struct PoolKernels {
-  // pooled [B, N, 4, D] in the dtype of values, index [B, N, 2, D] or null
-  void (*forward)(const PoolInputs&, void* pooled, int32_t* index, int64_t row_begin, int64_t row_end);
-  // grad [B, N, 4, D] in the dtype of values; writes grad_logits [B, N, M] and grad_values [B, M, D] of whole events.
-  // Only if values have the type of the arithmetic; the results are those of the next two. `streams`: grad_values is
-  // written past the caches.
-  void (*backward_events)(
-      const PoolInputs&, const void* grad, const int32_t* index, void* grad_logits, void* grad_values, bool streams,
-      int64_t event_begin, int64_t event_end);
-  // writes grad_logits and the sum of weights of each row [B, N]
-  void (*backward_logits)(
-      const PoolInputs&, const void* grad, void* grad_logits, double* weight_sum, int64_t row_begin, int64_t row_end);
-  // writes grad_values [B, M, D] for the hits of one event
-  void (*backward_values)(
-      const PoolInputs&, const void* grad, const int32_t* index, const double* weight_sum, void* grad_values,
-      int64_t event, int64_t hit_begin, int64_t hit_end);
+  // Pieces are rows, one track of one event each: b * N + n.
+  void (*forward)(const PoolInputs&, const PoolOutputs&, int64_t begin, int64_t end);
+  // Pieces are blocks of hits: b * ceil(M / block) + number of the block. N and D are not 0.
+  void (*backward)(const PoolInputs&, const PoolGradients&, int64_t begin, int64_t end);
 };
 
 extern const PoolKernels kernels_baseline;

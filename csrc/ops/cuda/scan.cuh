@@ -42,16 +42,11 @@ class RowScan {
   __device__ __forceinline__ RowScan(const Problem<T, L, F>& in, int64_t row)
       : threshold_(in.threshold),
         cut_(in.cut),
+        weight_sum_(0),
         hits_(static_cast<uint32_t>(in.hits)),  // below 2^31: begin_ and its successor do not wrap
+        begin_(0),
         logits_(in.logits + row * in.hits + threadIdx.x),
-        valid_(in.valid == nullptr ? nullptr : in.valid + row / in.tracks * in.hits) {
-    restart();
-  }
-
-  __device__ __forceinline__ void restart() {
-    begin_ = 0;
-    weight_sum_ = 0;
-  }
+        valid_(in.valid == nullptr ? nullptr : in.valid + row / in.tracks * in.hits) {}
 
   __device__ bool done() const { return begin_ >= hits_; }
 

@@ -50,10 +50,6 @@ struct Call {
         valid.defined() ? valid.const_data_ptr<bool>() : nullptr, to_dtype(logits.scalar_type()),
         to_dtype(values.scalar_type()), threshold, kMinWeightSum};
   }
-
-  at::ScalarType arithmetic_type() const {
-    return logits.scalar_type() == at::kDouble || values.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  }
 };
 
 at::Tensor weighted_pool_cuda(
@@ -62,54 +58,59 @@ at::Tensor weighted_pool_cuda(
   const Call call(logits, features, valid, threshold);
   auto pooled = empty_pooled(logits, features);
   if (pooled.numel() > 0) {
-    C10_CUDA_CHECK(cuda::launch_forward(call.inputs, pooled.mutable_data_ptr(), nullptr, call.stream));
+    C10_CUDA_CHECK(cuda::launch_forward(call.inputs, pooled.mutable_data_ptr(), nullptr, nullptr, call.stream));
   }
   return pooled;
 }
 
-std::tuple<at::Tensor, at::Tensor> weighted_pool_with_index_cuda(
+std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_cuda(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool(logits, features, valid, threshold);
   const Call call(logits, features, valid, threshold);
   auto pooled = empty_pooled(logits, features);
   auto index = empty_index(logits, features);
+  auto sums = empty_sums(logits, features);
   if (pooled.numel() > 0) {
     C10_CUDA_CHECK(cuda::launch_forward(
-        call.inputs, pooled.mutable_data_ptr(), index.mutable_data_ptr<int32_t>(), call.stream));
+        call.inputs, pooled.mutable_data_ptr(), index.mutable_data_ptr<int32_t>(), sums.mutable_data_ptr(), call.stream));
+  } else {
+    sums.zero_();  // nothing to multiply with
   }
-  return {std::move(pooled), std::move(index)};
+  return {std::move(pooled), std::move(index), std::move(sums)};
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cuda(
     const at::Tensor& grad_in,
     const at::Tensor& index_in,
+    const at::Tensor& sums_in,
     const at::Tensor& logits,
     const at::Tensor& features,
     const std::optional<at::Tensor>& valid,
     double threshold) {
-  check_weighted_pool_backward(grad_in, index_in, logits, features, valid, threshold);
-  HITPOOL_CHECK_VALUE(
-      grad_in.device() == logits.device(), "_weighted_pool_backward", "grad",
-      c10::str("the device of logits, ", logits.device()), grad_in.device());
-  HITPOOL_CHECK_VALUE(
-      index_in.device() == logits.device(), "_weighted_pool_backward", "index",
-      c10::str("the device of logits, ", logits.device()), index_in.device());
+  check_weighted_pool_backward(grad_in, index_in, sums_in, logits, features, valid, threshold);
+  const auto check_device = [&](const char* name, const at::Tensor& tensor) {
+    HITPOOL_CHECK_VALUE(
+        tensor.device() == logits.device(), "_weighted_pool_backward", name,
+        c10::str("the device of logits, ", logits.device()), tensor.device());
+  };
+  check_device("grad", grad_in);
+  check_device("index", index_in);
+  check_device("sums", sums_in);
   const Call call(logits, features, valid, threshold);
   const auto grad = grad_in.to(features.scalar_type()).contiguous();
-  const auto index = index_in.contiguous();
+  const auto index = index_in.contiguous(), sums = sums_in.contiguous();
   auto grad_logits = at::empty(logits.sizes(), logits.options());
   auto grad_values = at::empty(features.sizes(), features.options());
   const auto& in = call.inputs;
-  const auto weight_sums = at::empty({in.events * in.tracks}, logits.options().dtype(call.arithmetic_type()));  // [B, N]
   if (in.features == 0) {
     grad_logits.zero_();
-  } else if (weight_sums.numel() > 0) {
+  } else if (grad_logits.numel() > 0) {
     C10_CUDA_CHECK(cuda::launch_backward_logits(
-        in, grad.const_data_ptr(), grad_logits.mutable_data_ptr(), weight_sums.mutable_data_ptr(), call.stream));
+        in, grad.const_data_ptr(), sums.const_data_ptr(), grad_logits.mutable_data_ptr(), call.stream));
   }
   if (grad_values.numel() > 0) {
     C10_CUDA_CHECK(cuda::launch_backward_features(
-        in, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), weight_sums.const_data_ptr(),
+        in, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), sums.const_data_ptr(),
         grad_values.mutable_data_ptr(), call.stream));
   }
   return {std::move(grad_logits), std::move(grad_values)};
@@ -119,7 +120,7 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cuda(
 
 TORCH_LIBRARY_IMPL(hitpool, CUDA, m) {
   m.impl("weighted_pool", TORCH_FN(weighted_pool_cuda));
-  m.impl("_weighted_pool_with_index", TORCH_FN(weighted_pool_with_index_cuda));
+  m.impl("_weighted_pool_for_backward", TORCH_FN(weighted_pool_for_backward_cuda));
   m.impl("_weighted_pool_backward", TORCH_FN(weighted_pool_backward_cuda));
 }
 

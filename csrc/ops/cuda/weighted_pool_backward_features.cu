@@ -37,7 +37,7 @@ __device__ __forceinline__ uint32_t warp_or(uint32_t bits) {
 template <class T, class L, class F>
 __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kernel(
     const Problem<T, L, F> in, int64_t pieces, int64_t hit_tiles, int run, const F* __restrict__ grad,
-    const int32_t* __restrict__ index, const T* __restrict__ weight_sums, F* __restrict__ grad_values) {
+    const int32_t* __restrict__ index, const T* __restrict__ sums, F* __restrict__ grad_values) {
   constexpr int n = kPacket<F>;
   extern __shared__ __align__(16) unsigned char memory[];
   auto* const shared = reinterpret_cast<WarpMemory<T>*>(memory);
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
         }
       }
       mine.tracks[lane] = tracks;
-      if (lane < count) mine.factor[lane] = mean_factor(weight_sums[row + lane], in.floor);
+      if (lane < count) mine.factor[lane] = mean_factor(sums[(row + lane + 1) * (in.features + 1) - 1], in.floor);
       for (uint32_t left = warp_or(tracks); left != 0; left &= left - 1) {
         const int t = __ffs(left) - 1;
         const int32_t* extreme = index + (row + t) * 2 * in.features;
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
 }  // namespace
 
 cudaError_t launch_backward_features(
-    const PoolInputs& inputs, const void* grad, const int32_t* index, const void* weight_sums, void* grad_values,
+    const PoolInputs& inputs, const void* grad, const int32_t* index, const void* sums, void* grad_values,
     cudaStream_t stream) {
   return with_types(inputs, [&](auto t, auto l, auto f) {
     using T = decltype(t);
@@ -165,7 +165,7 @@ cudaError_t launch_backward_features(
     const int64_t hit_tiles = (in.hits + kHits - 1) / kHits;
     const int64_t pieces = inputs.events * hit_tiles * in.tiles;
     backward_features_kernel<T, L, F><<<grid_of(pieces), warps * kWarp, warps * sizeof(WarpMemory<T>), stream>>>(
-        in, pieces, hit_tiles, run, static_cast<const F*>(grad), index, static_cast<const T*>(weight_sums),
+        in, pieces, hit_tiles, run, static_cast<const F*>(grad), index, static_cast<const T*>(sums),
         static_cast<F*>(grad_values));
     return cudaGetLastError();
   });

@@ -69,7 +69,7 @@ union WarpMemory {
 
 template <class T, class L, class F>
 __global__ void __launch_bounds__(kMaxRowWarps * kWarp, sizeof(T) == 8 ? 2 : 3)
-    forward_kernel(const Problem<T, L, F> in, F* __restrict__ pooled, int32_t* __restrict__ index) {
+    forward_kernel(const Problem<T, L, F> in, F* __restrict__ pooled, int32_t* __restrict__ index, T* __restrict__ sums) {
   constexpr int n = kPacket<F>;
   extern __shared__ __align__(16) unsigned char memory[];
   __shared__ T warp_weight_sum[kMaxRowWarps];
@@ -144,19 +144,21 @@ __global__ void __launch_bounds__(kMaxRowWarps * kWarp, sizeof(T) == 8 ? 2 : 3)
       to_row[in.features] = stored<F>(sum + poison);
       to_row[2 * in.features] = stored<F>(high + poison);
       to_row[3 * in.features] = stored<F>(low + poison);
-      if (index != nullptr) {
+      if (sums != nullptr) {
         int32_t* to_index = index + row * 2 * in.features + first + d;
         to_index[0] = high_hit;
         to_index[in.features] = low_hit;
+        sums[row * (in.features + 1) + first + d] = sum + poison;
       }
     }
+    if (sums != nullptr && tile == 0 && threadIdx.x == 0) sums[row * (in.features + 1) + in.features] = weight_sum;
     __syncthreads();  // the results have been read
   }
 }
 
 }  // namespace
 
-cudaError_t launch_forward(const PoolInputs& inputs, void* pooled, int32_t* index, cudaStream_t stream) {
+cudaError_t launch_forward(const PoolInputs& inputs, void* pooled, int32_t* index, void* sums, cudaStream_t stream) {
   return with_types(inputs, [&](auto t, auto l, auto f) {
     using T = decltype(t);
     using L = decltype(l);
@@ -164,7 +166,7 @@ cudaError_t launch_forward(const PoolInputs& inputs, void* pooled, int32_t* inde
     const auto in = make_problem<T, L, F>(inputs, {});
     const int warps = row_warps(in.hits);
     forward_kernel<T, L, F><<<grid_of(in.rows * in.tiles), warps * kWarp, warps * sizeof(WarpMemory<T, F>), stream>>>(
-        in, static_cast<F*>(pooled), index);
+        in, static_cast<F*>(pooled), index, static_cast<T*>(sums));
     return cudaGetLastError();
   });
 }

@@ -25,18 +25,17 @@ struct PoolInputs {
 };
 
 // One kernel each; what cudaGetLastError says after the launch. The arithmetic is in float64 if logits or values are
-// float64, else in float32; weight_sums [B, N] has that type.
+// float64, else in float32; sums [B, N, D + 1] has that type: sum(p x) and sum(p).
 
-// pooled [B, N, 4, D] in the dtype of values, index [B, N, 2, D] or null
-cudaError_t launch_forward(const PoolInputs&, void* pooled, int32_t* index, cudaStream_t stream);
+// pooled [B, N, 4, D] in the dtype of values; index [B, N, 2, D] and sums, or null
+cudaError_t launch_forward(const PoolInputs&, void* pooled, int32_t* index, void* sums, cudaStream_t stream);
 
-// grad [B, N, 4, D] in the dtype of values; writes grad_logits [B, N, M] and the sum of weights of each row
+// grad [B, N, 4, D] in the dtype of values; writes grad_logits [B, N, M]
 cudaError_t launch_backward_logits(
-    const PoolInputs&, const void* grad, void* grad_logits, void* weight_sums, cudaStream_t stream);
+    const PoolInputs&, const void* grad, const void* sums, void* grad_logits, cudaStream_t stream);
 
 // writes grad_values [B, M, D]
 cudaError_t launch_backward_features(
-    const PoolInputs&, const void* grad, const int32_t* index, const void* weight_sums, void* grad_values,
-    cudaStream_t stream);
+    const PoolInputs&, const void* grad, const int32_t* index, const void* sums, void* grad_values, cudaStream_t stream);
 
 }  // namespace hitpool::cuda
