@@ -24,6 +24,13 @@ def test_everything_is_read_once(dtype, backward):
     assert floor.cpu_floor(logits, features, valid, backward)() == wrapping_sum(*read)
 
 
+def test_by_track_the_rows_of_every_track_are_read():
+    logits, features, valid = make_inputs(Case("", 3, 5, 300, 9, 0.3))
+    selected = (logits.double().sigmoid() >= THRESHOLD) & valid.unsqueeze(1)  # [B, N, M]
+    rows = [features[event][chosen] for event in range(3) for chosen in selected[event]]
+    assert floor.cpu_floor(logits, features, valid, False, by_track=True)() == wrapping_sum(logits, torch.cat(rows))
+
+
 def test_threads_read_the_same():
     inputs = make_inputs(Case("", 4, 3, 9000, 16))
     before, sums = torch.get_num_threads(), []
@@ -56,6 +63,7 @@ def test_bytes_are_counted():
     logits_bytes, row, outputs = 6 * 4, 8 * 4, 2 * 4 * 8 * 4
     forward = logits_bytes + row + outputs
     assert floor.read_rows(logits, valid).tolist() == [0]
+    assert floor.read_rows(logits, valid, by_track=True).tolist() == [0, 0]
     assert floor.moved_bytes(logits, features, valid, backward=False) == forward
     assert floor.moved_bytes(logits, features, valid, backward=True) == forward + outputs + logits_bytes + 3 * row
 

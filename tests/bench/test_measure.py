@@ -36,7 +36,7 @@ def run(case=CASE, bandwidth=None, threads=(1,)):
 def test_both_modes_are_timed(only):
     only(expand=ways.WAYS["expand"])
     rows = run()
-    names = {ways.OURS, "expand", measure.FLOOR}
+    names = {ways.OURS, "expand", measure.FLOOR, measure.FLOOR_BY_TRACK}
     assert set(rows) == {(mode, way) for mode in ("forward", "forward + backward") for way in names}
     assert all(row.seconds > 0 and row.rounds == 2 and not row.note for row in rows.values())
     assert {mode for mode, _ in run(Case("", 2, 2, 30, 4, backward=False))} == {"forward"}
@@ -76,9 +76,11 @@ def test_without_a_compiler_there_is_no_floor(only, monkeypatch):
     only()
     monkeypatch.setenv("CXX", "no-such-compiler")
     floor._library.cache_clear()
-    row = run()["forward", measure.FLOOR]
+    rows = run()
     floor._library.cache_clear()
-    assert (row.seconds, row.note) == (None, "no C++ compiler found: set CXX")
+    for name in (measure.FLOOR, measure.FLOOR_BY_TRACK):
+        row = rows["forward", name]
+        assert (row.seconds, row.note) == (None, "no C++ compiler found: set CXX")
 
 
 def test_the_floor_of_a_gpu_is_that_of_its_bandwidth(only):

@@ -5,7 +5,7 @@ import pytest
 
 from hitpool.bench.angles import AngleRow
 from hitpool.bench.cases import Case
-from hitpool.bench.measure import FLOOR, FORWARD, STEP, Row
+from hitpool.bench.measure import FLOOR, FLOOR_BY_TRACK, FORWARD, STEP, Row
 from hitpool.bench.memory import Memory
 from hitpool.bench.plot import plot_times
 from hitpool.bench.report import Report, read_json
@@ -17,12 +17,13 @@ SMALL, LARGE = Case("", 1, 2, 60, 8), Case("", 4, 2, 600, 8, 0.1)
 
 
 def rows(case: Case, mode: str, ours: float, threads: int = 1) -> list[Row]:
-    """Ours, two alternatives of which the faster takes 12 s, one that was not run, and a floor of 0.5 s."""
+    """Ours, two alternatives of which the faster takes 12 s, one that was not run, and floors of 0.5 s and 0.8 s."""
     return [
         Row(case, threads, mode, OURS, ours, 30),
         Row(case, threads, mode, "expand", 50.0, 3),
         Row(case, threads, mode, "sparse, compiled", 12.0, 30),
         Row(case, threads, mode, FLOOR, 0.5, 30),
+        Row(case, threads, mode, FLOOR_BY_TRACK, 0.8, 30),
         Row(case, threads, mode, "torch_geometric", note="not installed"),
     ]
 
@@ -47,8 +48,8 @@ def report() -> Report:
 
 
 def test_gain_is_over_the_fastest_alternative() -> None:
-    assert gain(rows(SMALL, FORWARD, 1.5)) == (8.0, 3.0)
-    assert gain(rows(SMALL, FORWARD, 1.5)[:1]) == (None, None)
+    assert gain(rows(SMALL, FORWARD, 1.5)) == 8.0
+    assert gain(rows(SMALL, FORWARD, 1.5)[:1]) is None
 
 
 def test_geometric_mean_and_lowest(report: Report) -> None:
@@ -70,7 +71,8 @@ def test_markdown(report: Report) -> None:
     assert "| B, N, M, D | (1, 2, 60, 8) |\n| --- | --- |\n| hitpool | 1000.000 |" in text
     assert "| sparse, compiled | 12000.000 |" in text
     assert "| torch_geometric | - |" in text
-    assert "| gain over fastest | 12.0 |\n| hitpool / floor | 2.0 |" in text
+    assert "| floor | 500.000 |\n| floor by track | 800.000 |\n| gain over fastest | 12.0 |\n" in text
+    assert "| hitpool / floor | 2.0 |\n| hitpool / floor by track | 1.2 |" in text
     assert "| hitpool | 1.00 | 2.00 | 3.00 | 1 |\n| outputs, gradients | 0.50 | 2.00 | 2.50 |  |" in text
     assert "| chain, compiled | 5.00 |\n| copy | 1.00 |\n| gain over fastest | 2.5 |" in text
     assert "forward, 1 thread: 9.0 us, of which dispatch 4.0 us" in text

@@ -23,7 +23,7 @@ constexpr int64_t kTasksPerThread = 4;
 // over its result are then faster together (15 MB) or as fast (10 MB), backward alone 1.6 times as fast.
 constexpr int64_t kStreamBytes = 8 << 20;
 constexpr int64_t kStreamedBlockBytes = 1 << 14;  // of a block of hits: two of them stay in the nearest cache
-constexpr int64_t kBlockBytes = 1 << 17;          // of a block that is left in the caches
+constexpr int64_t kBlockBytes = 1 << 18;          // of a block that is left in the caches
 constexpr int64_t kMinBlock = 16;                 // hits
 
 const cpu::PoolKernels& kernels() {

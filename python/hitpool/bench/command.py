@@ -27,7 +27,7 @@ DESCRIPTION = """\
 Times hitpool.weighted_pool and hitpool.pseudorapidity against everything that could be used instead, on this machine.
 
 Every way is compared with the reference before it is timed; all take turns in one process. The floor is the time to
-read what must be read and write what must be written once.
+read what must be read and write what must be written once; by track: where every track reads the rows it selects.
 """
 
 

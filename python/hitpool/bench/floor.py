@@ -2,6 +2,8 @@
 
 Forward: the logits, and the feature rows that any track of the event selects, are read once; the outputs are written.
 Forward and backward: also the gradient of the outputs is read once; the gradients of logits and features are written.
+Where many tracks share hits, a row that is read once for all of them still has to be worked into each of their results.
+The floor by track shows what that means: there every track reads the rows that it selects.
 """
 
 from __future__ import annotations
@@ -24,17 +26,21 @@ FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 COPIED = 2**30  # bytes of the copy that measures the bandwidth of a GPU
 
 
-def read_rows(logits: Tensor, valid: Tensor) -> Tensor:
+def read_rows(logits: Tensor, valid: Tensor, by_track: bool = False) -> Tensor:
     """Rows of the features that have to be read.
 
     Args:
         logits: [B, N, M].
         valid: [B, M].
+        by_track: Whether every track reads the rows that it selects.
 
     Returns:
-        Rows of [B M] that at least one track selects, int64.
+        Rows of [B M] that at least one track selects, or those of one track after the other; int64.
     """
-    selected, _ = weights(logits, valid)
+    selected, _ = weights(logits, valid)  # [B, N, M]
+    if by_track:
+        event, _, hit = selected.nonzero().unbind(-1)
+        return event * logits.shape[-1] + hit
     return selected.any(-2).flatten().nonzero().squeeze(-1)
 
 
@@ -56,7 +62,9 @@ def moved_bytes(logits: Tensor, features: Tensor, valid: Tensor, backward: bool)
     return forward + (outputs + logits.nbytes + features.nbytes if backward else 0)
 
 
-def cpu_floor(logits: Tensor, features: Tensor, valid: Tensor, backward: bool) -> Callable[[], int]:
+def cpu_floor(
+    logits: Tensor, features: Tensor, valid: Tensor, backward: bool, by_track: bool = False
+) -> Callable[[], int]:
     """A call that moves what must be moved, with the threads that torch uses.
 
     Args:
@@ -64,6 +72,7 @@ def cpu_floor(logits: Tensor, features: Tensor, valid: Tensor, backward: bool) -
         features: [B, M, D], contiguous as the logits.
         valid: [B, M].
         backward: Whether the backward is included.
+        by_track: Whether every track reads the rows that it selects.
 
     Returns:
         The call; it returns the wrapping sum of all words read. Which rows are read is found out beforehand.
@@ -71,7 +80,7 @@ def cpu_floor(logits: Tensor, features: Tensor, valid: Tensor, backward: bool) -
     Raises:
         FileNotFoundError: there is no C++ compiler.
     """
-    rows = read_rows(logits, valid)
+    rows = read_rows(logits, valid, by_track)
     logits, features = logits.detach(), features.detach()
     bits = 8 * features.element_size()
     library = _library()

@@ -17,7 +17,7 @@ from hitpool.bench.machine import available_bytes
 from hitpool.bench.timing import times
 
 FORWARD, STEP = "forward", "forward + backward"
-FLOOR = "floor"
+FLOOR, FLOOR_BY_TRACK = "floor", "floor by track"
 SHARE = 0.5  # of the free memory that a way may take
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -81,10 +81,11 @@ def time_case(
                     refused[name] = note
             alternatives = [name for name in calls if name != ways.OURS]
             if bandwidth is None:
-                try:
-                    calls[FLOOR] = floor.cpu_floor(*inputs, backward)
-                except (FileNotFoundError, subprocess.CalledProcessError) as error:
-                    refused[FLOOR] = str(error)
+                for name in (FLOOR, FLOOR_BY_TRACK):
+                    try:
+                        calls[name] = floor.cpu_floor(*inputs, backward, by_track=name == FLOOR_BY_TRACK)
+                    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+                        refused[name] = str(error)
             with torch.inference_mode(not backward):
                 seconds = times(calls, repeat, alternatives, case.device, lambda round_: on_step(f"round {round_}"))
             if bandwidth is not None:

@@ -10,11 +10,12 @@ import rich.table
 
 from hitpool.bench.angles import COPY, AngleRow
 from hitpool.bench.cases import Case
-from hitpool.bench.measure import FLOOR, FORWARD, STEP, Row
+from hitpool.bench.measure import FLOOR, FLOOR_BY_TRACK, FORWARD, STEP, Row
 from hitpool.bench.memory import Memory
 from hitpool.bench.ways import OURS, WAYS
 
-GAIN, OVER_FLOOR = "gain over fastest", "hitpool / floor"
+GAIN = "gain over fastest"
+FLOORS = (FLOOR, FLOOR_BY_TRACK)
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ def time_tables(rows: Iterable[Row]) -> list[Table]:
         groups.setdefault(title, {}).setdefault(row.case, {})[row.way] = row
     tables = []
     for title, cases in groups.items():
-        body = [[way, *(_time(measured.get(way)) for measured in cases.values())] for way in (*WAYS, FLOOR)]
-        ratios = [gain(measured.values()) for measured in cases.values()]
-        body.append([GAIN, *(_ratio(over_fastest) for over_fastest, _ in ratios)])
-        body.append([OVER_FLOOR, *(_ratio(over_floor) for _, over_floor in ratios)])
+        floors = [floor for floor in FLOORS if any(floor in measured for measured in cases.values())]
+        body = [[way, *(_time(measured.get(way)) for measured in cases.values())] for way in (*WAYS, *floors)]
+        body.append([GAIN, *(_ratio(gain(measured.values())) for measured in cases.values())])
+        for floor in floors:
+            body.append([f"{OURS} / {floor}", *(_ratio(_over(floor, measured)) for measured in cases.values())])
         tables.append(Table(title, ["B, N, M, D", *(str(case.shape) for case in cases)], body))
     return tables
 
@@ -76,7 +78,7 @@ def summary_table(rows: Iterable[Row]) -> Table:
         groups.setdefault(title, {}).setdefault(row.case, []).append(row)
     body = []
     for title, cases in groups.items():
-        ratios = [(gain(measured)[0], case) for case, measured in cases.items()]
+        ratios = [(gain(measured), case) for case, measured in cases.items()]
         ratios = [(ratio, case) for ratio, case in ratios if ratio is not None]
         if ratios:
             lowest, case = min(ratios, key=lambda pair: pair[0])
@@ -99,18 +101,19 @@ def place(device: str, threads: int) -> str:
     return "GPU" if device == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
 
 
-def gain(rows: Iterable[Row]) -> tuple[float | None, float | None]:
-    """Compares ours with the others in one case, mode and number of threads.
+def gain(rows: Iterable[Row]) -> float | None:
+    """Compares ours with the alternatives in one case, mode and number of threads.
 
     Args:
         rows: One for each way.
 
     Returns:
-        Time of the fastest alternative over ours, ours over the floor; None for what was not measured.
+        Time of the fastest alternative over ours; None without an alternative.
     """
     seconds = {row.way: row.seconds for row in rows if row.seconds is not None}
-    ours, floor = seconds.pop(OURS), seconds.pop(FLOOR, None)
-    return min(seconds.values()) / ours if seconds else None, ours / floor if floor else None
+    ours = seconds.pop(OURS)
+    others = [time for way, time in seconds.items() if way not in FLOORS]
+    return min(others) / ours if others else None
 
 
 def notes(rows: Iterable[Row], repeat: int) -> list[str]:
@@ -189,6 +192,11 @@ def memory_tables(memory: dict[tuple[Case, str], Memory | str]) -> list[Table]:
         header = ["", FORWARD, "backward", STEP, "tensors allocated in the forward"]
         tables.append(Table(f"weighted_pool, peak memory beyond the inputs, {case}, MiB", header, body))
     return tables
+
+
+def _over(floor: str, measured: dict[str, Row]) -> float | None:
+    row = measured.get(floor)
+    return None if row is None or row.seconds is None else measured[OURS].seconds / row.seconds
 
 
 def _mebibytes(value: int | None) -> str:
