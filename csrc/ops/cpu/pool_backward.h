@@ -90,27 +90,28 @@ class TrackGradient {
     const T floor = static_cast<T>(in_.min_weight_sum), weight_sum = total[D];
     norm_ = mean_factor(weight_sum, floor);
 
-    // Extreme hits are found either among the selected hits, at a cost for each of them, or in the index.
-    const bool finds = selected.count() * in_.hits < 4 * in_.hits + 128 * (end - begin);
+    // Extreme hits are recognised among the selected hits, or, if only a small part of them can be in this block, the
+    // list of them is searched for those that are.
+    const bool recognises = selected.count() < 4 + 128 * (end - begin) / in_.hits;
     constexpr int kMost = kVectorBytes == 64 ? 4 : 2;
     if (departure != nullptr) departure->plan(selected.count() * ((D - 1) / (kMost * lanes<T>) + 1), in_.tracks);
     for_each_tile<T, kMost>(D, [&](int64_t d, auto vectors) {
       constexpr int V = vectors();
-      const auto tile = [&](auto full, auto finds, auto departs) {
-        add_tile<V, full(), finds(), departs()>(selected, d, begin, values, sums, departure);
+      const auto tile = [&](auto full, auto extrema, auto departs) {
+        add_tile<V, full(), extrema(), departs()>(selected, d, begin, values, sums, departure);
       };
-      const auto with = [&](auto finds, auto departs) {
-        D - d >= V * lanes<T> ? tile(std::true_type{}, finds, departs) : tile(std::false_type{}, finds, departs);
+      const auto tile_with = [&](auto extrema, auto departs) {
+        D - d >= V * lanes<T> ? tile(std::true_type{}, extrema, departs) : tile(std::false_type{}, extrema, departs);
       };
       const std::true_type yes;
       const std::false_type no;
       if (departure == nullptr) {
-        finds ? with(yes, no) : with(no, no);
+        recognises ? tile_with(yes, no) : tile_with(no, no);
       } else {
-        finds ? with(yes, yes) : with(no, yes);
+        recognises ? tile_with(yes, yes) : tile_with(no, yes);
       }
     });
-    if (!finds) {
+    if (!recognises) {
       add_extrema(index_, grad_ + 2 * D, begin, end, sums);
       add_extrema(index_ + D, grad_ + 3 * D, begin, end, sums);
     }
@@ -119,7 +120,7 @@ class TrackGradient {
 
  private:
   // Adds p h to the sums, and h x of the tile to the products.
-  template <int V, bool kFull, bool kFindsExtrema, bool kDeparts>
+  template <int V, bool kFull, bool kExtrema, bool kDeparts>
   void add_tile(
       const Selection<T>& selected, int64_t d, int64_t begin, const F* values, T* sums, Departure<T>* departure) {
     const int64_t D = in_.features, width = D - d;
@@ -133,7 +134,7 @@ class TrackGradient {
     for (int v = 0; v < V; ++v) {
       const int64_t at = d + v * lanes<T>;
       h[v] = multiply_add<T>(load<T>(grad_ + at, part(v)), broadcast<T>(norm_), load<T>(grad_ + D + at, part(v)));
-      if constexpr (kFindsExtrema) {
+      if constexpr (kExtrema) {
         grad_high[v] = load<T>(grad_ + 2 * D + at, part(v));
         grad_low[v] = load<T>(grad_ + 3 * D + at, part(v));
         high_hit[v] = load_hits<T>(index_ + at, part(v));
@@ -148,7 +149,7 @@ class TrackGradient {
         product = multiply_add<T>(h[v], load<T>(values + offset + v * lanes<T>, part(v)), product);
         T* const to = sums + offset + v * lanes<T>;
         Vec<T> sum = multiply_add<T>(weight, h[v], load<T>(to, part(v)));
-        if constexpr (kFindsExtrema) {
+        if constexpr (kExtrema) {
           const IndexVec<T> this_hit = IndexVec<T>{} + hit[k];
           sum = high_hit[v] == this_hit ? sum + grad_high[v] : sum;
           sum = low_hit[v] == this_hit ? sum + grad_low[v] : sum;

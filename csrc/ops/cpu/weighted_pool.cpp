@@ -19,9 +19,9 @@ using cpu::PoolInputs;
 constexpr int64_t kGrain = 32768;    // feature values and logits per task, below which a thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 
-// Backward, gradients of the features. More than this is written past the caches: with cold caches, backward and a pass
-// over its result are then faster together (15 MB) or as fast (10 MB), backward alone 1.6 times as fast.
-constexpr int64_t kStreamBytes = 8 << 20;
+// Backward, gradients of the features. What is larger than this is written past the caches: the next operation would
+// hardly find it there. With gradients of 10 MB that is no faster any more.
+constexpr int64_t kStreamBytes = 12 << 20;
 constexpr int64_t kStreamedBlockBytes = 1 << 14;  // of a block of hits: two of them stay in the nearest cache
 constexpr int64_t kBlockBytes = 1 << 18;          // of a block that is left in the caches
 constexpr int64_t kMinBlock = 16;                 // hits
