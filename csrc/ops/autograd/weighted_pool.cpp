@@ -61,10 +61,12 @@ class WeightedPool : public torch::autograd::Function<WeightedPool> {
     const auto& features = saved[1];
     const auto valid = saved[2].defined() ? std::optional(saved[2]) : std::nullopt;
     const auto& index = saved[3];
+    const auto& sums = saved[4];
     const double threshold = ctx->saved_data["threshold"].toDouble();
     const bool differentiable = at::GradMode::is_enabled() && features.sym_size(-2) != 0;
     if (!differentiable) {
-      auto [grad_logits, grad_features] = weighted_pool_backward(grads[0], index, saved[4], logits, features, valid, threshold);
+      auto [grad_logits, grad_features] =
+          weighted_pool_backward(grads[0], index, sums, logits, features, valid, threshold);
       return {grad_logits, grad_features, at::Tensor(), at::Tensor()};
     }
     variable_list inputs;

@@ -217,14 +217,15 @@ void backward_blocks(const PoolInputs& in, const PoolGradients& gradients, int64
   constexpr bool kSameType = std::is_same_v<T, F>;  // reduced precision is summed up elsewhere and rounded once
   const int64_t D = in.features, M = in.hits, N = in.tracks;
   const int64_t blocks = (M + gradients.block - 1) / gradients.block;
-  const bool streams = kSameType && gradients.streams, aside = !kSameType || streams;
+  const bool streams = kSameType && gradients.streams;
   const auto* const logits = static_cast<const L*>(in.logits);
   const auto* const values = static_cast<const F*>(in.values);
   auto* const grad_logits = static_cast<L*>(gradients.grad_logits);
   auto* const grad_values = static_cast<F*>(gradients.grad_values);
-  const int64_t scratch_size = gradients.block * D;
-  const auto scratch = uninitialized<T>(streams ? 2 * scratch_size : aside ? scratch_size : 0);
-  if (streams) std::fill_n(scratch.get(), 2 * scratch_size, T{});
+  const int64_t block_size = gradients.block * D;
+  const int64_t scratch_size = (streams ? 2 : kSameType ? 0 : 1) * block_size;  // a block departs while one is filled
+  const auto scratch = uninitialized<T>(scratch_size);
+  if (streams) std::fill_n(scratch.get(), scratch_size, T{});
   Selection<T> selections[2] = {{in, gradients.block}, {in, gradients.block}};
   TrackGradient<T, F> gradient(in, gradients);
   Departure<T> departure;
@@ -254,7 +255,7 @@ void backward_blocks(const PoolInputs& in, const PoolGradients& gradients, int64
       const auto [block, track, row, first, last] = step_of(number - 1);
       const int64_t offset = (row / N * M + first) * D, count = (last - first) * D;
       T* sums;  // [last - first, D]
-      if constexpr (kSameType) sums = streams ? scratch.get() + block % 2 * scratch_size : grad_values + offset;
+      if constexpr (kSameType) sums = streams ? scratch.get() + block % 2 * block_size : grad_values + offset;
       else sums = scratch.get();
       if (track == 0 && !streams) std::fill_n(sums, count, T{});
       L* const grad_row = grad_logits + row * M;
