@@ -23,51 +23,6 @@
 namespace hitpool::cpu {
 namespace {
 
-// A finished block of sums on its way past the caches. It goes a few vectors at a time, between which other work is
-// done that would otherwise wait for the memory. Zeros are left behind.
-template <class T>
-class Departure {
- public:
-  void start(T* from, int64_t count, T* to) {
-    from_ = from;
-    to_ = to;
-    while (count > 0 && reinterpret_cast<uintptr_t>(to_) % kVectorBytes != 0) one(), --count;
-    vectors_ = count / lanes<T>;
-    rest_ = count % lanes<T>;
-  }
-
-  // About as many vectors at each of `calls` calls of some() as it takes to be finished after `parts` times that.
-  void plan(int64_t calls, int64_t parts) { step_ = vectors_ / (calls * parts) + 1; }
-
-  HITPOOL_INLINE void some() {
-    const int64_t step = std::min(step_, vectors_);
-    vectors_ -= step;
-    for (int64_t i = 0; i < step; ++i) vector();
-  }
-
-  void finish() {
-    for (; vectors_ > 0; --vectors_) vector();
-    for (; rest_ > 0; --rest_) one();
-  }
-
- private:
-  HITPOOL_INLINE void vector() {
-    stream<T>(load<T>(from_, lanes<T>), to_);
-    store<T, T>(from_, Vec<T>{}, lanes<T>);
-    from_ += lanes<T>;
-    to_ += lanes<T>;
-  }
-
-  void one() {
-    *to_++ = *from_;
-    *from_++ = 0;
-  }
-
-  T* from_ = nullptr;
-  T* to_ = nullptr;
-  int64_t vectors_ = 0, rest_ = 0, step_ = 0;
-};
-
 // What one track adds to the gradients of a block of hits.
 template <class T, class F>
 class TrackGradient {
@@ -77,12 +32,11 @@ class TrackGradient {
         gradients_(gradients),
         products_(uninitialized<Vec<T>>(gradients.block + lanes<T>)) {}
 
-  // `values` and `sums` [end - begin, D] belong to the hits [begin, end), `grad_logits` [M] to the row. Meanwhile the
-  // block before departs, if there is one.
+  // `values` and `sums` [end - begin, D] belong to the hits [begin, end), `grad_logits` [M] to the row.
   template <class L>
   void add(
-      int64_t row, const Selection<T>& selected, int64_t begin, int64_t end, const F* values, T* sums, L* grad_logits,
-      Departure<T>* departure) {
+      int64_t row, const Selection<T>& selected, int64_t begin, int64_t end, const F* values, T* sums,
+      L* grad_logits) {
     const int64_t D = in_.features;
     grad_ = static_cast<const F*>(gradients_.grad_pooled) + row * 4 * D;
     index_ = gradients_.index + row * 2 * D;
@@ -93,23 +47,15 @@ class TrackGradient {
     // Extreme hits are recognised among the selected hits, or, if only a small part of them can be in this block, the
     // list of them is searched for those that are.
     const bool recognises = selected.count() < 4 + 128 * (end - begin) / in_.hits;
-    constexpr int kMost = kVectorBytes == 64 ? 4 : 2;
-    if (departure != nullptr) departure->plan(selected.count() * ((D - 1) / (kMost * lanes<T>) + 1), in_.tracks);
-    for_each_tile<T, kMost>(D, [&](int64_t d, auto vectors) {
+    for_each_tile<T, kVectorBytes == 64 ? 4 : 2>(D, [&](int64_t d, auto vectors) {
       constexpr int V = vectors();
-      const auto tile = [&](auto full, auto extrema, auto departs) {
-        add_tile<V, full(), extrema(), departs()>(selected, d, begin, values, sums, departure);
+      const auto tile = [&](auto full, auto extrema) {
+        add_tile<V, full(), extrema()>(selected, d, begin, values, sums);
       };
-      const auto tile_with = [&](auto extrema, auto departs) {
-        D - d >= V * lanes<T> ? tile(std::true_type{}, extrema, departs) : tile(std::false_type{}, extrema, departs);
+      const auto tile_with = [&](auto extrema) {
+        D - d >= V * lanes<T> ? tile(std::true_type{}, extrema) : tile(std::false_type{}, extrema);
       };
-      const std::true_type yes;
-      const std::false_type no;
-      if (departure == nullptr) {
-        recognises ? tile_with(yes, no) : tile_with(no, no);
-      } else {
-        recognises ? tile_with(yes, yes) : tile_with(no, yes);
-      }
+      recognises ? tile_with(std::true_type{}) : tile_with(std::false_type{});
     });
     if (!recognises) {
       add_extrema(index_, grad_ + 2 * D, begin, end, sums);
@@ -120,9 +66,8 @@ class TrackGradient {
 
  private:
   // Adds p h to the sums, and h x of the tile to the products.
-  template <int V, bool kFull, bool kExtrema, bool kDeparts>
-  void add_tile(
-      const Selection<T>& selected, int64_t d, int64_t begin, const F* values, T* sums, Departure<T>* departure) {
+  template <int V, bool kFull, bool kExtrema>
+  void add_tile(const Selection<T>& selected, int64_t d, int64_t begin, const F* values, T* sums) {
     const int64_t D = in_.features, width = D - d;
     const auto part = [&](int v) { return kFull ? lanes<T> : width - v * lanes<T>; };
     const int32_t* const hit = selected.hit();
@@ -157,7 +102,6 @@ class TrackGradient {
         store<T, T>(to, sum, part(v));
       }
       products[k] = d == 0 ? product : products[k] + product;
-      if constexpr (kDeparts) departure->some();
     }
   }
 
@@ -209,6 +153,18 @@ class TrackGradient {
   std::unique_ptr<Vec<T>[]> products_;  // h x of each selected hit, before its lanes are added up
 };
 
+// Writes zeros. Memory that is in no cache is asked for ahead of the stores, which would wait for it.
+template <class T>
+void clear(T* to, int64_t count) {
+  constexpr int64_t kLine = 64 / sizeof(T), kDistance = 32 * kLine;
+  int64_t i = 0;
+  for (; i + kLine <= count; i += kLine) {
+    __builtin_prefetch(to + i + kDistance, 1);
+    std::fill_n(to + i, kLine, T{});
+  }
+  std::fill_n(to + i, count - i, T{});
+}
+
 // While one track is at work on a block, the next one is selected, and the logits of those after it are on their way:
 // in a large event, tracks are far from each other in memory.
 template <class T, class F, class L>
@@ -217,26 +173,21 @@ void backward_blocks(const PoolInputs& in, const PoolGradients& gradients, int64
   constexpr bool kSameType = std::is_same_v<T, F>;  // reduced precision is summed up elsewhere and rounded once
   const int64_t D = in.features, M = in.hits, N = in.tracks;
   const int64_t blocks = (M + gradients.block - 1) / gradients.block;
-  const bool streams = kSameType && gradients.streams;
   const auto* const logits = static_cast<const L*>(in.logits);
   const auto* const values = static_cast<const F*>(in.values);
   auto* const grad_logits = static_cast<L*>(gradients.grad_logits);
   auto* const grad_values = static_cast<F*>(gradients.grad_values);
-  const int64_t block_size = gradients.block * D;
-  const int64_t scratch_size = (streams ? 2 : kSameType ? 0 : 1) * block_size;  // a block departs while one is filled
-  const auto scratch = uninitialized<T>(scratch_size);
-  if (streams) std::fill_n(scratch.get(), scratch_size, T{});
+  const auto scratch = uninitialized<T>(kSameType ? 0 : gradients.block * D);
   Selection<T> selections[2] = {{in, gradients.block}, {in, gradients.block}};
   TrackGradient<T, F> gradient(in, gradients);
-  Departure<T> departure;
 
   struct Step {
-    int64_t block, track, row, first, last;  // hits [first, last) of a row
+    int64_t track, row, first, last;  // hits [first, last) of a row
   };
   const auto step_of = [&](int64_t number) -> Step {
     const int64_t block = number / N, track = number % N;
     const int64_t event = block / blocks, first = block % blocks * gradients.block;
-    return {block, track, event * N + track, first, std::min(first + gradients.block, M)};
+    return {track, event * N + track, first, std::min(first + gradients.block, M)};
   };
   for (int64_t number = begin * N; number <= end * N; ++number) {
     auto& next = selections[number % 2];
@@ -246,36 +197,31 @@ void backward_blocks(const PoolInputs& in, const PoolGradients& gradients, int64
         __builtin_prefetch(logits + step.row * M + m);
         __builtin_prefetch(grad_logits + step.row * M + m, 1);
       }
-      const auto [block, track, row, first, last] = step_of(number);
+      const auto [track, row, first, last] = step_of(number);
       next.find(row, first, last);
       next.prefetch(values + row / N * M * D, D);
     }
     if (number > begin * N) {
       const auto& selected = selections[(number - 1) % 2];
-      const auto [block, track, row, first, last] = step_of(number - 1);
+      const auto [track, row, first, last] = step_of(number - 1);
       const int64_t offset = (row / N * M + first) * D, count = (last - first) * D;
       T* sums;  // [last - first, D]
-      if constexpr (kSameType) sums = streams ? scratch.get() + block % 2 * block_size : grad_values + offset;
+      if constexpr (kSameType) sums = grad_values + offset;
       else sums = scratch.get();
-      if (track == 0 && !streams) std::fill_n(sums, count, T{});
+      if (track == 0) clear(sums, count);
       L* const grad_row = grad_logits + row * M;
       std::fill_n(grad_row + first, last - first, L{});
       if (selected.count() > 0) {
-        gradient.add(row, selected, first, last, values + offset, sums, grad_row, streams ? &departure : nullptr);
+        gradient.add(row, selected, first, last, values + offset, sums, grad_row);
       }
-      if (track == N - 1) {
-        if constexpr (!kSameType) {
+      if constexpr (!kSameType) {
+        if (track == N - 1) {
           for (int64_t i = 0; i < count; ++i) grad_values[offset + i] = From<F, T>::convert(sums[i]);
-        } else if (streams) {
-          departure.finish();
-          departure.start(sums, count, grad_values + offset);
         }
       }
     }
     if (number < end * N) next.weigh();
   }
-  departure.finish();
-  if (streams) end_of_stream();
 }
 
 }  // namespace

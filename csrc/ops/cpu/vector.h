@@ -122,25 +122,6 @@ IndexVec<T> load_hits(const int32_t* from, int64_t width) {
   return __builtin_convertvector(narrow, IndexVec<T>);
 }
 
-// Stores a whole vector past the caches; `to` is a multiple of its size.
-template <class T>
-void stream(Vec<T> x, T* to) {
-#if defined(__AVX512F__)
-  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(x));
-#elif defined(__AVX2__)
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(x));
-#else
-  store<T, T>(to, x, lanes<T>);
-#endif
-}
-
-// What was streamed is seen by other threads before what is stored from now on.
-inline void end_of_stream() {
-#if defined(__AVX2__)
-  _mm_sfence();
-#endif
-}
-
 // a b + c, rounded once where the instruction set has it. The compiler is told to fuse nothing by itself: code that
 // does the same in two places then gives the same result (-ffp-contract=off).
 template <class T>

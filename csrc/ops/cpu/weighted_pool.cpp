@@ -19,12 +19,9 @@ using cpu::PoolInputs;
 constexpr int64_t kGrain = 32768;    // feature values and logits per task, below which a thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 
-// Backward, gradients of the features. What is larger than this is written past the caches: the next operation would
-// hardly find it there. With gradients of 10 MB that is no faster any more.
-constexpr int64_t kStreamBytes = 12 << 20;
-constexpr int64_t kStreamedBlockBytes = 1 << 14;  // of a block of hits: two of them stay in the nearest cache
-constexpr int64_t kBlockBytes = 1 << 18;          // of a block that is left in the caches
-constexpr int64_t kMinBlock = 16;                 // hits
+// Backward: a block of hits, whose features and gradients stay in a cache while the tracks take turns.
+constexpr int64_t kBlockBytes = 1 << 18;
+constexpr int64_t kMinBlock = 16;  // hits
 
 const cpu::PoolKernels& kernels() {
   static const auto& chosen = HITPOOL_CHOOSE(cpu::kernels);
@@ -114,16 +111,14 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cpu(
   if (in.tracks == 0 || in.features == 0) return {grad_logits.zero_(), grad_values.zero_()};
   if (call.events == 0 || in.hits == 0) return {std::move(grad_logits), std::move(grad_values)};
 
-  const bool streams = static_cast<int64_t>(grad_values.nbytes()) > kStreamBytes;
-  const int64_t row_bytes = in.features * static_cast<int64_t>(sums.element_size());
-  const int64_t in_cache = (streams ? kStreamedBlockBytes : kBlockBytes) / row_bytes;
+  const int64_t in_cache = kBlockBytes / (in.features * static_cast<int64_t>(sums.element_size()));
   const int64_t per_task = at::divup(call.events * in.hits, kTasksPerThread * at::get_num_threads());
   const int64_t block = std::min(std::max(std::min(in_cache, per_task), kMinBlock), in.hits);
   const int64_t blocks = call.events * at::divup(in.hits, block);
   const int64_t work = block * (in.tracks + in.features + in.tracks * in.features / 8);  // of a block
   const cpu::PoolGradients gradients = {
       grad.const_data_ptr(), index.const_data_ptr<int32_t>(), sums.const_data_ptr(), grad_logits.mutable_data_ptr(),
-      grad_values.mutable_data_ptr(), block, streams};
+      grad_values.mutable_data_ptr(), block};
   at::parallel_for(0, blocks, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end) {
     kernels().backward(in, gradients, begin, end);
   });

@@ -36,7 +36,6 @@ struct PoolGradients {
   void* grad_logits;        // [B, N, M]
   void* grad_values;        // [B, M, D]
   int64_t block;            // hits that are worked on together
-  bool streams;             // grad_values is written past the caches
 };
 
 // The arithmetic is in float64 if logits or values are float64, else in float32. Work is cut into independent pieces,
