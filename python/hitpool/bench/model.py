@@ -127,9 +127,15 @@ def measure(objects: Objects, repeat: int) -> dict[str, float]:
     data, network, step = objects.datamodule, objects.model.model, TrainingStep(objects)
     loader = data.train_dataloader()
     batches = list(loader)
+
+    def infer() -> None:
+        network.eval()
+        for inputs, _ in batches:
+            predict(network, inputs)
+
     passes = {
         "training": lambda: [step(batch) for batch in loader],
-        "inference": lambda: [predict(network, inputs) for inputs, _ in batches],
+        "inference": infer,
         "loading": lambda: sum(1 for _ in loader),
     }
     events = len(data.dataset("train"))
@@ -139,6 +145,7 @@ def measure(objects: Objects, repeat: int) -> dict[str, float]:
     exported = torch.jit.freeze(module.eval())
     columns = [column["name"] for column in metadata["inputs"][0]["columns"]]
     latencies = {}
+    network.eval()
     for number in LATENCY_HITS:
         hits = read_hits(data.dataset("train"), number).unsqueeze(0)  # [1, M, C]
         inputs = model_inputs(data.dataset("train"), hits)
@@ -156,10 +163,9 @@ def predict(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict:
     """Predictions of a batch.
 
     Args:
-        network: The model.
+        network: The model, in evaluation mode.
         inputs: Fields of the hits [B, M].
     """
-    network.eval()
     return network.predict(network(inputs, intermediate=False))
 
 
