@@ -36,7 +36,7 @@ def test_shares_add_up_to_one(objects: Objects) -> None:
 
 
 def test_labels_change_nothing(objects: Objects) -> None:
-    network, (inputs, _) = objects.model.model, objects.datamodule.dataset("train")[0]
+    network, (inputs, _) = objects.model.model.eval(), objects.datamodule.dataset("train")[0]
     before = predict(network, inputs)["final"]["parameter_regression"]
     with labelled(network):
         during = predict(network, inputs)["final"]["parameter_regression"]
@@ -45,7 +45,7 @@ def test_labels_change_nothing(objects: Objects) -> None:
 
 
 def test_the_pool_function_is_swapped_and_comes_back(objects: Objects) -> None:
-    network, (inputs, _) = objects.model.model, objects.datamodule.dataset("train")[1]
+    network, (inputs, _) = objects.model.model.eval(), objects.datamodule.dataset("train")[1]
     calls = []
 
     def counted(*arguments: torch.Tensor) -> torch.Tensor:
