@@ -55,20 +55,31 @@ def test_a_tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    time_case = command.time_case
+    values_of = command.values_of
 
-    def time_first_case(case, *arguments):
-        if case.shape != (4, 2, 50, 8):
-            raise KeyboardInterrupt
-        return time_case(case, *arguments)
+    def first_case_only(name, function, *arguments, on_step):
+        for number, row in enumerate(values_of(name, function, *arguments, on_step=on_step)):
+            if "(2, 3, 40, 4)" in name and number == 1:
+                raise KeyboardInterrupt
+            yield row
 
     monkeypatch.setattr(ways, "WAYS", {name: ways.WAYS[name] for name in (ways.OURS, "expand")})
-    monkeypatch.setattr(command, "time_case", time_first_case)
+    monkeypatch.setattr(command, "values_of", first_case_only)
     options = ["--shapes", "4,2,50,8", "2,3,40,4", "--threads", "1", "--repeat", "1", "--json"]
     with pytest.raises(SystemExit) as stop:
         main(["bench", *options, str(tmp_path / "bench.json")])
     assert stop.value.code == 130
-    assert {row.case.shape for row in read_json(tmp_path / "bench.json").rows} == {(4, 2, 50, 8)}
+    rows = read_json(tmp_path / "bench.json").rows
+    assert {row.case.shape for row in rows} == {(4, 2, 50, 8), (2, 3, 40, 4)}
+    assert [row.way for row in rows if row.case.shape == (2, 3, 40, 4)] == [ways.OURS]
+
+
+def test_a_failed_measurement_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "WAYS", {"no-such-way": ways.WAYS[ways.OURS]})  # the process has the real ones
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--shapes", "4,2,50,8", "--repeat", "1"])
+    expected = "the process that measures (4, 2, 50, 8) float32 20 % ended with code 1"
+    assert stop.value.code == f"hitpool bench: {expected}"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def only(monkeypatch):
 
 def run(case=CASE, bandwidth=None, threads=(1,)):
     steps = []
-    rows = list(measure.time_case(case, threads, 2, bandwidth, steps.append))
+    rows = list(measure.time_case(case, tuple(ways.WAYS), threads, 2, bandwidth, steps.append))
     assert "round 1" in steps
     assert {row.threads for row in rows} == set(threads)
     return {(row.mode, row.way): row for row in rows}
@@ -44,7 +44,7 @@ def test_both_modes_are_timed(only):
 
 def test_every_number_of_threads_is_timed(only):
     only()
-    rows = list(measure.time_case(CASE, (1, 2), 2, None, lambda text: None))
+    rows = list(measure.time_case(CASE, tuple(ways.WAYS), (1, 2), 2, None, lambda text: None))
     assert [row.threads for row in rows if row.way == ways.OURS] == [1, 1, 2, 2]
 
 

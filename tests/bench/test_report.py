@@ -43,7 +43,7 @@ def report() -> Report:
             (SMALL, OURS): Memory(2**20, 3 * 2**20, 2**21, 2**19, 2**21, 1, 2**19),
             (SMALL, "torch_geometric"): "not installed",
         },
-        overhead={"call": 9e-6, "dispatch": 4e-6, "torch": 1e-6},
+        overhead={"call": 9e-6, "dispatch": 4e-6, "torch": 1e-6, "step": 4e-5, "torch step": 2e-5},
     )
 
 
@@ -75,7 +75,8 @@ def test_markdown(report: Report) -> None:
     assert "| hitpool / floor | 2.0 |\n| hitpool / floor by track | 1.2 |" in text
     assert "| hitpool | 1.00 | 2.00 | 3.00 | 1 |\n| outputs, gradients | 0.50 | 2.00 | 2.50 |  |" in text
     assert "| chain, compiled | 5.00 |\n| copy | 1.00 |\n| gain over fastest | 2.5 |" in text
-    assert "forward, 1 thread: 9.0 us, of which dispatch 4.0 us" in text
+    assert "1 thread, forward: 9.0 us, of which dispatch 4.0 us" in text
+    assert "forward + backward: 40.0 us (sigmoid of one number: 20.0 us)" in text
     assert "torch_geometric: not installed\n" in text
     assert "expand: median of 3 rounds\n" in text
     assert "Medians of 30 rounds. 2026-01-31, processor one" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -20,14 +20,17 @@ from hitpool.bench.machine import describe
 from hitpool.bench.measure import refusal, time_case
 from hitpool.bench.overhead import call_overhead
 from hitpool.bench.plot import plot_times
+from hitpool.bench.process import value_of, values_of
 from hitpool.bench.report import Report
+from hitpool.bench.tables import place
 from hitpool.evaluation.plots import save
 
 DESCRIPTION = """\
 Times hitpool.weighted_pool and hitpool.pseudorapidity against everything that could be used instead, on this machine.
 
-Every way is compared with the reference before it is timed; all take turns in one process. The floor is the time to
-read what must be read and write what must be written once; by track: where every track reads the rows it selects.
+Every way is compared with the reference before it is timed. For each shape, all of them take turns in one process. The
+floor is the time to read what must be read and write what must be written once; by track: where every track reads the
+rows it selects.
 """
 
 
@@ -63,6 +66,7 @@ def bench(
 
     Raises:
         ValueError: an option that cannot be measured here.
+        RuntimeError: a process that measured ended early; what it said is on the standard error.
     """
     threads = threads or ([1] if device == "cuda" else _all_threads())
     _check(threads, repeat, angles, device)
@@ -70,42 +74,31 @@ def bench(
     remembered = cases[:1] if memory_of is None else make_cases(memory_of, selected[:1], dtype[:1], device)
     report = report or Report()
     report.machine, report.repeat, report.angles = describe(device), repeat, angles
-    before = torch.get_num_threads()
     total = len(cases) + len(remembered) * len(ways.WAYS) + bool(angles) * len(DTYPES) * len(threads)
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-    try:
-        with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task("", total=total)
-            bandwidth = cuda_bandwidth() if device == "cuda" else None
-            report.overhead = call_overhead(repeat) if device == "cpu" else {}
-            for case in cases:
-                report.rows += time_case(
-                    case,
-                    threads,
-                    repeat,
-                    bandwidth,
-                    lambda text, case=case: progress.update(bar, description=f"{case}: {text}"),
-                )
+    with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=total)
+
+        def measure(name: str, function: Callable, *arguments: object) -> Iterator:
+            """In a process of its own, and part of the bar."""
+            yield from values_of(
+                name, function, *arguments, on_step=lambda text: progress.update(bar, description=f"{name}: {text}")
+            )
+            progress.advance(bar)
+
+        bandwidth = value_of("bandwidth", cuda_bandwidth) if device == "cuda" else None
+        report.overhead = value_of("a call", call_overhead, repeat) if device == "cpu" else {}
+        for case in cases:
+            report.rows += measure(str(case), time_case, case, tuple(ways.WAYS), threads, repeat, bandwidth)
+        for case in remembered:
+            for way in ways.WAYS:
+                progress.update(bar, description=f"{case}: memory of {way}")
+                report.memory[case, way] = _memory(way, case, threads[0])
                 progress.advance(bar)
-            for case in remembered:
-                for way in ways.WAYS:
-                    progress.update(bar, description=f"{case}: memory of {way}")
-                    report.memory[case, way] = _memory(way, case, threads[0])
-                    progress.advance(bar)
-            for name in DTYPES if angles else ():
-                for number in threads:
-                    title = f"pseudorapidity {name} {number} threads"
-                    report.angle_rows += time_angles(
-                        angles,
-                        name,
-                        number,
-                        repeat,
-                        device,
-                        lambda text, title=title: progress.update(bar, description=f"{title}: {text}"),
-                    )
-                    progress.advance(bar)
-    finally:
-        torch.set_num_threads(before)
+        for name in DTYPES if angles else ():
+            for number in threads:
+                title = f"pseudorapidity, {name}, {place(device, number)}"
+                report.angle_rows += measure(title, time_angles, angles, name, number, repeat, device)
     return report
 
 
@@ -138,7 +131,7 @@ def run(options: list[str]) -> None:
             arguments.memory,
             report=report,
         )
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         sys.exit(f"hitpool bench: {error}")
     finally:  # after Ctrl-C too
         if report.rows or report.angle_rows:

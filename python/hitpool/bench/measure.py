@@ -1,4 +1,4 @@
-"""Times every way to pool in every case: checked first, then all in turns."""
+"""Times every way to pool in a case: checked first, then all in turns."""
 
 from __future__ import annotations
 
@@ -40,12 +40,18 @@ class Row:
 
 
 def time_case(
-    case: Case, threads: Sequence[int], repeat: int, bandwidth: float | None, on_step: Callable[[str], object]
+    case: Case,
+    names: Sequence[str],
+    threads: Sequence[int],
+    repeat: int,
+    bandwidth: float | None,
+    on_step: Callable[[str], object],
 ) -> Iterator[Row]:
-    """Times every way in one case.
+    """Times ways in one case.
 
     Args:
         case: What to time.
+        names: Names in `hitpool.bench.ways.WAYS`.
         threads: Numbers of threads.
         repeat: Rounds that count.
         bandwidth: Measured bandwidth of the GPU in bytes per second; None on the CPU, where the floor is timed.
@@ -65,7 +71,7 @@ def time_case(
     for number in threads:
         torch.set_num_threads(number)
         torch._dynamo.reset()  # compiled code is made for the number of threads
-        pools = {name: ways.make(name) for name in ways.WAYS}
+        pools = {name: ways.make(name) for name in names}
         for mode in (FORWARD, STEP) if case.backward else (FORWARD,):
             backward, refused, calls = mode == STEP, {}, {}
             for name, pool in pools.items():

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import multiprocessing
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hitpool.bench.cases import Case, make_inputs
+from hitpool.bench.process import value_of
 from hitpool.bench.ways import COMPILED, Pool, make
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt
@@ -55,34 +54,12 @@ def measure(way: str, case: Case, threads: int, backward: bool | None = None) ->
         RuntimeError: the process ended without a result, for example for want of memory.
     """
     with_backward = case.backward if backward is None else backward
-    forward = _in_process(_forward, way, case, threads)
-    return replace(forward, **_in_process(_backward, way, case, threads)) if with_backward else forward
+    forward = value_of(way, _forward, way, case, threads)
+    return replace(forward, **value_of(way, _backward, way, case, threads)) if with_backward else forward
 
 
-def _in_process(function, way: str, case: Case, threads: int):
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler of the processes started from here says nothing
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, function, way, case, threads))
-    process.start()
-    sender.close()
-    try:
-        result = receiver.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"the process that measures {way} ended with code {process.exitcode}") from None
-    process.join()
-    return result
-
-
-def _send(sender, function, way: str, case: Case, threads: int) -> None:
-    torch.set_num_threads(threads)
-    sender.send(function(way, case))
-
-
-def _forward(way: str, case: Case) -> Memory:
-    pool, inputs = _prepared(way, case, backward=False)
+def _forward(way: str, case: Case, threads: int) -> Memory:
+    pool, inputs = _prepared(way, case, threads, backward=False)
     with torch.inference_mode():
         peak = _Peak(case.device)
         pooled = pool(*inputs)
@@ -94,8 +71,8 @@ def _forward(way: str, case: Case) -> Memory:
     return Memory(extra, outputs=pooled.nbytes, allocations=sum(size > 0 for size in sizes), allocated=allocated)
 
 
-def _backward(way: str, case: Case) -> dict[str, int]:
-    pool, (logits, features, valid) = _prepared(way, case, backward=True)
+def _backward(way: str, case: Case, threads: int) -> dict[str, int]:
+    pool, (logits, features, valid) = _prepared(way, case, threads, backward=True)
     leaves = logits.requires_grad_(), features.requires_grad_()
     grad = torch.ones(case.events, case.tracks, 4, case.features, dtype=features.dtype, device=features.device)
     whole = _Peak(case.device)
@@ -111,8 +88,9 @@ def _backward(way: str, case: Case) -> dict[str, int]:
     }
 
 
-def _prepared(way: str, case: Case, backward: bool) -> tuple[Pool, tuple[Tensor, Tensor, Tensor]]:
+def _prepared(way: str, case: Case, threads: int, backward: bool) -> tuple[Pool, tuple[Tensor, Tensor, Tensor]]:
     """The way and its inputs, after calls that load code and start threads: at the shape itself if it is compiled."""
+    torch.set_num_threads(threads)
     pool, inputs = make(way), make_inputs(case)
     first = inputs if way.endswith(COMPILED) else make_inputs(replace(case, events=4, tracks=2, hits=4, features=4))
     leaves = [tensor.requires_grad_(backward) for tensor in first[:2]]

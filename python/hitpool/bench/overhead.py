@@ -10,13 +10,14 @@ from hitpool.bench.timing import medians
 
 
 def call_overhead(repeat: int = 30) -> dict[str, float]:
-    """Times of calls on the smallest shape, without gradients, on one thread of the CPU.
+    """Times of calls on the smallest shape, on one thread of the CPU.
 
     Args:
         repeat: Rounds that count.
 
     Returns:
-        Seconds: `call`, `dispatch` (the same call without hits), `torch` (an op of torch on one number).
+        Seconds. Without gradients: `call`, `dispatch` (the same call without hits), `torch` (sigmoid of one number).
+        Forward and backward: `step`, and `torch step` (sigmoid of one number), which is what autograd takes.
     """
     torch.set_num_threads(1)
     logits, features, valid = make_inputs(Case("trigger", *SHAPES["trigger"]))
@@ -28,4 +29,12 @@ def call_overhead(repeat: int = 30) -> dict[str, float]:
         "torch": number.sigmoid,
     }
     with torch.inference_mode():
-        return medians(calls, repeat)
+        seconds = medians(calls, repeat)
+    leaves = logits.clone().requires_grad_(), features.clone().requires_grad_()
+    leaf = number.clone().requires_grad_()
+    grad, one = torch.ones(1, 2, 4, features.shape[-1]), torch.ones(1)
+    steps = {
+        "step": lambda: torch.autograd.grad(hitpool.weighted_pool(*leaves, valid), leaves, grad),
+        "torch step": lambda: torch.autograd.grad(leaf.sigmoid(), leaf, one),
+    }
+    return seconds | medians(steps, repeat)

@@ -48,10 +48,11 @@ class Report:
         """
         remarks = []
         if self.overhead:
-            call, dispatch, torch = (1e6 * self.overhead[name] for name in ("call", "dispatch", "torch"))
+            micro = {name: f"{1e6 * seconds:.1f} us" for name, seconds in self.overhead.items()}
             remarks.append(
-                f"A call on the smallest shape (1, 2, 600, 32), forward, 1 thread: {call:.1f} us, of which dispatch "
-                f"{dispatch:.1f} us (the same call without hits; sigmoid of one number: {torch:.1f} us)."
+                f"A call on the smallest shape (1, 2, 600, 32), 1 thread, forward: {micro['call']}, of which dispatch "
+                f"{micro['dispatch']} (the same call without hits; sigmoid of one number: {micro['torch']}); forward + "
+                f"backward: {micro['step']} (sigmoid of one number: {micro['torch step']})."
             )
         remarks += tables.notes(self.rows, self.repeat)
         remarks += [

@@ -145,7 +145,7 @@ class TrainingCLI(LightningCLI):
                     section.data[f"{part}_dir"] = str(self.samples.path(part))
             stored = section.clone()
             stored.pop("ckpt_path", None)
-            self.text = self._parser(self.subcommand).dump(stored, skip_none=False)
+            self.text = self._parser(self.subcommand).dump(stored, skip_unset=False)
             self.settings = yaml.safe_load(self.text)
             check(self.settings)
         except ValueError as error:
@@ -154,7 +154,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Builds data, model and callbacks; simulates the events if none are given; then builds the trainer."""
         try:
-            self.config_init = self.parser.instantiate_classes(self.config)
+            self.config_init = self.parser.instantiate(self.config)
         except ValueError as error:
             self._fail(error)
         self.datamodule = self._get(self.config_init, "data")
