@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,19 @@ def test_data_that_cannot_be_used_are_named_before_the_training(workplace: Path,
     metadata.write_text(metadata.read_text().replace("spacePoint_driftR", "spacePoint_radius"))
     message = fails("fit", *folders, "--data.test_dir=other")
     assert "error: unknown hit field 'spacePoint_driftR'; available columns: " in message
+    assert not Path("runs").exists()
+
+
+def test_a_momentum_that_has_no_inverse_is_named_before_the_training(workplace: Path, fails: Callable) -> None:
+    shutil.copytree("data/test", "bad")
+    columns = yaml.safe_load(Path("bad/metadata.yaml").read_text())["track_features"]
+    file = next(Path("bad").glob("**/*.h5"))
+    with h5py.File(file, "r+") as data:
+        data["tracks"][3, 0, columns.index("truthMuon_pt")] = -7.0
+    message = fails("fit", "--data.train_dir=data/train", "--data.val_dir=data/val", "--data.test_dir=bad")
+    assert re.search(
+        rf"error: event \d+ \(file {file}, row 3\): target 'truthMuon_pt' of track 0 is -7, expected more", message
+    )
     assert not Path("runs").exists()
 
 

@@ -362,6 +362,20 @@ def test_charge_over_zero_momentum(tmp_path):
         load(directory, targets={"particle": ["truthMuon_qpt"]})
 
 
+def test_positive_targets(tmp_path):
+    events = make_events(20)
+    column = TRACK_COLUMNS.index("truthMuon_pt")
+    for tracks in events.tracks:
+        tracks[:, column] = 5.0
+    directory = write_dataset(tmp_path / "set", events)
+    load(directory).check_positive("truthMuon_pt")
+    events.tracks[9][0, column] = 0.0
+    directory = write_dataset(tmp_path / "other", events)
+    message = ": target 'truthMuon_pt' of track 0 is 0, expected more than 0, because it is one of the inverse_fields"
+    with pytest.raises(ValueError, match=where(directory, 9, 10) + message):
+        load(directory).check_positive("truthMuon_pt")
+
+
 def test_too_little_space_to_unpack(tmp_path, filtering_set, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=10)
     monkeypatch.setattr("hitpool.data.hit_store.shutil.disk_usage", lambda folder: usage)

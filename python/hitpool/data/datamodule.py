@@ -134,6 +134,18 @@ class HitDataModule(pl.LightningDataModule):
             )
         return self._datasets[split]
 
+    def check_positive(self, field: str) -> None:
+        """Checks that a target is above 0 in all data sets that are open.
+
+        Args:
+            field: A target field.
+
+        Raises:
+            ValueError: If it is not; names file, event and track.
+        """
+        for dataset in self._datasets.values():
+            dataset.check_positive(field)
+
     def train_targets(self) -> dict[str, Tensor]:
         """Gives the targets of all particles of the chosen training events.
 

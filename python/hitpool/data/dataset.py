@@ -148,6 +148,24 @@ class EventDataset(Dataset[Batch]):
         valid = np.arange(self.max_particles) < self.num_particles[:, None]
         return {name: torch.from_numpy(self.target_values[valid, i]) for i, name in enumerate(self.particles.fields)}
 
+    def check_positive(self, field: str) -> None:
+        """Checks that a target is above 0, which what is learned as 1 / value must be.
+
+        Args:
+            field: A target field.
+
+        Raises:
+            ValueError: If it is not; names file, event and track.
+        """
+        values = self.target_values[..., self.particles.fields.index(field)]  # [events, N], NaN in empty slots
+        bad = values <= 0
+        if bad.any():
+            event, track = np.argwhere(bad)[0]
+            raise ValueError(
+                f"{self.where(event)}: target '{field}' of track {track} is {values[event, track]:g}, expected more "
+                f"than 0, because it is one of the inverse_fields of the model"
+            )
+
     def _read_files(self, unpack_dir: Path | str | None) -> None:
         """Checks all files and reads counts and targets; then makes the hits of all events accessible."""
         files, rows = self.index.file_index[self.sample_id], self.index.row_index[self.sample_id]

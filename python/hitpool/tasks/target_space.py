@@ -86,6 +86,7 @@ class TargetSpace(nn.Module):
             if not (math.isfinite(mean) and 0 < spread < math.inf):
                 raise ValueError(f"regression: standardize of {field} needs a spread above 0, got [{mean}, {spread}]")
         self.fields = list(fields)
+        self.inverse_fields = kinds["inverse_fields"]
         self.standardize = standardize
 
         def row(values: list) -> Tensor:

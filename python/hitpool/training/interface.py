@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from hitpool import __version__
 from hitpool.data import HitDataModule
+from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
 from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
@@ -225,8 +226,16 @@ class TrainingCLI(LightningCLI):
             self.datamodule.setup(self.subcommand)
             if self.subcommand == "fit" and self.datamodule.test_dir is not None:
                 self.datamodule.dataset("test")
+            if self.subcommand != "predict":
+                for field in self._inverse_fields():
+                    self.datamodule.check_positive(field)
         except ValueError as error:
             self._fail(error)
+
+    def _inverse_fields(self) -> set[str]:
+        """Targets that the model learns as 1 / value."""
+        tasks = [task for task in self.model.model.tasks if isinstance(task, RegressionTask)]
+        return {field for task in tasks for field in task.space.inverse_fields}
 
     def _choose_run_directory(self) -> Path:
         """The run directory of the checkpoint, or a new one; only the first process writes into it."""
