@@ -61,8 +61,9 @@ def load_checkpoint(checkpoint: str | Path) -> Objects:
 
     Raises:
         FileNotFoundError: If the checkpoint or its configuration does not exist.
+        CheckpointError: If the checkpoint cannot be read, or does not fit the configuration.
     """
-    import torch
+    from hitpool.training.checkpoints import fitting_weights
 
     checkpoint = Path(checkpoint)
     stored = checkpoint.absolute().parent.parent / "config.yaml"
@@ -70,6 +71,6 @@ def load_checkpoint(checkpoint: str | Path) -> Objects:
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist; expected <run>/config.yaml and <run>/ckpts/<name>.ckpt")
     objects = load(stored)
-    objects.model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    objects.model.load_state_dict(fitting_weights(checkpoint, objects.model))
     objects.model.eval()
     return objects

@@ -1,7 +1,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
+
+from hitpool.cli import main
+from hitpool.config import load
+
+HIDDEN_LAYER = "--model.model.init_args.input_nets.0.init_args.net.init_args.hidden_layers=[7]"
 
 
 def test_unusable_checkpoint_ends_with_a_line(workplace: Path, hitpool: Callable, tiny: list[str]) -> None:
@@ -12,3 +18,27 @@ def test_unusable_checkpoint_ends_with_a_line(workplace: Path, hitpool: Callable
     assert output.splitlines()[-1].startswith(
         "hitpool fit: checkpoint query.ckpt: expected one task with weights in raw"
     )
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_checkpoint_that_cannot_be_continued_is_named(
+    workplace: Path, tiny: list[str], command: str, capsys: pytest.CaptureFixture
+) -> None:
+    def message(*options: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([command, *tiny, "--ckpt_path=given.ckpt", *options])
+        return f"{stop.value.code}{capsys.readouterr().err}"
+
+    Path("given.ckpt").write_bytes(b"abc")
+    assert message().startswith(f"hitpool {command}: checkpoint given.ckpt cannot be read: ")
+    torch.save({"state_dict": {}}, "given.ckpt")
+    assert message().startswith(f"hitpool {command}: checkpoint given.ckpt is not of a training: it has no global_step")
+    weights = {f"model.{key}": value for key, value in load("muon.yaml").model.model.state_dict().items()}
+    torch.save({"state_dict": weights | {"model.extra": torch.ones(2)}, "global_step": 3}, "given.ckpt")
+    end = "does not fit the model: model.extra of the checkpoint is not in the model. It needs the configuration"
+    assert message().startswith(f"hitpool {command}: checkpoint given.ckpt {end}")
+    torch.save({"state_dict": weights, "global_step": 3}, "given.ckpt")
+    shape = list(weights["model.input_nets.0.net.0.weight"].shape)
+    assert f"weight is {shape} in the checkpoint and [7, " in message(HIDDEN_LAYER)
+    assert not Path("runs").exists()

@@ -64,7 +64,7 @@ def instantiate(config: dict) -> nn.ModuleList:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--tasks", type=nn.ModuleList)
     parsed = parser.parse_object({"tasks": config})
-    return parser.instantiate_classes(parsed).tasks
+    return parser.instantiate(parsed).tasks
 
 
 def test_yaml_of_the_original_gives_the_tasks() -> None:

@@ -264,7 +264,7 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"empty.ckpt holds no weights: expected a dictionary of tensors"):
             read_weights(tmp_path / "empty.ckpt")
     for name in ("text", "cut"):
-        with pytest.raises(CheckpointError, match=rf"{name}.ckpt cannot be read: .+"):
+        with pytest.raises(CheckpointError, match=rf"{name}.ckpt cannot be read: \w+Error: .+"):
             read_weights(tmp_path / f"{name}.ckpt")
 
 

@@ -1,13 +1,39 @@
 """Weights from a checkpoint, without running code that it may contain."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+NAMED = 5  # of many problems
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a file that torch.save wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        CheckpointError: The file is not a checkpoint, or holds objects whose loading would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever a broken file leads to
+        raise CheckpointError(_explain(path, error)) from error
+    return content if isinstance(content, dict) else {}
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -23,14 +49,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: The file does not exist.
         CheckpointError: The file is not a checkpoint, holds no weights, or holds objects whose loading would run code.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a broken file leads to
-        raise CheckpointError(_explain(path, error)) from error
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    content = read_checkpoint(path)
+    weights = content.get("state_dict", content)
     entries = weights.items() if isinstance(weights, dict) else ()
     if not entries or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in entries):
         raise CheckpointError(
@@ -39,12 +59,39 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return {key.replace("_orig_mod.", ""): value for key, value in entries}
 
 
+def differences(found: dict[str, Tensor], wanted: dict[str, Tensor], prefix: str = "") -> list[str]:
+    """What keeps weights from being loaded.
+
+    Args:
+        found: Weights of the checkpoint.
+        wanted: Weights of the model.
+        prefix: Put before the keys.
+
+    Returns:
+        Words for each key that is missing, unknown, or of another shape.
+    """
+    problems = [f"{prefix}{key} is missing in the checkpoint" for key in wanted if key not in found]
+    for key, value in found.items():
+        if key not in wanted:
+            problems.append(f"{prefix}{key} of the checkpoint is not in the model")
+        elif value.shape != wanted[key].shape:
+            shapes = f"{list(value.shape)} in the checkpoint and {list(wanted[key].shape)} in the model"
+            problems.append(f"{prefix}{key} is {shapes}")
+    return problems
+
+
+def listed(problems: list[str]) -> str:
+    """The first few of many problems, and how many more there are."""
+    more = [f"and {len(problems) - NAMED} more"] if len(problems) > NAMED else []
+    return "; ".join([*problems[:NAMED], *more])
+
+
 def _explain(path: Path, error: Exception) -> str:
     try:
         classes = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # a broken file, or one in the format before torch 1.6; `error` says what is wrong
         lines = [line.strip() for line in str(error).splitlines() if "weights_only" not in line and line.strip()]
-        return f"checkpoint {path} cannot be read: {lines[-1] if lines else type(error).__name__}"
+        return f"checkpoint {path} cannot be read: {': '.join([type(error).__name__, *lines[-1:]])}"
     if not classes:
         return f"checkpoint {path} cannot be read: {error}"
     command = (

@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
+from hitpool.tasks.checkpoint_file import CheckpointError, differences, listed, read_weights
 from hitpool.tasks.weighted_pooling import WeightedPoolingObjectHitRegressionTask
-
-NAMED = 5
 
 
 class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
@@ -95,15 +93,12 @@ class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
             found = {key.removeprefix(f"{name}."): v for key, v in stored.items() if key.startswith(f"{name}.")}
             if found or id(part) in frozen:
                 taken[name] = found
-                problems += _differences(name, found, part.state_dict())
+                problems += differences(found, part.state_dict(), f"{name}.")
         if problems:
-            shown = "; ".join(problems[:NAMED]) + (
-                f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-            )
             raise CheckpointError(
-                f"task {self.name}: the model does not fit the checkpoint {self.checkpoint_path}: {shown}. It must "
-                "be of a hitpool training with the same networks; of hepattn's only the pooled regression can be used, "
-                "with --model.regression_checkpoint"
+                f"task {self.name}: the model does not fit the checkpoint {self.checkpoint_path}: {listed(problems)}. "
+                "It must be of a hitpool training with the same networks; of hepattn's only the pooled regression can "
+                "be used, with --model.regression_checkpoint"
             )
         for name, weights in taken.items():
             parts[name].load_state_dict(weights)
@@ -114,15 +109,3 @@ class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
             f"{'; not in it: ' + ', '.join(left) if left else ''}; frozen: "
             f"{', '.join(name for name, part in parts.items() if id(part) in frozen)}"
         )
-
-
-def _differences(name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:
-    """What keeps the weights of a part from being loaded, a sentence for each key."""
-    problems = [f"{name}.{key} is missing in the checkpoint" for key in wanted if key not in found]
-    for key, value in found.items():
-        if key not in wanted:
-            problems.append(f"{name}.{key} of the checkpoint is not in the model")
-        elif value.shape != wanted[key].shape:
-            shapes = f"{list(value.shape)} in the checkpoint and {list(wanted[key].shape)} in the model"
-            problems.append(f"{name}.{key} is {shapes}")
-    return problems

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+
+from hitpool.tasks.checkpoint_file import CheckpointError, differences, listed, read_checkpoint, read_weights
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -60,3 +63,42 @@ def best_and_last(folder: Path) -> list[ModelCheckpoint]:
         folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
     return [best, last]
+
+
+def check_checkpoint(path: Path, model: nn.Module) -> None:
+    """Checks that a checkpoint is one of a training with this model.
+
+    Args:
+        path: The checkpoint.
+        model: The Lightning module.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        CheckpointError: If it cannot be read, is not of a training, or does not fit the model.
+    """
+    if "global_step" not in read_checkpoint(path):
+        raise CheckpointError(f"checkpoint {path} is not of a training: it has no global_step")
+    fitting_weights(path, model)
+
+
+def fitting_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
+    """Reads the weights of a model.
+
+    Args:
+        path: Checkpoint of a training, or a file of weights.
+        model: The Lightning module.
+
+    Returns:
+        Weights by key.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        CheckpointError: If it cannot be read, or does not fit the model.
+    """
+    weights = read_weights(path)
+    if problems := differences(weights, model.state_dict()):
+        raise CheckpointError(
+            f"checkpoint {path} does not fit the model: {listed(problems)}. It needs the configuration that it was "
+            "trained with, config.yaml in the directory of its run"
+        )
+    return weights

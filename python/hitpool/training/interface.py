@@ -1,5 +1,6 @@
 """The command line of training: LightningCLI with run directories."""
 
+import copy
 import re
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from hitpool import __version__
 from hitpool.data import HitDataModule
+from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
-from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
+from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last, check_checkpoint
 from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
 from hitpool.training.module import TrackingModule
@@ -160,6 +162,10 @@ class TrainingCLI(LightningCLI):
             self._fail(error)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
+        if self.arguments.checkpoint:
+            check_checkpoint(self.arguments.checkpoint, self.model)
+        elif self.subcommand == "fit":
+            copy.deepcopy(self.model).load_other_trainings()  # errors come before any work
         if self.samples:
             self.samples.create()
         if self.subcommand:
@@ -298,6 +304,8 @@ def run(arguments: Arguments) -> None:
     """Runs a subcommand."""
     for line in arguments.translation:
         say(line, sys.stderr)
+    if arguments.checkpoint:
+        read_checkpoint(arguments.checkpoint)  # LightningCLI reads it first, and does not say which file is broken
     if arguments.notice:
         say(arguments.notice)
     TrainingCLI(arguments)

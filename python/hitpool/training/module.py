@@ -62,25 +62,31 @@ class TrackingModule(LightningModule):
                 task.fit_standardization(values)
 
     def on_fit_start(self) -> None:
-        """Loads weights of other trainings, unless this one is continued and has them already.
+        """Loads weights of other trainings, unless this one is continued and has them already; see its errors."""
+        if self.trainer.ckpt_path is None:
+            for report in self.load_other_trainings():
+                say(report)
+
+    def load_other_trainings(self) -> list[str]:
+        """Loads the weights that tasks and `regression_checkpoint` take from other trainings.
+
+        Returns:
+            What was taken, for each of them.
 
         Raises:
             FileNotFoundError: If a checkpoint does not exist.
             CheckpointError: If it does not fit.
         """
-        if self.trainer.ckpt_path is not None:
-            return
-        for task in self.model.tasks:
-            if isinstance(task, FrozenEncoderRegressionTask):
-                say(task.load_frozen_parts(self.model))
+        frozen = [task for task in self.model.tasks if isinstance(task, FrozenEncoderRegressionTask)]
+        reports = [task.load_frozen_parts(self.model) for task in frozen]
         if self.regression_checkpoint is None:
-            return
+            return reports
         tasks = [task for task in self.model.tasks if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
         if len(tasks) != 1:
             raise CheckpointError(
                 f"regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not {len(tasks)}"
             )
-        say(str(load_regression_task(self.regression_checkpoint, tasks[0])))
+        return [*reports, str(load_regression_task(self.regression_checkpoint, tasks[0]))]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and the learning rate of each step."""
