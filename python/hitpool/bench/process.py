@@ -9,7 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
+
+PATIENCE = 2.0  # seconds in which a process that is no longer needed must end
 
 
 def values_of(
@@ -49,6 +52,8 @@ def values_of(
         raise RuntimeError(f"the process that measures {name} ended with code {process.exitcode}") from None
     finally:  # after Ctrl-C too
         process.terminate()
+        process.join(PATIENCE)
+        process.kill()
         process.join()
 
 
@@ -75,7 +80,8 @@ def _once(function: Callable, *arguments: object, on_step: Callable[[str], objec
 
 
 def _send(sender, function: Callable, arguments: tuple[object, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it ...
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # ... and lets it put things away
     for value in function(*arguments, on_step=lambda text: sender.send(("step", text))):
         sender.send(("value", value))
     sender.send(None)
