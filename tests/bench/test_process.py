@@ -27,7 +27,7 @@ def test_values_and_steps_arrive_one_by_one() -> None:
 
 
 def test_the_process_ends_with_whoever_reads_from_it() -> None:
-    rows = values_of("pooling", time_case, CASE, (OURS,), (1,), 2, 1e6)
+    rows = values_of("pooling", time_case, CASE, (OURS,), (1,) * 10_000, 2, 1e6)  # would take minutes
     next(rows)
     assert len(multiprocessing.active_children()) == 1
     rows.close()

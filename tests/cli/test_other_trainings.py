@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
 
@@ -33,12 +34,14 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(
     Path("given.ckpt").write_bytes(b"abc")
     assert message().startswith(f"hitpool {command}: checkpoint given.ckpt cannot be read: ")
     torch.save({"state_dict": {}}, "given.ckpt")
-    assert message().startswith(f"hitpool {command}: checkpoint given.ckpt is not of a training: it has no global_step")
+    end = "is not of a training: expected one that hitpool fit wrote, this has no global_step and no pytorch-lightning"
+    assert message().startswith(f"hitpool {command}: checkpoint given.ckpt {end}")
+    training = {"global_step": 3, "pytorch-lightning_version": lightning.__version__}
     weights = {f"model.{key}": value for key, value in load("muon.yaml").model.model.state_dict().items()}
-    torch.save({"state_dict": weights | {"model.extra": torch.ones(2)}, "global_step": 3}, "given.ckpt")
+    torch.save({"state_dict": weights | {"model.extra": torch.ones(2)}, **training}, "given.ckpt")
     end = "does not fit the model: model.extra of the checkpoint is not in the model. It needs the configuration"
     assert message().startswith(f"hitpool {command}: checkpoint given.ckpt {end}")
-    torch.save({"state_dict": weights, "global_step": 3}, "given.ckpt")
+    torch.save({"state_dict": weights, **training}, "given.ckpt")
     shape = list(weights["model.input_nets.0.net.0.weight"].shape)
     assert f"weight is {shape} in the checkpoint and [7, " in message(HIDDEN_LAYER)
     assert not Path("runs").exists()

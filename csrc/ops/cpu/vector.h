@@ -138,7 +138,7 @@ Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
 }
 
 // As a sum, which stays in a register: of a plain copy the compiler makes an operand in memory of every use, and pooling
-// takes 1.3 to 1.9 times as long.
+// takes 1.2 to 1.9 times as long (g++ 12).
 template <class T>
 Vec<T> broadcast(T x) {
   return Vec<T>{} + x;

@@ -1,7 +1,7 @@
 """Work in a process of its own: neither the work before it nor the memory that this left behind has any influence.
 
-Both matter. A peak of memory is that of a process, and where much was allocated and freed, the allocator of the C
-library takes longer over the many small allocations of autograd: half as long again, at the smallest shapes.
+Both matter. A peak of memory is that of a process, and where much was allocated and freed, glibc's malloc takes longer
+over the many small allocations of autograd, which are most of a call at the smallest shapes.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         path: The file.
 
     Returns:
-        Its content.
+        Its content; empty if that is not a dictionary.
 
     Raises:
         FileNotFoundError: The file does not exist.

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from hitpool.tasks.checkpoint_file import CheckpointError, differences, listed, read_checkpoint, read_weights
 
+OF_TRAINING = ("state_dict", "global_step", "pytorch-lightning_version")  # what Lightning cannot do without
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint to a neighbouring file, flushes it to the disk and renames it."""
@@ -65,20 +67,22 @@ def best_and_last(folder: Path) -> list[ModelCheckpoint]:
     return [best, last]
 
 
-def check_checkpoint(path: Path, model: nn.Module) -> None:
-    """Checks that a checkpoint is one of a training with this model.
+def check_of_training(path: Path) -> None:
+    """Checks that a file is the checkpoint of a training.
 
     Args:
-        path: The checkpoint.
-        model: The Lightning module.
+        path: The file.
 
     Raises:
         FileNotFoundError: If it does not exist.
-        CheckpointError: If it cannot be read, is not of a training, or does not fit the model.
+        CheckpointError: If it cannot be read, or is not of a training.
     """
-    if "global_step" not in read_checkpoint(path):
-        raise CheckpointError(f"checkpoint {path} is not of a training: it has no global_step")
-    fitting_weights(path, model)
+    content = read_checkpoint(path)
+    if missing := [key for key in OF_TRAINING if key not in content]:
+        raise CheckpointError(
+            f"checkpoint {path} is not of a training: expected one that hitpool fit wrote, this has no "
+            f"{' and no '.join(missing)}"
+        )
 
 
 def fitting_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:

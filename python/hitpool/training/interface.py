@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-import torch
 import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -20,7 +19,7 @@ from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
-from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last, check_checkpoint
+from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last, check_of_training, fitting_weights
 from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
 from hitpool.training.module import TrackingModule
@@ -163,9 +162,9 @@ class TrainingCLI(LightningCLI):
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         if self.arguments.checkpoint:
-            check_checkpoint(self.arguments.checkpoint, self.model)
+            fitting_weights(self.arguments.checkpoint, self.model)  # Lightning loads them; errors come before any work
         elif self.subcommand == "fit":
-            copy.deepcopy(self.model).load_other_trainings()  # errors come before any work
+            copy.deepcopy(self.model).load_other_trainings()
         if self.samples:
             self.samples.create()
         if self.subcommand:
@@ -259,7 +258,7 @@ class TrainingCLI(LightningCLI):
         """Optimiser steps of the checkpoint from which the training continues."""
         if self.arguments.checkpoint is None:
             return 0
-        return torch.load(self.arguments.checkpoint, map_location="cpu", weights_only=True)["global_step"]
+        return read_checkpoint(self.arguments.checkpoint)["global_step"]
 
     def _fail(self, error: ValueError) -> None:
         if self.subcommand is None:
@@ -305,7 +304,7 @@ def run(arguments: Arguments) -> None:
     for line in arguments.translation:
         say(line, sys.stderr)
     if arguments.checkpoint:
-        read_checkpoint(arguments.checkpoint)  # LightningCLI reads it first, and does not say which file is broken
+        check_of_training(arguments.checkpoint)  # LightningCLI reads it first, and does not say which file is broken
     if arguments.notice:
         say(arguments.notice)
     TrainingCLI(arguments)
