@@ -62,45 +62,46 @@ struct Tile {
   }
 };
 
-// The results so far of a group of tracks, in memory.
+// The results so far of a group of tracks, in memory: as vectors, so that none of them lies on two lines of the cache.
 template <class T, bool kWithIndex>
 class State {
  public:
   State(int64_t tracks, int64_t features)
-      : features_((features + lanes<T> - 1) / lanes<T> * lanes<T>),
-        results_(uninitialized<T>(tracks * 3 * features_)),
-        hits_(uninitialized<typename Vector<T>::Int>(kWithIndex ? tracks * 2 * features_ : 0)) {}
+      : vectors_((features + lanes<T> - 1) / lanes<T>),
+        results_(uninitialized<Vec<T>>(tracks * 3 * vectors_)),
+        hits_(uninitialized<IndexVec<T>>(kWithIndex ? tracks * 2 * vectors_ : 0)) {}
 
   template <int V>
   HITPOOL_INLINE void load_tile(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile) {
-    copy(track, d, tile, [](auto* memory, auto& vector) { std::memcpy(&vector, memory, sizeof vector); });
+    copy(track, d, tile, [](const auto& memory, auto& vector) { vector = memory; });
   }
 
   template <int V>
   HITPOOL_INLINE void save_tile(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile) {
-    copy(track, d, tile, [](auto* memory, auto& vector) { std::memcpy(memory, &vector, sizeof vector); });
+    copy(track, d, tile, [](auto& memory, const auto& vector) { memory = vector; });
   }
 
  private:
   template <int V, class Move>
   HITPOOL_INLINE void copy(int64_t track, int64_t d, Tile<T, V, kWithIndex>& tile, Move&& move) {
-    for (int v = 0; v < V; ++v, d += lanes<T>) {
-      if (d >= features_) break;
-      T* at = results_.get() + track * 3 * features_ + d;
-      move(at, tile.sum[v]);
-      move(at + features_, tile.high[v]);
-      move(at + 2 * features_, tile.low[v]);
+    const int64_t first = d / lanes<T>;
+    for (int v = 0; v < V; ++v) {  // of fixed length, so that the tile stays in registers
+      if (first + v >= vectors_) break;
+      Vec<T>* at = results_.get() + track * 3 * vectors_ + first + v;
+      move(at[0], tile.sum[v]);
+      move(at[vectors_], tile.high[v]);
+      move(at[2 * vectors_], tile.low[v]);
       if constexpr (kWithIndex) {
-        auto* hit = hits_.get() + track * 2 * features_ + d;
-        move(hit, tile.high_hit[v]);
-        move(hit + features_, tile.low_hit[v]);
+        IndexVec<T>* hit = hits_.get() + track * 2 * vectors_ + first + v;
+        move(hit[0], tile.high_hit[v]);
+        move(hit[vectors_], tile.low_hit[v]);
       }
     }
   }
 
-  int64_t features_;                                 // a whole number of vectors
-  std::unique_ptr<T[]> results_;                     // [tracks, 3, features_] sum, max, min
-  std::unique_ptr<typename Vector<T>::Int[]> hits_;  // [tracks, 2, features_]
+  int64_t vectors_;                      // of the features of a track
+  std::unique_ptr<Vec<T>[]> results_;    // [tracks, 3, vectors_] sum, max, min
+  std::unique_ptr<IndexVec<T>[]> hits_;  // [tracks, 2, vectors_]
 };
 
 // Adds the selected hits; `values` is the first feature of the tile in hit 0.
