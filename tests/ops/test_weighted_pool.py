@@ -112,6 +112,28 @@ def test_long_rows_and_many_tracks(make_pool_inputs, tracks, hits, features, thr
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize(("tracks", "hits", "features"), [(9, 1700, 130), (70, 520, 256)])
+def test_many_tracks_of_a_large_event(make_pool_inputs, tracks, hits, features):
+    """On CPU, groups of tracks take turns on blocks of hits."""
+    logits, values, valid = make_pool_inputs((), tracks, hits, features)
+    valid[-1] = True
+    logits[:, -1] = -9
+    logits[0] = -9  # selects no hit
+    logits[1, :-1] = -9  # selects one, of the last block
+    logits[1:3, -1] = 9
+    values[-1, 7] = math.nan
+    a, b = logits.requires_grad_(), values.requires_grad_()
+    pooled = hitpool.weighted_pool(a, b, valid)
+    with torch.no_grad():
+        torch.testing.assert_close(hitpool.weighted_pool(a, b, valid), pooled, rtol=0, atol=0, equal_nan=True)
+    grad = torch.linspace(-1, 1, pooled.numel(), dtype=pooled.dtype, device=pooled.device).view(pooled.shape)
+    got = (pooled, *torch.autograd.grad(pooled, (a, b), grad))
+    parts = [reference.weighted_pool(part, b, valid) for part in a.split(10)]  # [10, 4, D] each
+    want = (torch.cat(parts), *torch.autograd.grad(parts, (a, b), grad.split(10)))
+    assert want[0].isnan().nonzero()[:, 0].unique().tolist() == [1, 2]
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10, equal_nan=True)
+
+
 # ---- selection ----
 
 
@@ -301,7 +323,7 @@ def test_an_event_is_pooled_alike_alone_and_in_a_large_batch(make_pool_inputs, t
 
 @pytest.mark.parametrize("device", ["cpu"], indirect=True)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 3, 5000, 40), (64, 2, 300, 32)])
+@pytest.mark.parametrize("shape", [(1, 3, 5000, 40), (64, 2, 300, 32), (1, 12, 4200, 130)])
 def test_results_do_not_depend_on_the_number_of_threads(make_pool_inputs, shape, dtype):
     logits, features, valid = make_pool_inputs(shape[:1], *shape[1:], dtype)
     results = []
