@@ -9,18 +9,18 @@ import hitpool
 
 ALLOWED = {
     "ops": set(),
-    "simulation": set(),
+    "simulation": {"cores"},
     "acts": {"simulation"},
     "hepattn": set(),
     "data": {"ops"},
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
-    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn"},
+    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn", "cores"},
     "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
     "export": {"ops", "nn", "tasks", "data", "training", "config"},
     "inspection": {"data", "evaluation"},
-    "conversion": {"simulation"},
-    "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config"},
+    "conversion": {"simulation", "cores"},
+    "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config", "cores"},
 }
 ROOT = Path(hitpool.__file__).parent
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hitpool.simulation.parallel import available_cores, ordered_map
+from hitpool.simulation.parallel import ordered_map
 
 
 def slow_square(x):
@@ -90,7 +90,3 @@ def test_processes_end_with_a_killed_parent():
             break
         time.sleep(0.1)
     assert not any(map(running, pids))
-
-
-def test_available_cores():
-    assert 1 <= available_cores() <= os.cpu_count()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from hitpool.bench.plot import plot_times
 from hitpool.bench.process import value_of, values_of
 from hitpool.bench.report import Report
 from hitpool.bench.tables import place
+from hitpool.cores import available_cores
 from hitpool.evaluation.plots import save
 
 DESCRIPTION = """\
@@ -192,7 +192,7 @@ def _parser() -> ArgumentParser:
 
 
 def _all_threads() -> list[int]:
-    return sorted({1, len(os.sched_getaffinity(0))})
+    return sorted({1, available_cores()})
 
 
 def _named(names: Iterable[str]) -> str:

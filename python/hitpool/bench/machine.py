@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import hitpool
+from hitpool.cores import available_cores
 
 
 def describe(device: str = "cpu") -> dict[str, str]:
@@ -27,7 +28,7 @@ def describe(device: str = "cpu") -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(available_cores()),
     }
     if device == "cuda":
         gpu = torch.cuda.get_device_properties(torch.cuda.current_device())

@@ -15,7 +15,7 @@ from rich.table import Table
 from hitpool.conversion.cuts import Cuts, Step
 from hitpool.conversion.job import convert
 from hitpool.conversion.mapping import Mapping, read_mapping
-from hitpool.simulation.parallel import available_cores
+from hitpool.cores import available_cores
 
 DESCRIPTION = """\
 Makes a data set from flat ROOT ntuples: trees or RNTuples with a list of numbers per event in each branch. The same

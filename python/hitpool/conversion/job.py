@@ -21,7 +21,8 @@ from hitpool.conversion.cuts import Cuts, Step
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.part import Part, convert_part, cut_flow
 from hitpool.conversion.root import count_events, libraries
-from hitpool.simulation.parallel import available_cores, ordered_map
+from hitpool.cores import available_cores
+from hitpool.simulation.parallel import ordered_map
 
 PART_BYTES = 256 * 2**20
 """Events that take about this much memory go into one HDF5 file."""

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hitpool.cores import available_cores
 from hitpool.simulation.events import Events
-from hitpool.simulation.parallel import available_cores, ordered_map
+from hitpool.simulation.parallel import ordered_map
 from hitpool.simulation.writer import Writer
 
 

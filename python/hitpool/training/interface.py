@@ -8,12 +8,14 @@ from typing import IO, Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentError
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from hitpool import __version__
+from hitpool.cores import available_cores
 from hitpool.data import HitDataModule
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.regression import RegressionTask
@@ -25,6 +27,7 @@ from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
 from hitpool.training.samples import PARTS, Samples
+from hitpool.training.threads import Threads
 
 DESCRIPTIONS = {
     "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
@@ -122,6 +125,13 @@ class TrainingCLI(LightningCLI):
         """Adds the options that are neither Lightning's nor the model's."""
         parser.add_argument("--name", type=str, default="hitpool", help="Name of the training.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder for <name>/version_<k>.")
+        parser.add_argument(
+            "--threads",
+            type=PositiveInt | None,
+            default=None,
+            help="Threads of each process on CPU. If not given, a training tries now and then which number is fastest. "
+            "Only a fixed number (with --trainer.deterministic true: all cores) gives the same bits in each training.",
+        )
         parser.add_class_arguments(Samples, "simulate")
         parser.link_arguments("name", "model.name")
 
@@ -178,6 +188,8 @@ class TrainingCLI(LightningCLI):
         callbacks = _as_list(options["callbacks"])
         if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
+        if self.subcommand:
+            callbacks.append(Threads(self._threads(options["deterministic"])))
         loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
         if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
             place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
@@ -253,6 +265,11 @@ class TrainingCLI(LightningCLI):
             RunConfig(self.text).write(run)
             drop_rows(run / "metrics.csv", self._steps_done())
         return run
+
+    def _threads(self, deterministic: bool | str | None) -> int | None:
+        """The fixed number of threads, or None if it may be chosen and changed."""
+        number = self._get(self.config_init, "threads")
+        return available_cores() if number is None and deterministic else number
 
     def _steps_done(self) -> int:
         """Optimiser steps of the checkpoint from which the training continues."""

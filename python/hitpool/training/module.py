@@ -14,6 +14,7 @@ from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitR
 from hitpool.tasks.checkpoint_file import CheckpointError
 from hitpool.training.foreign_checkpoint import load_regression_task
 from hitpool.training.metric_means import MetricMeans
+from hitpool.training.optimizers import AdamW, Lion
 from hitpool.training.progress import say
 from hitpool.training.schedule import OneCycle
 
@@ -107,10 +108,8 @@ class TrackingModule(LightningModule):
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         decay = self.lrs_config.weight_decay
         if self.optimizer == "Lion":
-            from lion_pytorch import Lion
-
             return Lion(parameters, lr=1.0, weight_decay=decay)
-        return torch.optim.AdamW(parameters, lr=1.0, weight_decay=decay, fused=fused)
+        return AdamW(parameters, lr=1.0, weight_decay=decay, fused=fused)
 
     def on_train_epoch_start(self) -> None:
         """Makes the random numbers of an epoch a function of (seed, epoch, rank): a continued run repeats them."""

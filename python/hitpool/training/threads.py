@@ -1,0 +1,150 @@
+"""How many threads a training on CPU uses: the number with which it is fastest on the machine as it is.
+
+Hundreds of times in each step torch cuts work into as many parts as there are threads and waits for the last one. That
+pays on an idle machine. If another process takes a core, all threads wait for the one that lost it, and the training
+can be many times slower than with one thread. So speeds are measured, at the start and now and then.
+"""
+
+import os
+import statistics
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+
+from hitpool.cores import available_cores
+from hitpool.training.progress import say
+
+WARM_UP = 3  # first steps of a training, which say nothing about its speed
+STEPS = 5  # of a trial; the first one, in which threads start, does not count
+GAIN = 1.05  # a number of threads has to be so many times as fast to be preferred
+SHARE = 0.05  # of the time goes into trials, at the most
+
+
+class ThreadChoice:
+    """Finds the number of threads with which steps are fastest by trying others now and then.
+
+    The numbers are 1, 2, 4, ... and `most`. First all of them are tried, later in turn the next one below and above
+    the choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and the
+    next one waits until trials have taken at most 5 % of the time.
+
+    Args:
+        most: Largest number of threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.numbers = sorted({1 << power for power in range(most.bit_length())} | {most})
+        self.threads = most
+        self._chosen = len(self.numbers) - 1
+        self._untried = list(range(len(self.numbers) - 1))
+        self._direction = 1
+        self._trial: int | None = None
+        self._costs: list[float] = []  # seconds per work of the latest steps, of the trial if there is one
+        self._reference = 0.0  # the same of the choice, before the trial
+        self._trial_seconds = 0.0
+        self._wait = 0.0
+        self._skip = WARM_UP
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether all numbers were tried."""
+        return not self._untried and self._trial is None
+
+    def add(self, seconds: float, work: float) -> bool:
+        """Takes the time of a step with `threads` threads, and says with how many the next one is to run.
+
+        Args:
+            seconds: Duration of the step.
+            work: How much there was to do, in any unit.
+
+        Returns:
+            Whether another number than before has been chosen.
+        """
+        if self._skip:
+            self._skip -= 1
+            return False
+        self._costs.append(seconds / work)
+        if self._trial is None:
+            self._wait -= seconds
+            self._costs = self._costs[-STEPS:]
+            if len(self._costs) == STEPS and self._wait <= 0 and len(self.numbers) > 1:
+                self._start_trial()
+            return False
+        self._trial_seconds += seconds
+        hopeless = len(self._costs) > 1 and sum(self._costs) > 2 * STEPS * self._reference
+        return (hopeless or len(self._costs) == STEPS) and self._end_trial()
+
+    def _start_trial(self) -> None:
+        self._reference = statistics.median(self._costs)
+        if self._untried:
+            self._trial = self._untried.pop()
+        else:
+            if not 0 <= self._chosen + self._direction < len(self.numbers):
+                self._direction = -self._direction
+            self._trial = self._chosen + self._direction
+            self._direction = -self._direction
+        self.threads = self.numbers[self._trial]
+        self._costs, self._trial_seconds = [], 0.0
+
+    def _end_trial(self) -> bool:
+        better = self._reference > GAIN * statistics.median(self._costs[1:])
+        if better:
+            self._chosen = self._trial
+        self._trial, self._costs = None, []
+        self.threads = self.numbers[self._chosen]
+        self._wait = 0.0 if self._untried else self._trial_seconds / SHARE
+        return better
+
+
+class Threads(Callback):
+    """Sets the number of torch's threads in the processes that compute on CPU.
+
+    Args:
+        number: Number of threads of each process. None: as the environment variable OMP_NUM_THREADS says; without it
+            the cores of the process, shared between the processes of a distributed training, and a training in one
+            process chooses and changes it with `ThreadChoice`.
+    """
+
+    def __init__(self, number: int | None) -> None:
+        self.number = number
+        self._choice: ThreadChoice | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Sets the number."""
+        if self.number is not None:
+            torch.set_num_threads(self.number)
+        elif isinstance(trainer.accelerator, CPUAccelerator) and "OMP_NUM_THREADS" not in os.environ:
+            most = max(1, available_cores() // trainer.num_devices)
+            if stage == "fit":
+                torch.set_num_threads(most)
+                self._choice = ThreadChoice(most) if trainer.world_size == 1 and most > 1 else None
+            elif self._choice is None:
+                torch.set_num_threads(most)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Changes the number of threads if that makes the training faster."""
+        if self._choice is None:
+            return
+        calibrated = self._choice.calibrated
+        changed = self._choice.add(time.perf_counter() - self._start, _padded_hits(batch))
+        torch.set_num_threads(self._choice.threads)
+        if self._choice.calibrated and (changed or not calibrated):
+            say(self._report())
+
+    def _report(self) -> str:
+        choice = self._choice
+        return f"{choice.threads} of {choice.numbers[-1]} threads are the fastest now; --threads fixes the number"
+
+
+def _padded_hits(batch: Any) -> int:
+    """Size of the largest tensor among the inputs: events times hits of the longest event."""
+    inputs, _ = batch
+    return max(values.numel() for values in inputs.values())

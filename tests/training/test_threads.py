@@ -1,0 +1,129 @@
+"""The choice of threads on imagined machines, given as seconds of a step by number of threads."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+
+from hitpool.training import TrackingModule, threads
+from hitpool.training.threads import SHARE, ThreadChoice, Threads
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(many workers|logging interval|LeafSpec|no logger)")
+
+IDLE = {1: 0.08, 2: 0.05, 4: 0.03, 6: 0.025}
+NEIGHBOUR = {1: 0.08, 2: 0.2, 4: 0.8, 6: 3.0}
+
+
+def run(choice: ThreadChoice, seconds: dict[int, float], steps: int) -> float:
+    """Seconds that the steps take; every step has another size."""
+    total = 0.0
+    for step in range(steps):
+        work = 1.0 + step % 3
+        spent = seconds[choice.threads] * work
+        choice.add(spent, work)
+        total += spent / work
+    return total
+
+
+@pytest.mark.parametrize(("most", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
+def test_numbers(most: int, numbers: list[int]) -> None:
+    assert ThreadChoice(most).numbers == numbers
+
+
+@pytest.mark.parametrize(("machine", "best"), [(IDLE, 6), (NEIGHBOUR, 1), (IDLE | {2: 0.01}, 2)])
+def test_takes_the_fastest_after_calibration(machine: dict[int, float], best: int) -> None:
+    choice = ThreadChoice(6)
+    run(choice, machine, 60)
+    assert choice.calibrated
+    assert choice.threads == best
+
+
+@pytest.mark.parametrize("machine", [IDLE, NEIGHBOUR])
+def test_trials_cost_little(machine: dict[int, float]) -> None:
+    choice = ThreadChoice(6)
+    run(choice, machine, 100)
+    steps = 20_000
+    assert run(choice, machine, steps) <= (1 + SHARE) * steps * min(machine.values())
+
+
+def test_follows_a_neighbour_that_comes_and_goes() -> None:
+    choice = ThreadChoice(2)
+    for machine in (IDLE, NEIGHBOUR, IDLE, NEIGHBOUR):
+        run(choice, machine, 1500)
+        steps = 5000
+        best = min(machine[1], machine[2])
+        assert run(choice, machine, steps) <= (1 + SHARE) * steps * best
+
+
+def test_small_differences_change_nothing() -> None:
+    choice = ThreadChoice(2)
+    run(choice, {1: 0.99, 2: 1.0}, 500)
+    assert choice.numbers[choice._chosen] == 2
+
+
+@pytest.fixture
+def train(
+    model: torch.nn.Module,
+    make_data: Callable[..., pl.LightningDataModule],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Iterator[Callable[..., list[int]]]:
+    """Trains on an imagined machine of two cores, and returns the number of threads in each step."""
+
+    def fit(number: int | None, machine: dict[int, float] = IDLE) -> list[int]:
+        clock, used = [0.0], []
+
+        class Work(Callback):
+            def on_train_batch_start(self, *_: Any) -> None:
+                used.append(torch.get_num_threads())
+                clock[0] += machine[used[-1]]
+
+        monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
+        monkeypatch.setattr(threads, "available_cores", lambda: 2)
+        trainer = Trainer(
+            default_root_dir=tmp_path,
+            accelerator="cpu",
+            max_epochs=4,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[Threads(number), Work()],
+        )
+        trainer.fit(TrackingModule("test", model), make_data())
+        return used
+
+    before = torch.get_num_threads()
+    yield fit
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("machine", "best"), [(IDLE, 2), (NEIGHBOUR, 1)])
+def test_a_training_chooses(
+    train: Callable[..., list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    machine: dict[int, float],
+    best: int,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    used = train(None, machine)
+    assert set(used) == {1, 2}
+    assert used[-1] == best
+    assert f"{best} of 2 threads" in capsys.readouterr().out
+
+
+def test_a_number_is_kept(train: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert set(train(2, NEIGHBOUR)) == {2}
+
+
+def test_the_environment_is_kept(train: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    assert set(train(None)) == {1}
