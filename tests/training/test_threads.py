@@ -62,8 +62,8 @@ def test_follows_a_neighbour_that_comes_and_goes() -> None:
 
 def test_small_differences_change_nothing() -> None:
     choice = ThreadChoice(2)
-    run(choice, {1: 0.99, 2: 1.0}, 500)
-    assert choice.numbers[choice._chosen] == 2
+    run(choice, {1: 1.0, 2: 0.99}, 500)
+    assert choice.numbers[choice._chosen] == 1
 
 
 @pytest.fixture

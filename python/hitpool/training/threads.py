@@ -26,9 +26,9 @@ SHARE = 0.05  # of the time goes into trials, at the most
 class ThreadChoice:
     """Finds the number of threads with which steps are fastest by trying others now and then.
 
-    The numbers are 1, 2, 4, ... and `most`. First all of them are tried, later in turn the next one below and above
-    the choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and the
-    next one waits until trials have taken at most 5 % of the time.
+    The numbers are 1, 2, 4, ... and `most`. First all of them are tried, later in turn the next one above and below the
+    choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and the next one
+    waits until trials have taken at most 5 % of the time.
 
     Args:
         most: Largest number of threads.
@@ -36,9 +36,9 @@ class ThreadChoice:
 
     def __init__(self, most: int) -> None:
         self.numbers = sorted({1 << power for power in range(most.bit_length())} | {most})
-        self.threads = most
-        self._chosen = len(self.numbers) - 1
-        self._untried = list(range(len(self.numbers) - 1))
+        self.threads = 1
+        self._chosen = 0
+        self._untried = list(range(1, len(self.numbers)))
         self._direction = 1
         self._trial: int | None = None
         self._costs: list[float] = []  # seconds per work of the latest steps, of the trial if there is one
@@ -73,13 +73,20 @@ class ThreadChoice:
                 self._start_trial()
             return False
         self._trial_seconds += seconds
-        hopeless = len(self._costs) > 1 and sum(self._costs) > 2 * STEPS * self._reference
-        return (hopeless or len(self._costs) == STEPS) and self._end_trial()
+        if sum(self._costs) > 2 * STEPS * self._reference:  # hopeless
+            self._end_trial()
+        elif len(self._costs) == STEPS:
+            better = self._reference > GAIN * statistics.median(self._costs[1:])
+            if better:
+                self._chosen = self._trial
+            self._end_trial()
+            return better
+        return False
 
     def _start_trial(self) -> None:
         self._reference = statistics.median(self._costs)
         if self._untried:
-            self._trial = self._untried.pop()
+            self._trial = self._untried.pop(0)
         else:
             if not 0 <= self._chosen + self._direction < len(self.numbers):
                 self._direction = -self._direction
@@ -88,14 +95,10 @@ class ThreadChoice:
         self.threads = self.numbers[self._trial]
         self._costs, self._trial_seconds = [], 0.0
 
-    def _end_trial(self) -> bool:
-        better = self._reference > GAIN * statistics.median(self._costs[1:])
-        if better:
-            self._chosen = self._trial
+    def _end_trial(self) -> None:
         self._trial, self._costs = None, []
         self.threads = self.numbers[self._chosen]
         self._wait = 0.0 if self._untried else self._trial_seconds / SHARE
-        return better
 
 
 class Threads(Callback):
@@ -117,10 +120,10 @@ class Threads(Callback):
             torch.set_num_threads(self.number)
         elif isinstance(trainer.accelerator, CPUAccelerator) and "OMP_NUM_THREADS" not in os.environ:
             most = max(1, available_cores() // trainer.num_devices)
-            if stage == "fit":
-                torch.set_num_threads(most)
-                self._choice = ThreadChoice(most) if trainer.world_size == 1 and most > 1 else None
-            elif self._choice is None:
+            if stage == "fit" and trainer.world_size == 1 and most > 1:
+                self._choice = ThreadChoice(most)
+                torch.set_num_threads(self._choice.threads)
+            elif self._choice is None:  # else the test of a training, with what it chose
                 torch.set_num_threads(most)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
