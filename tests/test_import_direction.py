@@ -15,7 +15,7 @@ ALLOWED = {
     "data": {"ops"},
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
-    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn"},
+    "training": {"parser_message", "ops", "simulation", "nn", "tasks", "data", "hepattn"},
     "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
     "export": {"ops", "nn", "tasks", "data", "training", "config"},
     "inspection": {"data", "evaluation"},
