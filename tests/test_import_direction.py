@@ -15,7 +15,7 @@ ALLOWED = {
     "data": {"ops"},
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
-    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn", "cores"},
+    "training": {"parser_message", "ops", "simulation", "nn", "tasks", "data", "hepattn", "cores"},
     "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
     "export": {"ops", "nn", "tasks", "data", "training", "config"},
     "inspection": {"data", "evaluation"},

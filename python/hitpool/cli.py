@@ -2,13 +2,16 @@
 
 import inspect
 import logging
+import os
+import re
 import signal
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Literal, NoReturn
 
 HELP = """\
 usage: hitpool <command> [options]
@@ -34,6 +37,7 @@ hitpool <command> --help lists the options of a command. 'hitpool fit' needs non
 options:
   -h, --help   show this text
   --version    show the version
+  --debug      with any command: show the traceback of an error, as HITPOOL_DEBUG=1 does
 """
 
 DATA_HELP = """\
@@ -57,6 +61,7 @@ EXPECTED = (
 )
 
 TRAINING = ("fit", "validate", "test", "predict")
+PROCESS_NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a training in several processes
 
 
 def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "torchscript") -> None:
@@ -75,64 +80,64 @@ def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "tor
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line.
+    """Runs the command line; an error ends it with one line, or with its traceback after `--debug`.
 
     Args:
         arguments: Arguments after the program name; those of the process if None.
     """
-    command, *options = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = sys.argv[1:] if arguments is None else arguments
+    command, *options = [argument for argument in given if argument != "--debug"] or ["--help"]
     signal.signal(signal.SIGTERM, _stop)
     try:
-        if command in TRAINING:
-            _train(command, options)
-        elif command == "simulate":
-            from hitpool.simulation import simulate
-
-            _call(simulate, command, options)
-        elif command == "acts":
-            from hitpool.acts import acts
-
-            _call(acts, command, options)
-        elif command == "evaluate":
-            from hitpool.evaluation.command import evaluate
-
-            _hide_expected_messages()
-            _call(evaluate, command, options)
-        elif command == "export":
-            _call(export, command, options)
-        elif command == "data":
-            _data(options)
-        elif command == "bench":
-            from hitpool.bench.command import run
-
-            run(options)
-        elif command in ("-h", "--help"):
-            print(HELP, end="")
-        elif command == "--version":
-            from hitpool import __version__
-
-            print(f"hitpool {__version__}")
-        else:
-            sys.exit(f"hitpool: there is no command '{command}'\n\n{HELP}")
+        _run(command, options)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if "--debug" in given or os.environ.get("HITPOOL_DEBUG", "0") not in ("", "0"):
+            raise
+        _fail(command, options, error)
+
+
+def _run(command: str, options: list[str]) -> None:
+    if command in TRAINING:
+        _train(command, options)
+    elif command == "simulate":
+        from hitpool.simulation import simulate
+
+        _call(simulate, command, options)
+    elif command == "acts":
+        from hitpool.acts import acts
+
+        _call(acts, command, options)
+    elif command == "evaluate":
+        from hitpool.evaluation.command import evaluate
+
+        _hide_expected_messages()
+        _call(evaluate, command, options)
+    elif command == "export":
+        _call(export, command, options)
+    elif command == "data":
+        _data(options)
+    elif command == "bench":
+        from hitpool.bench.command import run
+
+        run(options)
+    elif command in ("-h", "--help"):
+        print(HELP, end="")
+    elif command == "--version":
+        from hitpool import __version__
+
+        print(f"hitpool {__version__}")
+    else:
+        raise _unknown_command(command, HELP)
 
 
 def _train(command: str, options: list[str]) -> None:
     from hitpool.training.arguments import interpret
-
-    try:
-        arguments = interpret(command, options)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"hitpool {command}: {error}")
-    from hitpool.tasks.checkpoint_file import CheckpointError
     from hitpool.training.interface import run
 
     _hide_expected_messages()
-    try:
-        run(arguments)
-    except (CheckpointError, FileNotFoundError, FloatingPointError) as error:
-        sys.exit(f"hitpool {command}: {error}")
+    run(interpret(command, options))
 
 
 def _data(options: list[str]) -> None:
@@ -145,7 +150,7 @@ def _data(options: list[str]) -> None:
         print(DATA_HELP, end="")
         return
     else:
-        sys.exit(f"hitpool data: there is no command '{command}'\n\n{DATA_HELP}")
+        raise _unknown_command(command, DATA_HELP)
     run(rest)
 
 
@@ -153,10 +158,32 @@ def _call(function: Callable[..., None], command: str, options: list[str]) -> No
     from jsonargparse import auto_cli
 
     parser = {"prog": f"hitpool {command}", "description": inspect.getdoc(function).partition("\nArgs:")[0]}
-    try:
-        auto_cli(function, args=options, as_positional=False, fail_untyped=False, **parser)
-    except (FileExistsError, FileNotFoundError, ModuleNotFoundError, ValueError) as error:
-        sys.exit(f"hitpool {command}: {error}")
+    auto_cli(function, args=options, as_positional=False, fail_untyped=False, exit_on_error=False, **parser)
+
+
+def _commands(text: str) -> list[str]:
+    return re.findall(r"^  ([a-z]+)  ", text, re.MULTILINE)
+
+
+def _unknown_command(command: str, text: str) -> ArgumentError:
+    return ArgumentError(None, f"there is no command '{command}'; the commands are {', '.join(_commands(text))}")
+
+
+def _fail(command: str, options: list[str], error: Exception) -> NoReturn:
+    """Ends with a line that says what is wrong."""
+    from hitpool.failure import WRONG_USAGE, explain
+
+    line, status = explain(error)
+    name = f"hitpool {command}" if command in _commands(HELP) else "hitpool"
+    if command == "data" and options and options[0] in _commands(DATA_HELP):
+        name += f" {options[0]}"
+    if status == WRONG_USAGE:
+        line += f"; '{name} --help' lists the options"
+    process = next((os.environ[key] for key in PROCESS_NUMBERS if key in os.environ), "0")
+    if process != "0":
+        name += f" (process {process})"
+    print(f"{name}: {line}", file=sys.stderr, flush=True)
+    sys.exit(status)
 
 
 def _hide_expected_messages() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -119,7 +118,9 @@ def run(options: list[str]) -> None:
         for name, ending in (("json", ".json"), ("markdown", ".md"), ("plot", ".png")):
             file = getattr(arguments, name)
             if file is not None and Path(file).suffix != ending:
-                raise ValueError(f"--{name} {file}: expected a file ending in {ending}")
+                raise ArgumentError(None, f"--{name} {file}: expected a file ending in {ending}")
+            if file is not None:
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
         bench(
             arguments.shapes,
             arguments.selected,
@@ -131,8 +132,6 @@ def run(options: list[str]) -> None:
             arguments.memory,
             report=report,
         )
-    except (ValueError, RuntimeError) as error:
-        sys.exit(f"hitpool bench: {error}")
     finally:  # after Ctrl-C too
         if report.rows or report.angle_rows:
             _show(report, arguments.json, arguments.markdown, arguments.plot)
@@ -149,7 +148,7 @@ def _show(report: Report, json: str | None, markdown: str | None, plot: str | No
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="hitpool bench", description=DESCRIPTION)
+    parser = ArgumentParser(prog="hitpool bench", description=DESCRIPTION, exit_on_error=False)
     add = parser.add_argument
     add("--device", choices=["cpu", "cuda"], default="cpu", help="Where to measure.")
     add(

@@ -42,7 +42,7 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `convert`.
     """
-    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION)
+    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION, exit_on_error=False)
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="ROOT files.")
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder of the data set.")
     parser.add_argument("--mapping", metavar="FILE", help=MAPPING_HELP)
@@ -58,8 +58,6 @@ def run(options: list[str]) -> None:
     try:
         mapping = read_mapping(arguments.mapping)
         steps = convert(arguments.input, arguments.output, mapping, cuts, arguments.workers)
-    except (FileExistsError, FileNotFoundError, ImportError, ValueError) as error:
-        sys.exit(f"hitpool data convert: {error}")
     except KeyboardInterrupt:
         print("hitpool data convert: interrupted; the same command goes on", file=sys.stderr)
         raise

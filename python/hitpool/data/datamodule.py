@@ -45,7 +45,7 @@ class HitDataModule(pl.LightningDataModule):
             for each hit of 20 columns); None does it in every process that opens the data, into ``TMPDIR``.
 
     Raises:
-        ValueError: If a folder that is needed is not set, or the data are bad.
+        ValueError: If a number is too small, a folder that is needed is not set, or the data are bad.
         FileNotFoundError: If a folder or file is missing.
     """
 
@@ -70,6 +70,9 @@ class HitDataModule(pl.LightningDataModule):
         unpack_dir: Path | str | None = None,
     ) -> None:
         super().__init__()
+        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
+            if value < least:
+                raise ValueError(f"data.{name}: expected at least {least}, got {value}")
         self.train_dir = train_dir
         self.val_dir = val_dir
         self.test_dir = test_dir
@@ -119,7 +122,7 @@ class HitDataModule(pl.LightningDataModule):
         if split not in self._datasets:
             directory = getattr(self, f"{split}_dir")
             if directory is None:
-                raise ValueError(f"{split}_dir is not set: expected the folder of the {split} data set, got None")
+                raise ValueError(f"data.{split}_dir is not set: expected the folder of the {split} data set, got null")
             self._datasets[split] = EventDataset(
                 directory,
                 self.inputs,
@@ -145,6 +148,15 @@ class HitDataModule(pl.LightningDataModule):
         """
         for dataset in self._datasets.values():
             dataset.check_positive(field)
+
+    def check_hits(self) -> None:
+        """Reads the hits of all data sets that are open, once.
+
+        Raises:
+            ValueError: If one is not finite, or has an impossible truth link; names file, event and field.
+        """
+        for dataset in self._datasets.values():
+            dataset.check_hits()
 
     def train_targets(self) -> dict[str, Tensor]:
         """Gives the targets of all particles of the chosen training events.

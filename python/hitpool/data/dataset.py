@@ -16,6 +16,8 @@ from hitpool.data.hit_store import HitStore
 from hitpool.data.layout import EventIndex, read_index
 from hitpool.data.particle_targets import ParticleTargets
 
+EVENTS_PER_CHECK = 1000
+
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
@@ -23,7 +25,7 @@ class EventDataset(Dataset[Batch]):
     """Events of one data set folder; gives whole batches, already padded.
 
     What can be checked without reading all hits is checked here at once (files, columns, counts, targets);
-    the hits themselves are checked whenever they are read.
+    the hits themselves are checked whenever they are read, and all at once by `check_hits`.
 
     Args:
         directory: Folder of the data set.
@@ -102,8 +104,7 @@ class EventDataset(Dataset[Batch]):
         events = np.asarray(indices, np.int64)
         num_hits = self.num_hits[events]
         hits = self._store.read(events)  # [all hits, C]
-        owner = np.repeat(np.arange(len(events)), num_hits)  # [all hits]
-        number = np.arange(len(hits)) - (np.cumsum(num_hits) - num_hits)[owner]  # of the hit in its event
+        owner, number = self._owner_and_number(events)
         self._check_hits(hits, events[owner], number)
         link = torch.from_numpy(hits[:, self._truth_column].astype(np.int64))
 
@@ -165,6 +166,23 @@ class EventDataset(Dataset[Batch]):
                 f"{self.where(event)}: target '{field}' of track {track} is {values[event, track]:g}, expected more "
                 f"than 0, because it is one of the inverse_fields of the model"
             )
+
+    def check_hits(self) -> None:
+        """Reads the hits of all events once, and checks them as when they are used.
+
+        Raises:
+            ValueError: If they are bad; names file, event and field.
+        """
+        for start in range(0, len(self), EVENTS_PER_CHECK):
+            events = np.arange(start, min(start + EVENTS_PER_CHECK, len(self)))
+            owner, number = self._owner_and_number(events)
+            self._check_hits(self._store.read(events), events[owner], number)
+
+    def _owner_and_number(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For all hits of some events the place of the event among them, and the number in the event, [all hits]."""
+        num_hits = self.num_hits[events]
+        owner = np.repeat(np.arange(len(events)), num_hits)
+        return owner, np.arange(len(owner)) - (np.cumsum(num_hits) - num_hits)[owner]
 
     def _read_files(self, unpack_dir: Path | str | None) -> None:
         """Checks all files and reads counts and targets; then makes the hits of all events accessible."""

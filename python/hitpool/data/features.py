@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from hitpool.data.names import suggestion
 from hitpool.ops import pseudorapidity
 
 _EDGE = "spacePoint_globEdge"
@@ -180,7 +181,8 @@ def _check_fields(fields: list[str], columns: list[str], derived: list[str]) -> 
     for field in fields:
         if field not in columns and field not in derived:
             raise ValueError(
-                f"unknown hit field '{field}'; available columns: {', '.join(columns)}; "
+                f"unknown hit field '{field}'{suggestion(field, columns + derived)}; "
+                f"available columns: {', '.join(columns)}; "
                 f"available derived fields: {', '.join(derived) or 'none (no point has its columns on disk)'}"
             )
         if field in columns and field in derived:
@@ -191,7 +193,8 @@ def _check_scale_factors(scale_factors: Mapping[str, float], columns: list[str],
     for name, factor in scale_factors.items():
         if name not in columns and name not in derived:
             raise ValueError(
-                f"scale factor for unknown field '{name}'; available columns: {', '.join(columns)}; "
+                f"scale factor for unknown field '{name}'{suggestion(name, columns + derived)}; "
+                f"available columns: {', '.join(columns)}; "
                 f"available derived fields: {', '.join(derived) or 'none'}"
             )
         if not math.isfinite(factor):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hitpool.data.names import suggestion
+
 _SIGNED_INVERSE_PT = "qpt"
 
 
@@ -38,7 +40,8 @@ class ParticleTargets:
         for field in self.fields:
             if field not in numbers and field not in quotients:
                 raise ValueError(
-                    f"unknown target field '{field}'; available columns: {', '.join(columns)}; "
+                    f"unknown target field '{field}'{suggestion(field, [*numbers, *quotients])}; "
+                    f"available columns: {', '.join(columns)}; "
                     f"available derived fields: {', '.join(quotients) or 'none'}"
                 )
         if duplicates := sorted({field for field in self.fields if self.fields.count(field) > 1}):

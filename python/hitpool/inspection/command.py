@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,7 +27,7 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `inspect`.
     """
-    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION)
+    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION, exit_on_error=False)
     parser.add_argument("directory", metavar="DIR", help="Folder of the data set.")
     parser.add_argument("--plots", metavar="DIR", help="Folder for plots (PNG).")
     parser.add_argument("--json", metavar="FILE.json", help="Write all numbers.")
@@ -37,12 +37,11 @@ def run(options: list[str]) -> None:
     arguments = parser.parse_args(options)
     if arguments.json is not None:
         if Path(arguments.json).suffix != ".json":
-            sys.exit(f"hitpool data inspect: --json {arguments.json}: expected a file ending in .json")
+            raise ArgumentError(None, f"--json {arguments.json}: expected a file ending in .json")
         Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        scan = Scan(read_index(arguments.directory), arguments.truth_link)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"hitpool data inspect: {error}")
+    if arguments.plots is not None:
+        Path(arguments.plots).mkdir(parents=True, exist_ok=True)
+    scan = Scan(read_index(arguments.directory), arguments.truth_link)
     columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=len(scan.index))

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hitpool.data.names import suggestion
 from hitpool.training import runs
 from hitpool.training.configuration import Source, find, read, training_name
 from hitpool.training.fragments import put_tasks
@@ -46,7 +47,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
       holds the checkpoint is used, and `muon.yaml` if there is none. A file with tasks alone changes the tasks of
       the configuration before it, or of `muon.yaml`.
     - `--ckpt_path last` and `best` mean the most recent run of that name. `fit` then continues in its directory, or
-      starts there from the beginning if it has no checkpoint yet. The other subcommands use `best` by default.
+      starts there from the beginning if it has no checkpoint yet, or if there are no runs at all. The other subcommands use `best` by default.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
 
     Args:
@@ -58,7 +59,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
         FileNotFoundError: If a configuration, a run or a checkpoint does not exist.
         ValueError: If a configuration or an option with a list index is wrong.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", "-c", action="append", default=[])
     parser.add_argument("--ckpt_path")
     parser.add_argument("--name")
@@ -80,6 +81,8 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     stored = arguments.run / "config.yaml" if arguments.run else None
     if stored and stored.is_file():
         base = [read(stored)]
+    elif stored and not given:
+        raise FileNotFoundError(f"{stored} does not exist: name the configuration of the training with --config")
     sources = [*base, *given]
     rest, indexed = _split_indexed(rest)
     indexed |= entries or {}
@@ -104,11 +107,18 @@ def _continue_newest(arguments: Arguments, which: str) -> None:
         arguments.notice = f"continuing from {checkpoint}" if arguments.subcommand == "fit" else f"using {checkpoint}"
     elif arguments.subcommand == "fit":
         arguments.run = run
+        if run is None and (others := runs.names(arguments.folder.parent)):
+            raise FileNotFoundError(_no_run(arguments.folder, others))
         missing = f"{run} has no checkpoint yet" if run else f"{arguments.folder} holds no run yet"
         arguments.notice = f"{missing}: starting from the beginning"
     else:
-        missing = f"{checkpoint} does not exist" if run else f"{arguments.folder} holds no run"
+        missing = f"{checkpoint} does not exist" if run else _no_run(arguments.folder, runs.names(arguments.folder.parent))
         raise FileNotFoundError(f"{missing}: train with 'hitpool fit', or name a file with --ckpt_path")
+
+
+def _no_run(folder: Path, others: list[str]) -> str:
+    known = f"; {folder.parent} holds runs of: {', '.join(others)}" if others else ""
+    return f"{folder} holds no run{suggestion(folder.name, others)}{known}"
 
 
 def _continue_from(arguments: Arguments, checkpoint: Path) -> None:
@@ -132,7 +142,10 @@ def _split_indexed(options: list[str]) -> tuple[list[str], dict[str, Any]]:
         value = match[2] if match[2] is not None else next(remaining, None)
         if value is None:
             raise ValueError(f"--{match[1]}: expected a value")
-        indexed[match[1]] = yaml.safe_load(value)
+        try:
+            indexed[match[1]] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--{match[1]}: expected a value in YAML, got {value!r}") from None
     return rest, indexed
 
 

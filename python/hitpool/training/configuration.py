@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hitpool.data.names import suggestion
 from hitpool.hepattn import translate, uses_hepattn
 from hitpool.training.fragments import tasks_alone
 
@@ -17,8 +18,26 @@ class _Loader(yaml.SafeLoader):
     """Reads 1e-5 as a number, as the parser of the command line does; YAML 1.1 takes it for text."""
 
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Builds a mapping; of two equal keys, YAML would take the last without a word."""
+        own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for key, _ in node.value:
+            if own.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' is twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
+LEAST = {  # numbers for which Lightning trains something else, or divides by zero
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": -1,
+}
 
 
 @dataclass
@@ -68,7 +87,7 @@ def read(path: Path) -> Source:
     try:
         content = yaml.load(path.read_text(), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not readable as YAML: {error}") from error
+        raise ValueError(f"{path} is not readable as YAML: {_where_and_what(error)}") from error
     tasks = tasks_alone(content)
     if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")
@@ -90,10 +109,23 @@ def read(path: Path) -> Source:
     return source
 
 
+def _where_and_what(error: Exception) -> str:
+    """Line, column and problem of a YAML file, without the quotation."""
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+
+
 def training_name(sources: Iterable[Source]) -> str:
-    """`name` of a training from its configuration files, of which the last that has one counts."""
-    names = [source.content["name"] for source in sources if source.content.get("name")]
-    return names[-1] if names else "hitpool"
+    """`name` of a training from its configuration files, of which the last that has one counts.
+
+    Raises:
+        ValueError: If a name is not text.
+    """
+    named = [source for source in sources if source.content.get("name")]
+    for source in named:
+        if not isinstance(source.content["name"], str):
+            raise ValueError(f"{source.path}: name: expected text, got {source.content['name']!r}")
+    return named[-1].content["name"] if named else "hitpool"
 
 
 def check(config: dict[str, Any]) -> None:
@@ -103,9 +135,16 @@ def check(config: dict[str, Any]) -> None:
         config: A resolved configuration as plain dictionaries and lists.
 
     Raises:
-        ValueError: If a model asks for a hit field or target that the data does not list, or has another number of
-            queries than the data has particle slots. The message says what to change.
+        ValueError: If a number of the trainer makes no sense, a model asks for a hit field or target that the data
+            does not list, or has another number of queries than the data has particle slots. The message says what
+            to change.
     """
+    for option, least in LEAST.items():
+        value = config["trainer"].get(option)
+        if value is not None and value < least:
+            raise ValueError(f"trainer.{option}: expected at least {least}, got {value}")
+    if config["trainer"].get("val_check_interval") == 0:
+        raise ValueError("trainer.val_check_interval: expected more than 0, got 0; trainer.limit_val_batches 0 is no validation")
     data = config["data"]
     network = _arguments(config["model"]["model"])
     for index, net in enumerate(_modules(network.get("input_nets"))):
@@ -141,8 +180,10 @@ def _check_fields(
         raise ValueError(f"{path}.{owner} is {name!r}, but {source} has {list(available)}: give both the same name")
     missing = [field for field in module[option] if field not in available[name]]
     if missing:
+        unused = [field for field in available[name] if field not in module[option]]
+        words = [f"{field}{suggestion(field, unused)}" for field in missing]
         raise ValueError(
-            f"{path}.{option} names {', '.join(missing)}, which {source}.{name} does not list: add them to"
+            f"{path}.{option} names {', '.join(words)}, which {source}.{name} does not list: add them to"
             f" {source}.{name}, or remove them from {path}.{option}"
         )
 

@@ -4,7 +4,7 @@ import copy
 import re
 import sys
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError
@@ -17,6 +17,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from hitpool import __version__
 from hitpool.cores import available_cores
 from hitpool.data import HitDataModule
+from hitpool.data.names import suggestion
+from hitpool.parser_message import one_line
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
@@ -69,19 +71,10 @@ class RunConfig(Callback):
 
 
 class Parser(LightningArgumentParser):
-    """Parser whose errors say what is wrong, without the usage and without whole lists of modules."""
+    """Parser that takes options by their whole names only."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Ends with a message."""
-        super().error(_without_long_values(message), ex)
-
-    def print_usage(self, file: IO[str] | None = None) -> None:
-        """Prints the usage, unless it goes with an error message."""
-        if file is not sys.stderr:
-            super().print_usage(file)
 
 
 class TrainingCLI(LightningCLI):
@@ -96,11 +89,9 @@ class TrainingCLI(LightningCLI):
         self.samples: Samples | None = None
         command = arguments.subcommand
         header = {"dump_header": [f"hitpool {__version__}"]}
-        kwargs: dict[str, Any] = {"prog": "hitpool", **header}
+        kwargs: dict[str, Any] = {"prog": "hitpool", "exit_on_error": False, **header}
         if command:
             kwargs[command] = {"description": DESCRIPTIONS[command] + COMMON, **header}
-        else:
-            kwargs["exit_on_error"] = False
         super().__init__(
             TrackingModule,
             HitDataModule,
@@ -139,36 +130,38 @@ class TrainingCLI(LightningCLI):
         """Parses the given arguments.
 
         Raises:
-            ValueError: If they are wrong and no subcommand is run; a subcommand ends with the message.
+            ArgumentError: If they are wrong.
+            ValueError: If they are wrong and no subcommand is run.
         """
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            raise ValueError(str(error)) from error
+            line = one_line(str(error))
+            if unknown := re.match(r"there is no option (?:--|')([\w.]+)", line):
+                defaults = self._parser(self.arguments.subcommand).get_defaults()
+                line += suggestion(unknown[1], [str(key) for key in defaults.keys()])  # noqa: SIM118  (a Namespace)
+            raise (ArgumentError(None, line) if self.arguments.subcommand else ValueError(line)) from error
 
     def before_instantiate_classes(self) -> None:
         """Chooses the data folders and checks that the parts of the configuration fit together."""
         section = self.config[self.subcommand] if self.subcommand else self.config
-        try:
-            if self.subcommand and all(section.data[f"{part}_dir"] is None for part in PARTS):
-                self.samples = Samples(**section.simulate.as_dict())
-                self.samples.check()
-                for part in PARTS:
-                    section.data[f"{part}_dir"] = str(self.samples.path(part))
-            stored = section.clone()
-            stored.pop("ckpt_path", None)
-            self.text = self._parser(self.subcommand).dump(stored, skip_unset=False)
-            self.settings = yaml.safe_load(self.text)
-            check(self.settings)
-        except ValueError as error:
-            self._fail(error)
+        if self.subcommand and all(section.data[f"{part}_dir"] is None for part in PARTS):
+            self.samples = Samples(**section.simulate.as_dict())
+            self.samples.check()
+            for part in PARTS:
+                section.data[f"{part}_dir"] = str(self.samples.path(part))
+        stored = section.clone()
+        stored.pop("ckpt_path", None)
+        self.text = self._parser(self.subcommand).dump(stored, skip_unset=False)
+        self.settings = yaml.safe_load(self.text)
+        check(self.settings)
 
     def instantiate_classes(self) -> None:
         """Builds data, model and callbacks; simulates the events if none are given; then builds the trainer."""
         try:
             self.config_init = self.parser.instantiate(self.config)
         except ValueError as error:
-            self._fail(error)
+            raise ValueError(one_line(str(error))) from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
         if self.arguments.checkpoint:
@@ -225,7 +218,9 @@ class TrainingCLI(LightningCLI):
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Prints loss and metrics of a checkpoint."""
-        (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False) or [{}]
+        if not metrics:
+            raise ValueError("trainer.limit_val_batches: expected at least one batch to validate, got none")
         width = max(map(len, metrics))
         say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
 
@@ -239,15 +234,14 @@ class TrainingCLI(LightningCLI):
 
     def _open_data(self) -> None:
         """Opens what the subcommand will read, the test events of a training too, before there is a run directory."""
-        try:
-            self.datamodule.setup(self.subcommand)
-            if self.subcommand == "fit" and self.datamodule.test_dir is not None:
-                self.datamodule.dataset("test")
-            if self.subcommand != "predict":
-                for field in self._inverse_fields():
-                    self.datamodule.check_positive(field)
-        except ValueError as error:
-            self._fail(error)
+        self.datamodule.setup(self.subcommand)
+        if self.subcommand == "fit" and self.datamodule.test_dir is not None:
+            self.datamodule.dataset("test")
+        if self.subcommand != "predict":
+            for field in self._inverse_fields():
+                self.datamodule.check_positive(field)
+        if rank_zero_only.rank == 0:
+            self.datamodule.check_hits()
 
     def _inverse_fields(self) -> set[str]:
         """Targets that the model learns as 1 / value."""
@@ -277,11 +271,6 @@ class TrainingCLI(LightningCLI):
             return 0
         return read_checkpoint(self.arguments.checkpoint)["global_step"]
 
-    def _fail(self, error: ValueError) -> None:
-        if self.subcommand is None:
-            raise error
-        self._parser(self.subcommand).error(str(error), error)
-
     def _say_how_to_continue(self) -> None:
         command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]
         if self.arguments.folder.parent != Path("runs"):
@@ -297,19 +286,6 @@ class TrainingCLI(LightningCLI):
         say(f"everything is in {run}: {listed}")
         if any(name.startswith(events) for name in names):
             say(f"curves: tensorboard --logdir {run.parent}")
-
-
-def _without_long_values(message: str) -> str:
-    """Cuts the values that jsonargparse quotes; those of modules have many lines."""
-    message = re.sub(r"((?:Given|Got) value: [^\n]{150})[^\n]+", r"\1 ...", message)
-    lines: list[str] = []
-    quoting = False
-    for line in message.splitlines():
-        quoting = quoting and re.match(r" *(- |Given value|Parser key|Problem with|Option )", line) is None
-        if not quoting:
-            lines.append(line)
-        quoting = quoting or re.search(r"(Given|Got) value: ", line) is not None
-    return "\n".join(lines)
 
 
 def _as_list(value: Any) -> list[Any]:

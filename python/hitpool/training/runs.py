@@ -9,6 +9,11 @@ def versions(folder: Path) -> list[Path]:
     return [numbered[number] for number in sorted(filter(str.isdecimal, numbered), key=int)]
 
 
+def names(runs: Path) -> list[str]:
+    """Names of the trainings that have a run directory in `runs`."""
+    return sorted({path.parent.name for path in runs.glob("*/version_*") if path.is_dir()})
+
+
 def newest(folder: Path) -> Path | None:
     """Most recent run directory in `<runs>/<name>`, or None if there is none."""
     return next(reversed(versions(folder)), None)
