@@ -8,19 +8,20 @@ import pytest
 import hitpool
 
 ALLOWED = {
+    "files": set(),
     "ops": set(),
-    "simulation": set(),
-    "acts": {"simulation"},
+    "simulation": {"files"},
+    "acts": {"simulation", "files"},
     "hepattn": set(),
-    "data": {"ops"},
+    "data": {"ops", "files"},
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
-    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn"},
-    "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
-    "export": {"ops", "nn", "tasks", "data", "training", "config"},
-    "inspection": {"data", "evaluation"},
-    "conversion": {"simulation"},
-    "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config"},
+    "training": {"ops", "simulation", "nn", "tasks", "data", "hepattn", "files"},
+    "evaluation": {"ops", "nn", "tasks", "data", "training", "config", "files"},
+    "export": {"ops", "nn", "tasks", "data", "training", "config", "files"},
+    "inspection": {"data", "evaluation", "files"},
+    "conversion": {"simulation", "files"},
+    "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config", "files"},
 }
 ROOT = Path(hitpool.__file__).parent
 

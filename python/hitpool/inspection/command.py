@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.data.layout import read_index
+from hitpool.files import write_text
 from hitpool.inspection.report import as_json, tables
 from hitpool.inspection.scan import Scan
 
@@ -35,10 +36,8 @@ def run(options: list[str]) -> None:
         "--truth_link", metavar="COLUMN", help="Column that links a hit to its track (spacePoint_truthLink)."
     )
     arguments = parser.parse_args(options)
-    if arguments.json is not None:
-        if Path(arguments.json).suffix != ".json":
-            sys.exit(f"hitpool data inspect: --json {arguments.json}: expected a file ending in .json")
-        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
+    if arguments.json is not None and Path(arguments.json).suffix != ".json":
+        sys.exit(f"hitpool data inspect: --json {arguments.json}: expected a file ending in .json")
     try:
         scan = Scan(read_index(arguments.directory), arguments.truth_link)
     except (FileNotFoundError, ValueError) as error:
@@ -54,7 +53,7 @@ def run(options: list[str]) -> None:
     for table in tables(scan):
         console.print(table)
     if arguments.json is not None:
-        Path(arguments.json).write_text(json.dumps(as_json(scan), indent=2, allow_nan=False) + "\n")
+        write_text(arguments.json, json.dumps(as_json(scan), indent=2, allow_nan=False) + "\n")
     if arguments.plots is not None:
         from hitpool.inspection.plots import save_plots
 
