@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,13 +57,7 @@ def write_error(path: Path | str, error: OSError, written: int = 0, expected: in
         reason += f" at {_size(written)}"
         if expected is not None and expected > written:
             reason += f" of {_size(expected)}; {_size(expected - written)} are missing"
-            if error.errno == errno.ENOSPC:
-                reason += f", {_size(_free(Path(path)))} are free"
     return WriteError(error.errno, reason, os.fspath(path))
-
-
-def _free(path: Path) -> int:
-    return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
 
 
 def _size(number: int) -> str:
