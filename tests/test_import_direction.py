@@ -8,18 +8,19 @@ import pytest
 import hitpool
 
 ALLOWED = {
+    "files": set(),
     "ops": set(),
-    "simulation": {"cores"},
-    "acts": {"simulation"},
+    "simulation": {"files", "cores"},
+    "acts": {"simulation", "files"},
     "hepattn": set(),
-    "data": {"ops"},
+    "data": {"ops", "files"},
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
-    "training": {"parser_message", "ops", "simulation", "nn", "tasks", "data", "hepattn", "cores"},
-    "evaluation": {"ops", "nn", "tasks", "data", "training", "config"},
-    "export": {"ops", "nn", "tasks", "data", "training", "config"},
-    "inspection": {"data", "evaluation"},
-    "conversion": {"simulation", "cores"},
+    "training": {"parser_message", "ops", "simulation", "nn", "tasks", "data", "hepattn", "files", "cores"},
+    "evaluation": {"ops", "nn", "tasks", "data", "training", "config", "files"},
+    "export": {"ops", "nn", "tasks", "data", "training", "config", "files"},
+    "inspection": {"data", "evaluation", "files"},
+    "conversion": {"simulation", "files", "cores"},
     "bench": {"ops", "nn", "tasks", "data", "training", "simulation", "evaluation", "export", "config", "cores"},
 }
 ROOT = Path(hitpool.__file__).parent

@@ -1,6 +1,7 @@
 """The objects that a configuration describes, without the command line; a trained model from its checkpoint."""
 
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     arguments = interpret(None, [f"--config={path}"], overrides)
     for line in arguments.translation:
         warnings.warn(line, stacklevel=2)
-    cli = TrainingCLI(arguments)
+    cli = TrainingCLI(arguments, ExitStack())
     return Objects(cli.model, cli.datamodule, cli.trainer, cli.settings)
 
 

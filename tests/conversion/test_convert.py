@@ -182,7 +182,7 @@ def test_finished_files_are_kept_and_others_made_again(tmp_path, ntuples):
     lost, damaged, *kept = sorted(before)
     (output / "data" / lost).unlink()
     (output / "data" / damaged).write_bytes((output / "data" / damaged).read_bytes()[:3000])
-    (output / "data" / f"{lost[:-3]}.partial").write_bytes(b"half a file")
+    (output / "data" / f".{lost}.0a1b2c3d.part").write_bytes(b"half a file")
     (output / "metadata.yaml").unlink()
     steps = convert(files, output, read_mapping(), Cuts(), 2)
     assert [(step.events, step.tracks) for step in steps] == flow
@@ -190,7 +190,7 @@ def test_finished_files_are_kept_and_others_made_again(tmp_path, ntuples):
     assert after.keys() == before.keys()
     assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert after[damaged] != before[damaged]
-    assert not list((output / "data").glob("*.partial"))
+    assert not list((output / "data").glob(".*.part"))
     check(output, left)
     convert(files, output, read_mapping(), Cuts(), 1)  # nothing to do
     assert snapshot(output) == after

@@ -114,7 +114,7 @@ def test_a_killed_run_leaves_no_data_set_that_loads(tmp_path, sign):
     )
     run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "set")], stderr=subprocess.DEVNULL)
     for _ in range(1200):
-        if len(list(tmp_path.glob(".set.partial-*/data/*.h5"))) >= 2:
+        if len(list(tmp_path.glob(".set.*.part/data/*.h5"))) >= 2:
             break
         time.sleep(0.05)
     assert run.poll() is None

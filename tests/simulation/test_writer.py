@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import yaml
 
+from hitpool.files import complete_or_nothing
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Settings, generate_events
-from hitpool.simulation.writer import Writer, complete_or_nothing
+from hitpool.simulation.writer import Writer
 
 
 @pytest.fixture(scope="module")

@@ -102,5 +102,5 @@ def write_resolution(path: Path) -> Path:
         for volume in volumes
     ]
     header = {"format-version": 0, "value-identifier": "digitization-configuration"}
-    path.write_text(json.dumps({"acts-geometry-hierarchy-map": header, "entries": entries}))
+    path.write_text(json.dumps({"acts-geometry-hierarchy-map": header, "entries": entries}), encoding="utf-8")
     return path

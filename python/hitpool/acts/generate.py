@@ -8,9 +8,10 @@ import importlib.util
 from pathlib import Path
 
 from hitpool.acts.columns import HIT_FEATURES, TRACK_FEATURES
+from hitpool.files import complete_or_nothing
 from hitpool.simulation.events import Events
 from hitpool.simulation.production import write_batches
-from hitpool.simulation.writer import Writer, complete_or_nothing
+from hitpool.simulation.writer import Writer
 
 GENERATOR_VERSION = 1  # grows when the same seed gives other events
 EVENTS_PER_BATCH, BATCHES_PER_FILE = 500, 20

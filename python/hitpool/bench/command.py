@@ -23,6 +23,7 @@ from hitpool.bench.report import Report
 from hitpool.bench.tables import place
 from hitpool.cores import available_cores
 from hitpool.evaluation.plots import save
+from hitpool.files import write_text
 
 DESCRIPTION = """\
 Times hitpool.weighted_pool and hitpool.pseudorapidity against everything that could be used instead, on this machine.
@@ -142,7 +143,7 @@ def _show(report: Report, json: str | None, markdown: str | None, plot: str | No
     if json:
         report.write_json(Path(json))
     if markdown:
-        Path(markdown).write_text(report.to_markdown())
+        write_text(markdown, report.to_markdown())
     if plot:
         save(plot_times(report.rows), Path(plot))
 

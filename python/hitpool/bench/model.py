@@ -22,6 +22,7 @@ from hitpool.bench.training_step import TrainingStep, compare_pools, prepare
 from hitpool.config import Objects
 from hitpool.data import EventDataset
 from hitpool.export.torchscript import trace
+from hitpool.files import write_text
 from hitpool.simulation import simulate
 
 CONFIG = "muon_seed.yaml"  # settings of the original: 32 features, 2 + 2 layers, 8 heads, 2 queries, batches of 200
@@ -107,7 +108,7 @@ def bench_model(threads: Sequence[int] = (1,), json: Path | None = None, events:
     listed = [{**asdict(speed), "original": speed.original, "ratio": speed.ratio} for speed in speeds]
     result = {"machine": machine, "speeds": listed, "shares": shares, "pools": pools}
     if json is not None:
-        json.write_text(json_format.dumps(result, indent=2) + "\n")
+        write_text(json, json_format.dumps(result, indent=2) + "\n")
     return result
 
 

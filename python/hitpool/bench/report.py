@@ -14,6 +14,7 @@ from hitpool.bench.cases import Case
 from hitpool.bench.machine import line
 from hitpool.bench.measure import Row
 from hitpool.bench.memory import Memory
+from hitpool.files import write_text
 
 
 @dataclass
@@ -98,8 +99,7 @@ class Report:
             ],
             "overhead": self.overhead,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Report:
@@ -111,7 +111,7 @@ def read_json(path: Path) -> Report:
     Returns:
         The same report.
     """
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     report = Report(content["machine"], content["repeat"], overhead=content["overhead"])
     report.rows = [Row(**{**row, "case": Case(**row["case"])}) for row in content["weighted_pool"]]
     report.angles = content["pseudorapidity"]["angles"]

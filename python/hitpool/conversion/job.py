@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import io
 import itertools
 import json
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.part import Part, convert_part, cut_flow
 from hitpool.conversion.root import count_events, libraries
 from hitpool.cores import available_cores
+from hitpool.files import alone, write_bytes, write_text
 from hitpool.simulation.parallel import ordered_map
 
 PART_BYTES = 256 * 2**20
@@ -52,12 +54,18 @@ def convert(
         FileNotFoundError: If a ROOT file does not exist.
         FileExistsError: If the folder holds something else, or a conversion with another mapping or other cuts.
         ImportError: If uproot is not installed.
+        InUseError: If another process converts to that folder.
         ValueError: If a ROOT file or an argument is bad, or no event is left.
     """
     libraries()
     inputs, output = [Path(path) for path in inputs], Path(output)
     workers = available_cores() if workers is None else workers
     _check(inputs, mapping, cuts, workers)
+    with alone(output):
+        return _convert(inputs, output, mapping, cuts, workers)
+
+
+def _convert(inputs: list[Path], output: Path, mapping: Mapping, cuts: Cuts, workers: int) -> list[Step]:
     settings = {"mapping": mapping.as_dict(), "cuts": asdict(cuts)}
     parts = _parts(output, settings, inputs, mapping, workers)
     waiting = [part for part in parts if cut_flow(part) is None]
@@ -90,10 +98,10 @@ def _check(inputs: list[Path], mapping: Mapping, cuts: Cuts, workers: int) -> No
 
 def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: Mapping, workers: int) -> list[Part]:
     """Divides the work; files that were divided before are divided in the same way."""
-    plan, partial = output / PLAN, output / f"{PLAN}.partial"
+    plan = output / PLAN
     edges: dict[tuple[str, int], list[int]] = {}  # of the parts, by name and size of the file
     if plan.is_file():
-        stored = yaml.safe_load(plan.read_text())
+        stored = yaml.safe_load(plan.read_text(encoding="utf-8"))
         for key, value in settings.items():
             if json.dumps(stored[key]) != json.dumps(value):  # which also compares the order of columns
                 raise FileExistsError(
@@ -101,7 +109,7 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
                     "choose another output"
                 )
         edges = {(entry["file"], entry["bytes"]): entry["edges"] for entry in stored["inputs"]}
-    elif output.exists() and any(path != partial for path in output.iterdir()):
+    elif output.exists() and any(not path.name.startswith(f".{PLAN}.") for path in output.iterdir()):
         raise FileExistsError(f"{output} exists and is not a conversion; remove it or choose another output")
     files = [(str(path), path.stat().st_size) for path in inputs]
     new = [file for file in files if file not in edges]
@@ -109,12 +117,10 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
     for file, (entries, event_bytes) in zip(new, counts, strict=True):
         number = -(-entries * event_bytes // PART_BYTES)
         edges[file] = [entries * i // max(number, 1) for i in range(number + 1)]
-    (output / "data").mkdir(parents=True, exist_ok=True)
     entries = [{"file": name, "bytes": size, "edges": own} for (name, size), own in edges.items()]
-    partial.write_text(yaml.safe_dump(settings | {"inputs": entries}, sort_keys=False))
-    partial.replace(plan)
-    for leftover in (output / "data").glob("*.partial"):
+    for leftover in (output / "data").glob(".*.part"):
         leftover.unlink()
+    write_text(plan, yaml.safe_dump(settings | {"inputs": entries}, sort_keys=False))
     return [
         Part(Path(file[0]), start, stop, output / "data" / f"{_identity(*file)}-{start:08d}.h5")
         for file in files
@@ -164,7 +170,9 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
     }
     (output / "metadata.yaml").unlink(missing_ok=True)  # of fewer files: it does not fit the new index
     for name, values in indices.values():
-        np.save(output / name, values.astype(np.int32))
+        content = io.BytesIO()
+        np.save(content, values.astype(np.int32))
+        write_bytes(output / name, content.getbuffer())
     flow = [asdict(step) for step in steps]
     metadata = {
         "hit_features": list(settings["mapping"]["hits"]),
@@ -180,7 +188,5 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
         "processing_parameters": settings,
         "processed_files": list(dict.fromkeys(str(part.source) for part in parts)),
     }
-    partial = output / "metadata.partial"
-    partial.write_text(yaml.safe_dump(metadata, sort_keys=False))
-    partial.replace(output / "metadata.yaml")
+    write_text(output / "metadata.yaml", yaml.safe_dump(metadata, sort_keys=False))
     return steps

@@ -83,7 +83,7 @@ def read_mapping(path: Path | str | None = None) -> Mapping:
     if not path.is_file():
         raise FileNotFoundError(f"mapping {path} does not exist")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"mapping {path} is not readable as YAML: {error}") from error
     if not isinstance(content, dict):

@@ -12,6 +12,7 @@ import numpy as np
 from hitpool.conversion.cuts import Cuts, Ntuple, Step, select
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.root import read_events
+from hitpool.files import replacing
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -44,13 +45,13 @@ def convert_part(part: Part, mapping: Mapping, cuts: Cuts) -> None:
     Raises:
         FileNotFoundError: If the ROOT file does not exist.
         ValueError: If the ROOT file is bad.
+        WriteError: If the HDF5 file cannot be written.
     """
     names = [column.name for column in mapping.tracks]
     numbers = [None if name is None else names.index(name) for name in (mapping.pt, mapping.eta)]
     events, steps = select(read_events(part.source, mapping, part.start, part.stop), cuts, *numbers)
     events.hits[:, [column.name for column in mapping.hits].index(mapping.truth_link)] = events.link
-    partial = part.output.with_suffix(".partial")
-    with h5py.File(partial, "w") as file:
+    with replacing(part.output, _padded_bytes(events)) as target, h5py.File(target, "w") as file:
         file.attrs["hit_features"] = np.array([column.name for column in mapping.hits], dtype="S")
         file.attrs["track_features"] = np.array(names, dtype="S")
         file.attrs["num_events"] = file.attrs["valid_events_count"] = len(events.num_hits)
@@ -58,7 +59,6 @@ def convert_part(part: Part, mapping: Mapping, cuts: Cuts) -> None:
         file.attrs["worker_id"] = 0
         file.attrs["cut_flow"] = json.dumps([asdict(step) for step in steps])
         _write_events(file, events)
-    partial.replace(part.output)
 
 
 def cut_flow(part: Part) -> list[Step] | None:
@@ -85,6 +85,12 @@ def _write_events(file: h5py.File, events: Ntuple) -> None:
     file["num_hits"] = events.num_hits.astype(np.int32)
     file["num_tracks"] = events.num_tracks.astype(np.int32)
     file["event_numbers"] = events.event_number
+
+
+def _padded_bytes(events: Ntuple) -> int:
+    """Size of the hits and tracks on disk."""
+    tables = (events.hits, events.num_hits), (events.tracks, events.num_tracks)
+    return sum(len(counts) * max(1, int(counts.max(initial=0))) * values.shape[1] * 4 for values, counts in tables)
 
 
 def _write_padded(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:

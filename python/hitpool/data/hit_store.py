@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 
 from hitpool.data.event_file import EventFile
+from hitpool.files import alone, failures_named, replacing
 
 _ROW_TYPE = np.dtype("<f4")
 _MOST_OPEN_FILES = 128
@@ -98,6 +98,7 @@ class HitStore:
 
         Raises:
             ValueError: If the file is damaged or the folder of unpacked files is too small.
+            WriteError: If the unpacked hits cannot be written.
         """
         if self._unpack_dir is not None:
             path, offsets = unpacked_file(file, self._unpack_dir)
@@ -106,7 +107,8 @@ class HitStore:
         _log.info("unpacking %d events of %s (%.1f MB)", len(rows), file.path, self._num_bytes[events].sum() / 1e6)
         target = self._file(_UNPACKED)
         start = target.seek(0, os.SEEK_END)
-        write_valid_hits(file, rows, target)
+        with failures_named(f"{tempfile.gettempdir()} (TMPDIR, for the hits of {file.path})"):
+            write_valid_hits(file, rows, target)
         sizes = self._num_bytes[events]
         self._offset[events] = start + np.cumsum(sizes) - sizes
 
@@ -198,28 +200,30 @@ def unpacked_file(file: EventFile, folder: Path) -> tuple[Path, np.ndarray]:
 
     Raises:
         ValueError: If the file is damaged or the folder is too small.
+        WriteError: If the folder cannot be written.
     """
     status = file.path.stat()
     identity = f"{file.path.resolve()} {status.st_size} {status.st_mtime_ns}"
     path = folder / f"{file.path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.hits"
     num_hits = file.num_hits.clip(0, file.hits.shape[1])  # rows that are not selected have not been checked
     sizes = num_hits * file.hits.shape[2] * _ROW_TYPE.itemsize
-    folder.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            needed, free = int(sizes.sum()), shutil.disk_usage(folder).free
-            if needed > free:
-                raise ValueError(
-                    f"{file.path} is compressed and needs {needed / 1e9:.1f} GB, but data.unpack_dir {folder} has "
-                    f"{free / 1e9:.1f} GB"
-                )
-            _log.info("unpacking %s to %s (%.1f MB)", file.path, path, needed / 1e6)
-            part = path.with_suffix(".part")
-            with part.open("wb") as target:
-                write_valid_hits(file, np.arange(len(file)), target)
-            part.replace(path)
+    if not path.exists():
+        with alone(path, _log.info):
+            if not path.exists():
+                _unpack(file, path, int(sizes.sum()))
     return path, np.cumsum(sizes) - sizes
+
+
+def _unpack(file: EventFile, path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"{file.path} is compressed and needs {needed / 1e9:.1f} GB, but data.unpack_dir {path.parent} has "
+            f"{free / 1e9:.1f} GB"
+        )
+    _log.info("unpacking %s to %s (%.1f MB)", file.path, path, needed / 1e6)
+    with replacing(path, needed) as target:
+        write_valid_hits(file, np.arange(len(file)), target)
 
 
 def _row_offsets(file: EventFile) -> np.ndarray | None:

@@ -88,7 +88,7 @@ def _read_metadata(directory: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {_content(directory)}")
     try:
-        return yaml.load(path.read_text(), _YamlLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {error}") from error
 

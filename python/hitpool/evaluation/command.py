@@ -21,6 +21,7 @@ from hitpool.evaluation.quantities import RESOLUTIONS, complete, derivable, fiel
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.report import TestReport
 from hitpool.evaluation.true_assignment import TrueAssignment
+from hitpool.files import write_text
 from hitpool.training.progress import progress_bar
 
 
@@ -186,9 +187,8 @@ def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path) -> Non
     console.print(comparison.table(rows, counts, reference))
     if "pt" in bins:
         console.print(comparison.bins_table(bins["pt"], reference))
-    output.mkdir(parents=True, exist_ok=True)
     stored = comparison.as_json(rows, bins, counts, reference)
-    (output / "comparison.json").write_text(json.dumps(stored, indent=2, allow_nan=False) + "\n")
+    write_text(output / "comparison.json", json.dumps(stored, indent=2, allow_nan=False) + "\n")
     written = ["comparison.json"]
     for against, own in bins.items():
         for quantity in (row.quantity for row in rows if row.quantity in RESOLUTIONS and any(own.rows)):

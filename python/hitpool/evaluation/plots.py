@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from hitpool.evaluation.assignment import efficiency_in_bins
 from hitpool.evaluation.residuals import sigma68
+from hitpool.files import write_bytes
 
 LABEL = "hitpool simulation"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "0.55"
@@ -52,11 +54,11 @@ def save(figure: Figure, path: Path) -> Path:
     Returns:
         The path.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, content = Path(path), io.BytesIO()
     FigureCanvasAgg(figure)
     with style():  # fonts are looked up when a figure is drawn
-        figure.savefig(path, format="png")
+        figure.savefig(content, format="png")
+    write_bytes(path, content.getbuffer())
     return path
 
 

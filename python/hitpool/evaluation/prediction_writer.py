@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import h5py
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+
+from hitpool.files import PartialFile, replacing
 
 
 class PredictionWriter(Callback):
@@ -32,14 +35,16 @@ class PredictionWriter(Callback):
         self.hit = hit
         self.per_hit = (f"{track}_{hit}_", f"{hit}_")
         self.path = Path()
-        self.part = Path()
+        self.target: PartialFile | None = None
         self.file: h5py.File | None = None
+        self.opened = ExitStack()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens a temporary file.
 
         Raises:
             ValueError: If there are several processes.
+            WriteError: If it cannot be written.
         """
         if trainer.world_size != 1:
             raise ValueError(
@@ -47,9 +52,9 @@ class PredictionWriter(Callback):
                 "set trainer.devices and trainer.num_nodes to 1"
             )
         self.path = Path(trainer.log_dir or trainer.default_root_dir) / self.filename
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.part = self.path.with_name(f".{self.path.name}.part{os.getpid()}")
-        self.file = h5py.File(self.part, "w", libver="v110")  # a third of the size of older formats
+        self.target = self.opened.enter_context(replacing(self.path))
+        options = {"libver": "v110", "fs_strategy": "page", "fs_page_size": 2**16, "page_buf_size": 2**22}
+        self.file = self.opened.enter_context(h5py.File(self.target, "w", **options))  # small, in few writes
 
     def on_predict_batch_end(
         self,
@@ -75,20 +80,17 @@ class PredictionWriter(Callback):
                 if name.startswith(self.per_hit):
                     own = own[..., hit_valid[i]]
                 group[path] = _writable(own)
+        batches = trainer.num_predict_batches[dataloader_idx]
+        self.target.expected = os.fstat(self.target.fileno()).st_size * batches // (batch_idx + 1)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Completes the file and moves it to its place."""
-        self.file.close()
-        self.file = None
-        self.part.replace(self.path)
+        self.opened.close()
         print(f"written: {self.path}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Removes the incomplete file."""
-        if self.file is not None:
-            self.file.close()
-            self.file = None
-            self.part.unlink()
+        self.opened.__exit__(type(exception), exception, exception.__traceback__)
 
 
 def _writable(tensor: Tensor) -> Any:

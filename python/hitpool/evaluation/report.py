@@ -16,6 +16,7 @@ from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.comparison import momentum_edges
 from hitpool.evaluation.tracks import EventTracks
+from hitpool.files import write_text
 
 
 class TestReport(Callback):
@@ -122,9 +123,8 @@ class TestReport(Callback):
         console.print(results.table(rows, tracks))
         if trainer.fast_dev_run:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "results.json", *save_plots(tracks, self.means, self.fields, folder / "plots")]
-        written[0].write_text(json.dumps(results.as_json(rows, tracks), indent=2, allow_nan=False) + "\n")
+        write_text(written[0], json.dumps(results.as_json(rows, tracks), indent=2, allow_nan=False) + "\n")
         names = ", ".join(str(path.relative_to(folder)) for path in written)
         console.print(f"written to {folder}: {names}", highlight=False, markup=False, soft_wrap=True)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hitpool import __version__
 from hitpool.export.deployed import DeployedModel, unit
+from hitpool.files import write_bytes
 from hitpool.nn import MaskFormer
 
 METADATA = "hitpool.json"
@@ -85,17 +86,15 @@ def save(traced: tuple[torch.jit.ScriptModule, dict], output: Path) -> None:
     Args:
         traced: The TorchScript module and its metadata.
         output: File to write; its folder is created.
+
+    Raises:
+        WriteError: If it cannot be written.
     """
     module, metadata = traced
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f".{output.name}.part{os.getpid()}")
-    try:
-        with _jit_is_not_deprecated():
-            torch.jit.save(module, str(part), _extra_files={METADATA: json.dumps(metadata, indent=2)})
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    with _jit_is_not_deprecated():
+        torch.jit.save(module, content, _extra_files={METADATA: json.dumps(metadata, indent=2)})
+    write_bytes(output, content.getbuffer())
 
 
 def _record(model: DeployedModel, example: tuple[Tensor, Tensor]) -> torch.jit.ScriptModule:

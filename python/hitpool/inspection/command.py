@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.data.layout import read_index
+from hitpool.files import write_text
 from hitpool.inspection.report import as_json, tables
 from hitpool.inspection.scan import Scan
 
@@ -53,7 +54,7 @@ def run(options: list[str]) -> None:
     for table in tables(scan):
         console.print(table)
     if arguments.json is not None:
-        Path(arguments.json).write_text(json.dumps(as_json(scan), indent=2, allow_nan=False) + "\n")
+        write_text(arguments.json, json.dumps(as_json(scan), indent=2, allow_nan=False) + "\n")
     if arguments.plots is not None:
         from hitpool.inspection.plots import save_plots
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hitpool.files import complete_or_nothing
 from hitpool.simulation.events import Events, generate_events
 from hitpool.simulation.production import write_batches
 from hitpool.simulation.settings import Background, Preset, Settings, Spectrum
-from hitpool.simulation.writer import Writer, complete_or_nothing
+from hitpool.simulation.writer import Writer
 
 GENERATOR_VERSION = 1  # grows when the same seed gives other events
 EVENTS_PER_FILE, EVENTS_PER_BATCH = 10_000, 1_000

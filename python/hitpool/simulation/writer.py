@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +11,9 @@ import h5py
 import numpy as np
 import yaml
 
+from hitpool.files import replacing, write_bytes, write_text
 from hitpool.simulation.events import Events
 from hitpool.simulation.readout import HIT_FEATURES, TRACK_FEATURES
-
-
-@contextmanager
-def complete_or_nothing(output: Path) -> Iterator[Path]:
-    """A new folder that appears under its name only when everything in it has been written.
-
-    Args:
-        output: The folder, which must not exist.
-
-    Yields:
-        A temporary folder next to it, renamed at the end and removed after an error.
-
-    Raises:
-        FileExistsError: If `output` exists, before and after writing.
-    """
-    output = Path(output)
-    _refuse_existing(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
-    try:
-        yield partial
-        _refuse_existing(output)
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o777 & ~umask)
-        partial.rename(output)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _refuse_existing(output: Path) -> None:
-    if output.exists() or output.is_symlink():
-        raise FileExistsError(f"output folder {output} exists already; remove it or choose another name")
 
 
 class Writer:
@@ -88,7 +52,7 @@ class Writer:
         name = f"data/events_{len(self.files):04d}.h5"
         count = events.num_hits.size
         start = sum(entry["event_count"] for entry in self.files)
-        with h5py.File(self.folder / name, "w") as file:
+        with replacing(self.folder / name, _padded_bytes(events)) as target, h5py.File(target, "w") as file:
             file.attrs["hit_features"] = np.array(self.hit_features, dtype="S")
             file.attrs["track_features"] = np.array(self.track_features, dtype="S")
             _write_padded(file, "hits", events.hits, events.num_hits)
@@ -113,7 +77,9 @@ class Writer:
             "row_indices": ("event_row_indices.npy", np.concatenate([np.arange(n) for n in counts])),
         }
         for name, values in indices.values():
-            np.save(self.folder / name, values.astype(np.int32))
+            content = io.BytesIO()
+            np.save(content, values.astype(np.int32))
+            write_bytes(self.folder / name, content.getbuffer())
         metadata = {
             "hit_features": self.hit_features,
             "track_features": self.track_features,
@@ -126,7 +92,13 @@ class Writer:
             },
             "generator": self.generator,
         }
-        (self.folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
+        write_text(self.folder / "metadata.yaml", yaml.safe_dump(metadata, sort_keys=False))
+
+
+def _padded_bytes(events: Events) -> int:
+    """Size of the hits and tracks on disk."""
+    tables = (events.hits, events.num_hits), (events.tracks, events.num_tracks)
+    return sum(counts.size * int(counts.max()) * values.shape[1] * 4 for values, counts in tables)
 
 
 def _write_padded(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Weights from a checkpoint, without running code that it may contain."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,32 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
+    check_intact(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a broken file leads to
         raise CheckpointError(_explain(path, error)) from error
     return content if isinstance(content, dict) else {}
+
+
+def check_intact(path: str | Path) -> None:
+    """Compares what torch.save wrote with its checksums, which torch.load does not look at.
+
+    Args:
+        path: The file; one in the format before torch 1.6 has no checksums.
+
+    Raises:
+        CheckpointError: If something has changed.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except Exception as error:  # zipfile raises whatever a broken file leads to
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
+    if damaged is not None:
+        raise CheckpointError(f"checkpoint {path} is damaged: {damaged} in it does not have the stored checksum")
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

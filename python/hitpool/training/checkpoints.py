@@ -1,6 +1,6 @@
 """Checkpoints that a kill at any moment leaves intact."""
 
-import os
+import io
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,25 +13,41 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from hitpool.tasks.checkpoint_file import CheckpointError, differences, listed, read_checkpoint, read_weights
+from hitpool.files import write_bytes
+from hitpool.tasks.checkpoint_file import (
+    CheckpointError,
+    check_intact,
+    differences,
+    listed,
+    read_checkpoint,
+    read_weights,
+)
 
 OF_TRAINING = ("state_dict", "global_step", "pytorch-lightning_version")  # what Lightning cannot do without
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a neighbouring file, flushes it to the disk and renames it."""
+    """Writes checkpoints that replace what was there only when they are complete; reads them with all checks."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes `checkpoint` to `path`, replacing what was there only when the new file is complete."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        """Writes `checkpoint` to `path`.
+
+        Raises:
+            WriteError: If it cannot be written; `path` is then as it was.
+        """
+        content = io.BytesIO()
         with _signals_wait():
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            torch.save(checkpoint, content)
+            write_bytes(path, content.getbuffer())
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Reads a checkpoint.
+
+        Raises:
+            CheckpointError: If it is damaged.
+        """
+        check_intact(path)
+        return super().load_checkpoint(path, *args, **kwargs)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def read(path: Path) -> Source:
             equal of.
     """
     try:
-        content = yaml.load(path.read_text(), Loader=_Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {_where_and_what(error)}") from error
     tasks = tasks_alone(content)

@@ -3,6 +3,7 @@
 import copy
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hitpool import __version__
 from hitpool.cores import available_cores
 from hitpool.data import HitDataModule
 from hitpool.data.names import suggestion
+from hitpool.files import alone, write_text
 from hitpool.parser_message import one_line
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.regression import RegressionTask
@@ -64,10 +66,7 @@ class RunConfig(Callback):
 
     def write(self, run: Path) -> None:
         """Writes `config.yaml` into `run`."""
-        run.mkdir(parents=True, exist_ok=True)
-        part = run / ".config.yaml.part"
-        part.write_text(self.text)
-        part.replace(run / "config.yaml")
+        write_text(run / "config.yaml", self.text)
 
 
 class Parser(LightningArgumentParser):
@@ -82,10 +81,12 @@ class TrainingCLI(LightningCLI):
 
     Args:
         arguments: What the command line means, see `hitpool.training.arguments.interpret`.
+        held: Takes the lock of the run directory that is written to.
     """
 
-    def __init__(self, arguments: Arguments) -> None:
+    def __init__(self, arguments: Arguments, held: ExitStack) -> None:
         self.arguments = arguments
+        self.held = held
         self.samples: Samples | None = None
         command = arguments.subcommand
         header = {"dump_header": [f"hitpool {__version__}"]}
@@ -169,7 +170,10 @@ class TrainingCLI(LightningCLI):
         elif self.subcommand == "fit":
             copy.deepcopy(self.model).load_other_trainings()
         if self.samples:
-            self.samples.create()
+            try:
+                self.samples.create()
+            except ValueError as error:
+                self._fail(error)
         if self.subcommand:
             self._open_data()
         self.trainer = self.instantiate_trainer()
@@ -256,6 +260,7 @@ class TrainingCLI(LightningCLI):
             return run or runs.following(folder)
         run = run or runs.claim(folder)
         if self.subcommand == "fit":
+            self.held.enter_context(alone(run))
             RunConfig(self.text).write(run)
             drop_rows(run / "metrics.csv", self._steps_done())
         return run
@@ -300,4 +305,5 @@ def run(arguments: Arguments) -> None:
         check_of_training(arguments.checkpoint)  # LightningCLI reads it first, and does not say which file is broken
     if arguments.notice:
         say(arguments.notice)
-    TrainingCLI(arguments)
+    with ExitStack() as held:
+        TrainingCLI(arguments, held)

@@ -1,12 +1,15 @@
 """Metrics of a run as a table (metrics.csv) and for TensorBoard, both continued when the run is."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from hitpool.files import failures_named, write_text
 
 
 class MetricsTable(CSVLogger):
@@ -31,17 +34,28 @@ class MetricsBoard(TensorBoardLogger):
 
 
 class _TableWriter(ExperimentWriter):
+    def save(self) -> None:
+        """Appends the recorded metrics; after an error the table is as it was."""
+        path = Path(self.metrics_file_path)
+        if not self.metrics:
+            return
+        if self._record_new_keys():
+            _write(path, self.metrics_keys, _rows(path))
+        size = path.stat().st_size
+        with failures_named(path):
+            try:
+                with path.open("a", newline="", encoding="utf-8") as file:
+                    csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
+            except OSError:
+                os.truncate(path, size)
+                raise
+        self.metrics = []
+
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
         if path.is_file():
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8") as file:
                 self.metrics_keys = next(csv.reader(file), [])
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        _write(path, fieldnames, rows)
 
 
 def drop_rows(path: Path, step: int) -> None:
@@ -53,15 +67,21 @@ def drop_rows(path: Path, step: int) -> None:
     """
     if not path.is_file():
         return
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
     _write(path, list(rows.fieldnames or []), [row for row in rows if int(row["step"]) < step])
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())

@@ -1,12 +1,13 @@
 """Simulated events for a training without data of its own."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
-from lightning.pytorch.utilities import rank_zero_only
+
+from hitpool.files import alone
+from hitpool.training.progress import say
 
 PARTS = ("train", "val", "test")
 
@@ -49,7 +50,7 @@ class Samples:
                     f"{self.path(part)} holds {found} events, {asked} are asked for: remove the folder to simulate it"
                     f" anew, choose another with --simulate.folder, or use it as it is with --simulate.{part} {found}"
                 )
-            metadata = yaml.safe_load((self.path(part) / "metadata.yaml").read_text())
+            metadata = yaml.safe_load((self.path(part) / "metadata.yaml").read_text(encoding="utf-8"))
             seed = metadata.get("generator", {}).get("seed", self.seed)
             if seed != self.seed:
                 raise ValueError(
@@ -58,12 +59,17 @@ class Samples:
                 )
 
     def create(self) -> None:
-        """Simulates the data sets that do not exist, in one process; the others wait for it."""
-        if rank_zero_only.rank == 0:
-            from hitpool.simulation import simulate
+        """Simulates the data sets that do not exist; other processes of this or another training wait for it.
 
+        Raises:
+            ValueError: If another training has simulated them meanwhile, with other numbers than asked for.
+        """
+        from hitpool.simulation import simulate
+
+        if all(self.path(part).exists() for part in PARTS):
+            return
+        with alone(Path(self.folder), say):
+            self.check()
             for split, part in enumerate(PARTS):
                 if not self.path(part).exists():
                     simulate(self.path(part), getattr(self, part), seed=self.seed, split=split)
-        while not all(self.path(part).exists() for part in PARTS):
-            time.sleep(0.5)
