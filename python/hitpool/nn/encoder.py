@@ -96,11 +96,12 @@ class Encoder(nn.Module):
 
         Args:
             x: Embeddings [B, M, D].
-            valid: bool [B, M], False at padded hits; they influence no valid hit.
+            valid: bool [B, M], False at padded hits; whatever these hold, they influence nothing.
 
         Returns:
             Encoded hits [B, M, D].
         """
+        x = x.masked_fill(~valid.unsqueeze(-1), 0)
         mask = allowed_keys(valid).unsqueeze(1)  # [B, 1, M]
         for layer in self.layers:
             x = layer(x, mask)

@@ -5,14 +5,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from hitpool.nn.precision import at_least_float32
 
-def stack_fields(inputs: Mapping[str, Tensor], input_name: str, fields: list[str]) -> Tensor:
-    """Stack the fields of one kind of input into a float32 tensor.
+
+def stack_fields(
+    inputs: Mapping[str, Tensor], input_name: str, fields: list[str], valid: Tensor | None = None
+) -> Tensor:
+    """Stack the fields of one kind of input into a tensor of float32, or of float64 if they are.
 
     Args:
         inputs: `<input_name>_<field>` [B, M] for each field; further entries are ignored.
         input_name: Kind of input, such as `hit`.
         fields: Names in the order of the last dimension.
+        valid: bool [B, M], False at padding, which may hold anything and becomes 0; None for no padding.
 
     Returns:
         The fields [B, M, F].
@@ -31,4 +36,5 @@ def stack_fields(inputs: Mapping[str, Tensor], input_name: str, fields: list[str
         available = [key.removeprefix(prefix) for key in inputs if key.startswith(prefix)]
         raise KeyError(f"{input_name} has no fields {missing}; add them to data.inputs.{input_name} (has {available})")
     # a linear layer reads this layout as fast as [B, M, F], and it is written twice as fast
-    return torch.stack([inputs[f"{input_name}_{field}"] for field in fields]).movedim(0, -1).float()
+    stacked = at_least_float32(torch.stack([inputs[f"{input_name}_{field}"] for field in fields]))  # [F, B, M]
+    return (stacked if valid is None else stacked.masked_fill_(~valid, 0)).movedim(0, -1)

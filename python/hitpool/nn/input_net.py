@@ -4,12 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.fields import stack_fields
+from hitpool.nn.precision import precise_dtype
 
 
 class InputNet(nn.Module):
     """Embeds each hit on its own, from its fields and, if wanted, an encoding of its position.
 
-    It runs in float32 under autocast too, because bfloat16 coordinates have steps of 31 mm at 6 m.
+    It does not run in the type of autocast, because bfloat16 coordinates have steps of 31 mm at 6 m.
 
     Args:
         input_name: Kind of input, such as `hit`; field f is read from `<input_name>_<f>`.
@@ -35,12 +36,18 @@ class InputNet(nn.Module):
         """Embed all hits of a batch.
 
         Args:
-            inputs: `<input_name>_<field>` [B, M] for each field.
+            inputs: `<input_name>_<field>` [B, M] for each field, and `<input_name>_valid` bool [B, M]; what padded
+                hits hold has no influence.
 
         Returns:
-            Embeddings [B, M, D], float32.
+            Embeddings [B, M, D], float32 or, in a network of that type, float64.
+
+        Raises:
+            TypeError: The network is of another type.
         """
-        features = stack_fields(inputs, self.input_name, self.fields)  # [B, M, F]
+        dtype = precise_dtype(self.net, f"InputNet {self.input_name}")
+        valid = inputs.get(f"{self.input_name}_valid")
+        features = stack_fields(inputs, self.input_name, self.fields, valid).to(dtype)  # [B, M, F]
         with torch.autocast(features.device.type, enabled=False):
             embed = self.net(features)  # [B, M, D]
             return embed if self.posenc is None else embed + self.posenc(inputs)

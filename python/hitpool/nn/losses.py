@@ -1,13 +1,16 @@
 """Losses and matching costs of object validity and of hit masks.
 
 A loss compares matched predictions with their targets and returns a 0-dim tensor. A cost compares every
-prediction with every target and returns [B, N, N] (event, prediction, target). Both work in float32.
+prediction with every target and returns [B, N, N] (event, prediction, target). Both work in float32, or in the
+float64 of the logits.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import softplus
+
+from hitpool.nn.precision import at_least_float32
 
 FOCAL_GAMMA = 2.0
 
@@ -20,7 +23,8 @@ def object_bce_loss(logit: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target: bool [B, N].
         weight: [B, N].
     """
-    return _mean(bce(logit.float(), target.float(), reduction="none"), weight, logit.numel())
+    logit = at_least_float32(logit)
+    return _mean(bce(logit, target.to(logit.dtype), reduction="none"), weight, logit.numel())
 
 
 def object_bce_cost(logit: Tensor, target: Tensor) -> Tensor:
@@ -30,8 +34,8 @@ def object_bce_cost(logit: Tensor, target: Tensor) -> Tensor:
         logit: [B, N].
         target: bool [B, N].
     """
-    logit = logit.float().unsqueeze(-1)  # [B, N, 1]
-    return softplus(logit) - logit * target.float().unsqueeze(-2)
+    logit = at_least_float32(logit).unsqueeze(-1)  # [B, N, 1]
+    return softplus(logit) - logit * target.unsqueeze(-2)
 
 
 def _focal_factor(logit: Tensor, target: Tensor) -> Tensor:
@@ -51,8 +55,8 @@ def mask_bce_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) 
         valid: bool [B, 1, M], False at padded hits.
         weight: [B, N, 1].
     """
-    logit = torch.where(valid, logit.float(), 0.0)
-    loss = bce(logit, target.float(), reduction="none")
+    logit = torch.where(valid, at_least_float32(logit), 0.0)
+    loss = bce(logit, target.to(logit.dtype), reduction="none")
     return _mean(loss, valid * weight, valid.sum() * logit.shape[1])
 
 
@@ -67,8 +71,8 @@ def mask_focal_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor
 
     Source: Lin et al., Focal loss for dense object detection (arXiv:1708.02002).
     """
-    logit = torch.where(valid, logit.float(), 0.0)
-    loss = bce(logit, target.float(), reduction="none") * _focal_factor(logit, target)
+    logit = torch.where(valid, at_least_float32(logit), 0.0)
+    loss = bce(logit, target.to(logit.dtype), reduction="none") * _focal_factor(logit, target)
     return _mean(loss, valid * weight, valid.sum() * logit.shape[1])
 
 
@@ -83,7 +87,7 @@ def mask_dice_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor)
 
     Source: Milletari et al., V-Net (arXiv:1606.04797).
     """
-    prob = torch.where(valid, logit.float(), 0.0).sigmoid() * valid  # [B, N, M]
+    prob = torch.where(valid, at_least_float32(logit), 0.0).sigmoid() * valid  # [B, N, M]
     true = target & valid
     dice = 1 - (2 * (prob * true).sum(-1) + 1) / (prob.sum(-1) + true.sum(-1) + 1)  # [B, N]
     return _mean(dice, weight.squeeze(-1), dice.numel())
@@ -97,10 +101,10 @@ def mask_bce_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: bool [B, N, M].
         valid: bool [B, 1, M], False at padded hits.
     """
-    logit = torch.where(valid, logit.float(), 0.0)
-    total = (softplus(logit) * valid).sum(
-        -1, keepdim=True
-    ) - logit @ target.float().mT  # softplus(-x) = softplus(x) - x
+    logit = torch.where(valid, at_least_float32(logit), 0.0)
+    total = (softplus(logit) * valid).sum(-1, keepdim=True) - logit @ target.to(
+        logit.dtype
+    ).mT  # softplus(-x) = softplus(x) - x
     return total / valid.sum(-1, keepdim=True).clamp(min=1)
 
 
@@ -112,10 +116,10 @@ def mask_focal_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: bool [B, N, M].
         valid: bool [B, 1, M], False at padded hits.
     """
-    logit = torch.where(valid, logit.float(), 0.0)
+    logit = torch.where(valid, at_least_float32(logit), 0.0)
     positive = softplus(-logit) * logit.neg().sigmoid() ** FOCAL_GAMMA * valid
     negative = softplus(logit) * logit.sigmoid() ** FOCAL_GAMMA * valid
-    total = negative.sum(-1, keepdim=True) + (positive - negative) @ target.float().mT
+    total = negative.sum(-1, keepdim=True) + (positive - negative) @ target.to(logit.dtype).mT
     return total / valid.sum(-1, keepdim=True).clamp(min=1)
 
 
@@ -127,8 +131,8 @@ def mask_dice_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: bool [B, N, M].
         valid: bool [B, 1, M], False at padded hits.
     """
-    prob = torch.where(valid, logit.float(), 0.0).sigmoid() * valid
-    true = (target & valid).float()
+    prob = torch.where(valid, at_least_float32(logit), 0.0).sigmoid() * valid
+    true = (target & valid).to(prob.dtype)
     return 1 - (2 * prob @ true.mT + 1) / (prob.sum(-1, keepdim=True) + true.sum(-1).unsqueeze(-2) + 1)
 
 

@@ -7,6 +7,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from hitpool.nn.precision import at_least_float32
+
 
 class Matcher(nn.Module):
     """Assignment of predicted slots to truth slots with the lowest total cost, by SciPy for each event."""
@@ -35,7 +37,7 @@ class Matcher(nn.Module):
         if not costs:
             raise ValueError("Matcher: no task has a cost; give at least one task an entry in `costs`")
         valid = target_valid.cpu().numpy()  # [B, N]
-        total = torch.stack([cost.float() for cost in costs.values()]).sum(0).cpu().numpy()  # [B, N, N]
+        total = torch.stack([at_least_float32(cost) for cost in costs.values()]).sum(0).cpu().numpy()  # [B, N, N]
         if not np.isfinite(total, where=valid[:, None], out=np.ones_like(total, dtype=bool)).all():
             self._raise(costs, valid, sample_id)
         total = np.where(valid[:, None], total, 0.0).swapaxes(1, 2)  # [B, target, prediction]
@@ -47,7 +49,7 @@ class Matcher(nn.Module):
     @staticmethod
     def _raise(costs: Mapping[str, Tensor], valid: np.ndarray, sample_id: Tensor | None) -> None:
         for name, cost in costs.items():
-            values = cost.float().cpu().numpy()
+            values = at_least_float32(cost).cpu().numpy()
             bad = np.argwhere(~np.isfinite(values) & valid[:, None])
             if len(bad):
                 event, pred, target = bad[0].tolist()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.fields import stack_fields
+from hitpool.nn.precision import precise_dtype
 
 
 class PositionEncoder(nn.Module):
@@ -59,11 +60,17 @@ class PositionEncoder(nn.Module):
         """Encode all hits of a batch.
 
         Args:
-            inputs: `<input_name>_<field>` [B, M] for each field.
+            inputs: `<input_name>_<field>` [B, M] for each field, and `<input_name>_valid` bool [B, M]; what padded
+                hits hold has no influence.
 
         Returns:
             The encoding [B, M, D].
+
+        Raises:
+            TypeError: The encoder was brought to a type below float32.
         """
-        angle = stack_fields(inputs, self.input_name, self.fields).unsqueeze(-1) * self.frequencies  # [B, M, P, K]
+        valid = inputs.get(f"{self.input_name}_valid")
+        fields = stack_fields(inputs, self.input_name, self.fields, valid)  # [B, M, P]
+        angle = fields.to(precise_dtype(self, "PositionEncoder")).unsqueeze(-1) * self.frequencies  # [B, M, P, K]
         encoding = torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)  # [B, M, 2 P K]
         return nn.functional.pad(encoding, (0, self.dim - 2 * self.frequencies.numel()))

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hitpool.nn.precision import layer_dtype
+
 
 class Task(nn.Module):
     """Part of the model that makes one kind of prediction, with its loss, its matching cost and its metrics.
@@ -35,7 +37,7 @@ class Task(nn.Module):
             outputs: Outputs of the tasks that already ran, task -> name -> tensor.
 
         Returns:
-            The tensors named in `outputs`.
+            The tensors named in `outputs`; nothing if the task has nothing to do in this layer.
         """
         raise NotImplementedError
 
@@ -107,6 +109,20 @@ class Task(nn.Module):
         """
         return {}
 
+    def embeddings(self, x: dict[str, Any], name: str, valid: Tensor | None = None) -> Tensor:
+        """Embeddings that the task reads, in the type of its layers.
+
+        Args:
+            x: As for `forward`.
+            name: Objects or hits: reads `<name>_embed`.
+            valid: bool [B, M], False at padded hits, whose embeddings may hold anything and become 0.
+
+        Returns:
+            [B, N or M, D].
+        """
+        embed = x[f"{name}_embed"].to(layer_dtype(self))
+        return embed if valid is None else embed.masked_fill(~valid.unsqueeze(-1), 0)
+
     @property
     def guides_decoder(self) -> bool:
         """Whether the decoder uses a mask of this task, so that it runs in front of the layers without its loss too."""
@@ -121,13 +137,13 @@ class Task(nn.Module):
         return self.has_first_layer_loss if layer_index == 0 else self.has_intermediate_loss
 
     def should_permute_outputs(self, layer_name: str, layer_outputs: Mapping[str, Any]) -> bool:
-        """Whether matching permutes the task's outputs in a layer.
+        """Whether matching permutes the task's outputs in a layer, in which it may have skipped its run.
 
         Args:
             layer_name: `layer_0` ... or `final`.
             layer_outputs: Outputs of all tasks of the layer.
         """
-        return self.permute_loss and self.name in layer_outputs
+        return self.permute_loss and bool(layer_outputs.get(self.name))
 
     def frozen_parts(self, model: nn.Module) -> list[nn.Module]:
         """Parts of a model that stay as they are while this task is trained; none by default.

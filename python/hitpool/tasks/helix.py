@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.dense import Dense
+from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 
 QUANTITIES = ("eta", "phi", "qpt", "d0", "z0")
@@ -83,14 +84,20 @@ class HelixFit(nn.Module):
             points: x, y and z of the hits in m, [B, M, 3].
             fields: The `hit_fields` [B, M, F].
             logits: Assignment logits [B, N, M].
-            valid: bool [B, M], False at padded hits.
+            valid: bool [B, M], False at padded hits, which may hold anything; None for no padding.
             threshold: Probability from which a hit takes part.
 
         Returns:
             [B, N] each, at the point of closest approach to the beam line: `eta`, `phi` in (-pi, pi], `qpt` = q / pT in
             1/GeV, `d0` = y cos(phi) - x sin(phi) and `z0` in m.
+
+        Raises:
+            TypeError: The fit was brought to a type below float32.
         """
-        circle, line = self._sums(points, fields, logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
+        dtype = precise_dtype(self, "HelixFit")
+        if valid is not None:
+            points, fields = (values.masked_fill(~valid.unsqueeze(-1), 0) for values in (points, fields))
+        circle, line = self._sums(points, fields.to(dtype), logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
         cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
         a, b, c = _fit_circle(circle, cos, sin, self.resolution)
         norm = (1 + b.square() - 4 * a * c).clamp(min=1e-6).sqrt()
@@ -106,7 +113,7 @@ class HelixFit(nn.Module):
         }
         state = [fits["eta"][..., :1], fits["qpt"][..., :1].abs().clamp(min=1e-3).log()]
         weights = [total[..., 0].clamp(min=1e-6).log() for total in (circle, line)]
-        mixture = self.mixture(torch.cat([*state, *weights], dim=-1).float().detach())
+        mixture = self.mixture(torch.cat([*state, *weights], dim=-1).to(dtype).detach())
         shares = mixture.unflatten(-1, (len(QUANTITIES), self.num_fits)).double().softmax(-1)  # [B, N, 5, H]
         estimate = {}
         for k, (name, fit) in enumerate(fits.items()):
@@ -114,7 +121,7 @@ class HelixFit(nn.Module):
             offset = torch.atan2((fit - first).sin(), (fit - first).cos()) if name == "phi" else fit - first
             estimate[name] = first.squeeze(-1) + (shares[..., k, :] * offset).sum(-1)
         estimate["phi"] = torch.atan2(estimate["phi"].sin(), estimate["phi"].cos())
-        return {name: value.float() for name, value in estimate.items()}
+        return {name: value.to(dtype) for name, value in estimate.items()}
 
     def _sums(
         self, points: Tensor, fields: Tensor, logits: Tensor, valid: Tensor | None, threshold: float

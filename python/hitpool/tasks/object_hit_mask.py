@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import MASK_COSTS, MASK_LOSSES
+from hitpool.nn.precision import at_least_float32
 from hitpool.tasks.base import Task, check_terms, one_input
 
 
@@ -75,14 +76,15 @@ class ObjectHitMaskTask(Task):
         self.hit_net = Dense(dim, dim)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
-        objects = self.object_net(x[f"{self.input_object}_embed"])  # [B, N, D]
-        hits = self.hit_net(x[f"{self.input_hit}_embed"])  # [B, M, D]
+        valid = x[f"{self.input_hit}_valid"]  # [B, M]
+        objects = self.object_net(self.embeddings(x, self.input_object))  # [B, N, D]
+        hits = self.hit_net(self.embeddings(x, self.input_hit, valid))  # [B, M, D]
         logit = objects @ hits.mT  # [B, N, M]
-        padded = ~x[f"{self.input_hit}_valid"].unsqueeze(-2)  # [B, 1, M]
+        padded = ~valid.unsqueeze(-2)  # [B, 1, M]
         return {f"{self.output_object_hit}_logit": logit.masked_fill(padded, torch.finfo(logit.dtype).min)}
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
-        prob = outputs[f"{self.output_object_hit}_logit"].float().sigmoid()  # [B, N, M]
+        prob = at_least_float32(outputs[f"{self.output_object_hit}_logit"]).sigmoid()  # [B, N, M]
         valid = prob >= self.pred_threshold
         if query_mask is not None:
             valid = valid & query_mask.unsqueeze(-1)
@@ -118,7 +120,7 @@ class ObjectHitMaskTask(Task):
     def attn_mask(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.mask_attn:
             return {}
-        prob = outputs[f"{self.output_object_hit}_logit"].detach().float().sigmoid()
+        prob = at_least_float32(outputs[f"{self.output_object_hit}_logit"].detach()).sigmoid()
         return {self.input_hit: prob >= self.mask_attn_threshold}
 
     def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import OBJECT_COSTS, OBJECT_LOSSES
+from hitpool.nn.precision import at_least_float32
 from hitpool.tasks.base import Task, check_terms
 
 
@@ -52,10 +53,10 @@ class ObjectValidTask(Task):
         self.net = Dense(dim, 1)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
-        return {f"{self.output_object}_logit": self.net(x[f"{self.input_object}_embed"]).squeeze(-1)}
+        return {f"{self.output_object}_logit": self.net(self.embeddings(x, self.input_object)).squeeze(-1)}
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
-        prob = outputs[f"{self.output_object}_logit"].float().sigmoid()  # [B, N]
+        prob = at_least_float32(outputs[f"{self.output_object}_logit"]).sigmoid()  # [B, N]
         valid = prob >= 0.5
         if query_mask is not None:
             valid = valid & query_mask

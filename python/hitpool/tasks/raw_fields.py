@@ -10,7 +10,7 @@ from hitpool.nn.fields import stack_fields
 
 
 def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tensor:
-    """Stack raw hit fields into a float32 tensor, hit by hit in the order of `<input_name>_embed`.
+    """Stack raw hit fields, hit by hit in the order of `<input_name>_embed`.
 
     A model may sort the hits by one of their fields and leave `inputs` unsorted, as hepattn does with its
     `Sorter`. The sorted field is then found in `x` too, and `inputs` are brought into its order.
@@ -21,7 +21,7 @@ def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tens
         fields: Names in the order of the last dimension.
 
     Returns:
-        The fields [B, M, F].
+        The fields [B, M, F], float32 or, if they are, float64.
 
     Raises:
         KeyError: A field is missing.
@@ -69,14 +69,19 @@ def sorted_order(field: Tensor, found: Tensor, name: str) -> Tensor:
         ValueError: `found` is something else.
     """
     order = field.argsort(dim=-1)
-    if torch.equal(field.gather(-1, order), found):
+    if _same(field.gather(-1, order), found):
         return order
-    if torch.equal(field, found):
+    if _same(field, found):
         return torch.arange(field.shape[-1], device=field.device).repeat(field.shape[0], 1)
     raise ValueError(
         f"x['{name}'] {list(found.shape)} is neither x['inputs']['{name}'] {list(field.shape)} nor that in ascending "
         "order: expected one of them, to tell in which order the hits are"
     )
+
+
+def _same(one: Tensor, two: Tensor) -> bool:
+    """Whether two fields hold the same, NaN in padded hits included."""
+    return one.shape == two.shape and bool(((one == two) | (one.isnan() & two.isnan())).all())
 
 
 @sorted_order.register_fake

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from hitpool.nn.dense import Dense
+from hitpool.nn.precision import at_least_float32, precise_dtype
 from hitpool.tasks.base import Task
 from hitpool.tasks.target_space import TargetSpace, wrap_angle
 
@@ -37,7 +38,8 @@ class RegressionTask(Task):
         prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are
             not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
         standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
-            compute them from the training data.
+            compute them from the training data: all of them with `fit_standardization`, as `hitpool fit` does, else
+            the first 1,000 particles that `loss` sees in training. They are saved with the weights.
         loss: Function of the difference in the learned space; `cauchy`, log(1 + difference^2), all but ignores
             differences far above 1, as from tracks with foreign hits.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
@@ -90,6 +92,9 @@ class RegressionTask(Task):
         self.space.fit(values)
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
+        if not outputs:
+            return {}
+        self.space.check_known(self.name)
         physical = self.space.decode(outputs[f"{self.output_object}_regr"])  # [B, N, K]
         return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
 
@@ -102,11 +107,13 @@ class RegressionTask(Task):
         """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
 
         Raises:
-            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or
-                `standardize` is true and `fit_standardization` was not called.
+            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field.
         """
+        if not outputs:
+            return {}
         valid, physical = self._targets(targets)
-        terms = self._terms(outputs[f"{self.output_object}_regr"][valid].float(), physical)  # [P, K]
+        self.space.learn(physical, self.training)
+        terms = self._terms(at_least_float32(outputs[f"{self.output_object}_regr"][valid]), physical)  # [P, K]
         return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
@@ -115,23 +122,22 @@ class RegressionTask(Task):
         Raises:
             ValueError: As `loss`.
         """
-        if not self.cost_weight:
+        if not (self.cost_weight and outputs):
             return {}
         valid, physical = self._targets(targets)
-        pred = outputs[f"{self.output_object}_regr"].float()  # [B, N, K]
-        true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical)  # [B, N, K]
+        self.space.learn(physical, self.training)
+        pred = at_least_float32(outputs[f"{self.output_object}_regr"])  # [B, N, K]
+        true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical.to(pred.dtype))
         terms = self._terms(pred.unsqueeze(2), true.unsqueeze(1)).mean(-1)  # [B, N, N]
         return {self.loss_name: self.cost_weight * terms.masked_fill(~valid.unsqueeze(1), 0.0)}
 
     def _terms(self, pred: Tensor, physical: Tensor) -> Tensor:
         """Loss of each field [..., K] from predictions in the learned space and targets in physical units."""
-        if self.space.spread.isnan().any():
-            raise ValueError(f"task {self.name}: standardize is true and means are unknown, call fit_standardization")
         difference = self.space.difference(pred, self.space.encode(physical))
         terms = LOSSES[self.loss_name](difference)
         if not self.space.sign.any():
             return terms
-        positive = (physical > 0).float().expand_as(terms)
+        positive = (physical > 0).to(pred.dtype).expand_as(terms)
         sign = binary_cross_entropy_with_logits(pred.expand_as(terms), positive, reduction="none")
         return torch.where(self.space.sign, sign, terms)
 
@@ -141,7 +147,7 @@ class RegressionTask(Task):
         if missing := [field for field in self.fields if prefix + field not in targets]:
             raise KeyError(f"task {self.name}: no targets {missing}; add them to data.targets.{self.target_object}")
         valid = targets[f"{prefix}valid"]
-        physical = torch.stack([targets[prefix + field][valid].float() for field in self.fields], dim=-1)
+        physical = torch.stack([at_least_float32(targets[prefix + field][valid]) for field in self.fields], dim=-1)
         bad = ~physical.isfinite() | (self.space.inverse & (physical <= 0))
         if bad.any():
             index, k = bad.nonzero()[0].tolist()
@@ -162,7 +168,7 @@ class RegressionTask(Task):
         % interval. Empty without true objects.
         """
         valid, physical = self._targets(targets)
-        if not len(physical):
+        if not (preds and len(physical)):
             return {}
         metrics = {}
         for k, field in enumerate(self.fields):
@@ -218,6 +224,7 @@ class ObjectRegressionTask(RegressionTask):
         self.net = Dense(dim, len(fields))
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
-        queries = x[f"{self.input_object}_embed"]  # [B, N, D]
+        precise_dtype(self, f"task {self.name}")
+        queries = self.embeddings(x, self.input_object)  # [B, N, D]
         with torch.autocast(queries.device.type, enabled=False):
-            return {f"{self.output_object}_regr": self.net(queries.float())}
+            return {f"{self.output_object}_regr": self.net(queries)}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.dense import Dense
+from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 from hitpool.tasks.base import one_input
 from hitpool.tasks.helix import QUANTITIES, HelixFit
@@ -111,6 +112,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.hit_fields = list(hit_fields)
         self.assignment_threshold = assignment_threshold
         self.logit_key = f"{output_object}_{input_hit}_logit"
+        self._in_decoder = False
         self.required_outputs = [self.logit_key]
         self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = pooled_dim
@@ -124,11 +126,15 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             nn.init.zeros_(self.regression_head[-1].weight)
             nn.init.zeros_(self.regression_head[-1].bias)
 
+    def should_run_at_layer(self, layer_index: int) -> bool:
+        self._in_decoder = super().should_run_at_layer(layer_index)
+        return self._in_decoder
+
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Regress from pooled hits.
 
-        Raw fields, pooling and head run in float32 under autocast too: bfloat16 coordinates have steps of 31
-        mm at 6 m.
+        Raw fields, pooling and head run in the type of the layers under autocast too: bfloat16 coordinates have
+        steps of 31 mm at 6 m. What padded hits hold has no influence.
 
         Args:
             x: `<input_object>_embed` [B, N, D], `<input_hit>_embed` [B, M, D], `<input_hit>_valid` bool [B,
@@ -137,23 +143,29 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 from `x`.
 
         Returns:
-            `<output_object>_regr` [B, N, K] in the learned space.
+            `<output_object>_regr` [B, N, K] in the learned space; nothing in front of a decoder layer for which the
+            mask task does not run.
 
         Raises:
-            ValueError: There are no logits.
+            ValueError: There are no logits for the final outputs, or mean and spread of the targets, which a track fit
+                needs at once, are not known.
             KeyError: A raw field is missing.
+            TypeError: The task was brought to a type below float32.
         """
+        dtype = precise_dtype(self, f"task {self.name}")
         logits = self._logits(x, outputs)  # [B, N, M]
-        queries = x[f"{self.input_object}_embed"]  # [B, N, D]
-        encoded = self.encoded_hit_net(x[f"{self.input_hit}_embed"])  # [B, M, P]
+        if logits is None:
+            return {}
+        valid = x[f"{self.input_hit}_valid"]  # [B, M]
+        queries = self.embeddings(x, self.input_object)  # [B, N, D]
+        encoded = self.encoded_hit_net(self.embeddings(x, self.input_hit, valid))  # [B, M, P]
         with torch.autocast(queries.device.type, enabled=False):
-            raw = self.raw_hit_net(raw_fields(x, self.input_hit, self.hit_fields))  # [B, M, P]
-            features = torch.cat([raw, encoded.float()], dim=-1)  # [B, M, 2P]
-            pooled = weighted_pool(
-                logits, features, x[f"{self.input_hit}_valid"], threshold=self.assignment_threshold
-            )  # [B, N, 4, 2P]
+            raw = raw_fields(x, self.input_hit, self.hit_fields).masked_fill(~valid.unsqueeze(-1), 0)  # [B, M, F]
+            raw = self.raw_hit_net(raw.to(dtype))  # [B, M, P]
+            features = torch.cat([raw, encoded.to(dtype)], dim=-1)  # [B, M, 2P]
+            pooled = weighted_pool(logits, features, valid, threshold=self.assignment_threshold)  # [B, N, 4, 2P]
             raw_pooled, encoded_pooled = pooled.split(self.pooled_dim, dim=-1)
-            features = [queries.float(), raw_pooled.flatten(-2), encoded_pooled.flatten(-2)]
+            features = [queries, raw_pooled.flatten(-2), encoded_pooled.flatten(-2)]
             if self.track_fit is None:
                 return {f"{self.output_object}_regr": self.regression_head(torch.cat(features, dim=-1))}
             fit = self._fit(x, logits)
@@ -169,6 +181,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
     def _learned(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
+        self.space.check_known(self.name)
         known = {name: fit[name] for name in ("eta", "phi", "qpt")}
         known["pt"] = 1 / fit["qpt"].abs().clamp(min=1e-6)
         names = [field.rsplit("_", 1)[-1] for field in self.fields]
@@ -179,7 +192,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         ]
         return torch.stack(fitted, dim=-1) + correction
 
-    def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor:
+    def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:
+        """Logits of the mask task; None in front of a decoder layer for which it does not run."""
+        in_decoder, self._in_decoder = self._in_decoder, False  # `should_run_at_layer` was asked for this run
         outputs = outputs or {}
         places = [place for place in (*outputs.values(), x) if isinstance(place, Mapping)]
         for place in places:
@@ -190,8 +205,10 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 f"task {self.name}: hits of all kinds are assigned together, in {self.output_object}_key_logit, not "
                 f"those of {self.input_hit}; set unified_decoding: false"
             )
+        if in_decoder:
+            return None
         raise ValueError(
             f"task {self.name}: no {self.logit_key}. An ObjectHitMaskTask with output_object: {self.output_object} and "
-            f"the input {self.input_hit} must come before this task in the list of tasks, and run in every layer in "
-            f"which this task runs; outputs before it in this layer: {list(outputs)}"
+            f"the input {self.input_hit} must come before this task in the list of tasks; outputs before it: "
+            f"{list(outputs)}"
         )

@@ -145,6 +145,7 @@ def check(config: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{option}: expected at least {least}, got {value}")
     if config["trainer"].get("val_check_interval") == 0:
         raise ValueError("trainer.val_check_interval: expected more than 0, got 0; trainer.limit_val_batches 0 is no validation")
+    _check_precision((config.get("trainer") or {}).get("precision"))
     data = config["data"]
     network = _arguments(config["model"]["model"])
     for index, net in enumerate(_modules(network.get("input_nets"))):
@@ -166,6 +167,15 @@ def check(config: dict[str, Any]) -> None:
         raise ValueError(
             f"model.model.decoder.num_queries is {queries} and data.max_particles is {slots}: set both to the largest"
             " number of particles in an event"
+        )
+
+
+def _check_precision(precision: Any) -> None:
+    """Refuses what keeps no layer in float32."""
+    if str(precision) not in ("None", "16", "32", "64", "bf16", "16-mixed", "bf16-mixed", "32-true", "64-true"):
+        raise ValueError(
+            f"trainer.precision is {precision}, in which hit coordinates are rounded (31 mm at 6 m in bfloat16): use"
+            " bf16-mixed or 16-mixed, 32-true or 64-true"
         )
 
 
