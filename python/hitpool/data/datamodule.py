@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -133,6 +134,15 @@ class HitDataModule(pl.LightningDataModule):
                 unpack_dir=self.unpack_dir,
             )
         return self._datasets[split]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data.
+
+        Returns:
+            `hit_columns`: the columns of the training events on disk, in their order, so that a model is exported
+            without its data.
+        """
+        return {"hit_columns": self._datasets["train"].index.hit_columns} if "train" in self._datasets else {}
 
     def check_positive(self, field: str) -> None:
         """Checks that a target is above 0 in all data sets that are open.
