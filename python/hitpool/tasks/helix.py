@@ -12,6 +12,7 @@ QUANTITIES = ("eta", "phi", "qpt", "d0", "z0")
 GEV_PER_TESLA_METRE = 0.299792458
 CIRCLE_PRIOR = (1e-2, 1.0, 1.0)  # spread of a [m], b and c [1/m]: far more than tracks have, so that no hits give zeros
 LINE_PRIOR = (1.0, 10.0)  # spread of z0 [m] and cot(theta)
+LARGEST = 100.0  # coordinate [m]
 
 
 class HelixFit(nn.Module):
@@ -89,7 +90,13 @@ class HelixFit(nn.Module):
         Returns:
             [B, N] each, at the point of closest approach to the beam line: `eta`, `phi` in (-pi, pi], `qpt` = q / pT in
             1/GeV, `d0` = y cos(phi) - x sin(phi) and `z0` in m.
+
+        Raises:
+            ValueError: The points are not in m; not noticed while a graph is recorded, nor under torch.func.
         """
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if not recorded and not torch._C._are_functorch_transforms_active():
+            self.check(points, valid)
         circle, line = self._sums(points, fields, logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
         cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
         a, b, c = _fit_circle(circle, cos, sin, self.resolution)
@@ -115,6 +122,24 @@ class HelixFit(nn.Module):
             estimate[name] = first.squeeze(-1) + (shares[..., k, :] * offset).sum(-1)
         estimate["phi"] = torch.atan2(estimate["phi"].sin(), estimate["phi"].cos())
         return {name: value.float() for name, value in estimate.items()}
+
+    def check(self, points: Tensor, valid: Tensor | None = None) -> None:
+        """Checks the unit of the points: what is not scaled overflows the sums, and the loss is NaN.
+
+        Args:
+            points: x, y and z of the hits, [..., 3].
+            valid: bool [...], False at padded hits.
+
+        Raises:
+            ValueError: A coordinate is larger than a detector in m.
+        """
+        size = points.detach().abs()
+        size = size if valid is None else size.masked_fill(~valid.unsqueeze(-1), 0.0)
+        if (size > LARGEST).any():
+            raise ValueError(
+                f"HelixFit: the points {', '.join(self.points)} reach {size.nan_to_num(0.0).max().item():g}, expected "
+                f"metres, at most {LARGEST:g}: scale them in data.scale_factors (0.001 if they are in mm)"
+            )
 
     def _sums(
         self, points: Tensor, fields: Tensor, logits: Tensor, valid: Tensor | None, threshold: float

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import torch
 import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -16,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from hitpool import __version__
 from hitpool.data import HitDataModule
 from hitpool.tasks.checkpoint_file import read_checkpoint
+from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
@@ -234,8 +236,19 @@ class TrainingCLI(LightningCLI):
             if self.subcommand != "predict":
                 for field in self._inverse_fields():
                     self.datamodule.check_positive(field)
+            if self.subcommand == "fit":
+                for line in self.datamodule.doubts():
+                    say(f"warning: {line}", sys.stderr)
+                self._check_track_fits()
         except ValueError as error:
             self._fail(error)
+
+    def _check_track_fits(self) -> None:
+        """Checks the unit of what the track fits of the model will get."""
+        features, hits = self.datamodule.dataset("train").features, self.datamodule.dataset("train").sample_hits(200)
+        values = dict(zip(features.fields, features(torch.from_numpy(hits)).unbind(-1), strict=True))  # [hits] each
+        for fit in (module for module in self.model.modules() if isinstance(module, HelixFit)):
+            fit.check(torch.stack([values[name] for name in fit.points], dim=-1))
 
     def _inverse_fields(self) -> set[str]:
         """Targets that the model learns as 1 / value."""
