@@ -165,6 +165,39 @@ def test_another_detector_with_other_names_and_units(tmp_path):
     assert metadata["track_features"] == [*TRACK_COLUMNS, "pt_mev"]
 
 
+def records(tmp_path: Path) -> tuple[Path, list[Event]]:
+    """An RNTuple with hits as one record of the coordinates, of which one is a record again, and the truth link."""
+    import awkward as ak
+
+    events = make_events(60, seed=6, num_columns=3)
+    content = branches(events, ["x", "y", "z", "owner"], TRACK_COLUMNS)
+    place = ak.zip({"y": content.pop("y"), "z": content.pop("z")})
+    content["sp"] = ak.zip({"x": content.pop("x"), "place": place, "owner": content.pop("owner")})
+    return write_root(tmp_path / "records.root", content, "RNTuple"), events
+
+
+def mapping_of_records(tmp_path: Path, x: str) -> Path:
+    hits = {"x": x, "y": "sp.place.y", "z": "sp.place.z", "owner": "sp.owner"}
+    content = {"hits": hits, "tracks": TRACK_COLUMNS, "truth_link": "owner", "pt": TRACK_COLUMNS[0]}
+    (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(content | {"eta": TRACK_COLUMNS[1]}, sort_keys=False))
+    return tmp_path / "mapping.yaml"
+
+
+def test_fields_of_records_are_read_by_their_dotted_names(tmp_path):
+    path, events = records(tmp_path)
+    convert([path], tmp_path / "set", read_mapping(mapping_of_records(tmp_path, "sp.x")), Cuts(), 1)
+    check(tmp_path / "set", expected(events, Cuts())[0], ["x", "y", "z", "owner"], "owner")
+
+
+@pytest.mark.parametrize("name", ["sp", "sp.place", "sp.q"])
+def test_only_names_that_work_are_listed(tmp_path, name):
+    path, _ = records(tmp_path)
+    with pytest.raises(ValueError, match="has no branch") as caught:
+        convert([path], tmp_path / "set", read_mapping(mapping_of_records(tmp_path, name)), Cuts(), 1)
+    listed = str(caught.value).partition("available: ")[2].split(", ")
+    assert sorted(listed) == sorted(["sp.x", "sp.place.y", "sp.place.z", "sp.owner", "eventNumber", *TRACK_COLUMNS])
+
+
 # --- going on after an interruption ---
 
 
@@ -324,6 +357,15 @@ def test_branches_of_different_lengths(tmp_path):
 def test_branch_that_is_no_list(tmp_path):
     path = one_file(tmp_path, lambda content: content.update(truthMuon_eta=np.zeros(20)))
     with pytest.raises(ValueError, match=r"expected a list of numbers per event in branch 'truthMuon_eta', got type"):
+        convert_one(tmp_path, path)
+
+
+def test_branch_of_text(tmp_path):
+    import awkward as ak
+
+    texts = ak.Array([["a", "b"]] * 20)
+    path = one_file(tmp_path, lambda content: content.update(truthMuon_eta=texts), kind="RNTuple")
+    with pytest.raises(ValueError, match=r"expected a list of numbers per event in branch 'truthMuon_eta', got .*stri"):
         convert_one(tmp_path, path)
 
 

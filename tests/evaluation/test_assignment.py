@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from hitpool.evaluation import EventTracks, assignment
 
@@ -119,3 +119,42 @@ def test_efficiency_in_bins() -> None:
     np.testing.assert_allclose(efficiency, [2 / 3, 1.0, np.nan, 1.0])
     np.testing.assert_allclose([low[0], high[0]], assignment.binomial_interval(2, 3))
     np.testing.assert_array_equal([low[2], high[2]], [0.0, 1.0])
+
+
+@pytest.mark.parametrize(("passed", "trials"), [(0, 50), (50, 50), (0, 1), (1, 1), (7, 50), (49, 50)])
+def test_interval_of_independent_trials_is_the_binomial_one(passed: int, trials: int) -> None:
+    value = passed / trials
+    spread = math.sqrt(value * (1 - value) / trials)
+    expected = binomtest(passed, trials).proportion_ci(0.6827)
+    got = assignment.fraction_interval(value, spread, trials, trials)
+    assert got == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert got[1] - got[0] > 0
+
+
+def test_interval_of_hits_that_go_together_is_that_of_their_tracks() -> None:
+    spread = math.sqrt(0.9 * 0.1 / 40)  # 400 hits of 40 tracks, each right or wrong as a whole
+    expected = assignment.binomial_interval(36, 40)
+    assert assignment.fraction_interval(0.9, spread, 400, 40) == pytest.approx(tuple(expected))
+    expected = assignment.binomial_interval(40, 40)
+    assert assignment.fraction_interval(1.0, 0.0, 400, 40) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize("spread", [0.0, math.nan])
+def test_interval_without_a_bootstrap_is_that_of_the_units(spread: float) -> None:
+    assert assignment.fraction_interval(0.5, spread, 80, 4) == pytest.approx(tuple(assignment.binomial_interval(2, 4)))
+
+
+def test_interval_of_an_undefined_fraction_is_undefined() -> None:
+    assert all(math.isnan(limit) for limit in assignment.fraction_interval(math.nan, math.nan, 0, 0))
+
+
+def test_interval_covers_dependent_hits() -> None:
+    """Hits in tracks of 10 that are all right or all wrong: the interval holds the truth in 68 % of experiments."""
+    generator = np.random.default_rng(3)
+    held = []
+    for _ in range(300):
+        right = generator.random(60) < 0.95
+        draws = right[generator.integers(0, 60, (100, 60))].mean(1)
+        low, high = assignment.fraction_interval(right.mean(), draws.std(ddof=1), 600, 60)
+        held.append(low <= 0.95 <= high)
+    assert np.mean(held) > 0.65

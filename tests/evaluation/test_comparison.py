@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
+from scipy.stats import binomtest
 
 from hitpool.evaluation import comparison, residuals
 from hitpool.evaluation.comparison import MODEL, Pairs, compare, compare_in_bins
@@ -75,10 +76,23 @@ def test_events_are_drawn_whole() -> None:
     assert four.numbers[MODEL].error == pytest.approx(one.numbers[MODEL].error, rel=0.3)
 
 
-def test_equal_estimates_have_ratio_one_without_error(pairs: Pairs) -> None:
+def test_equal_estimates_have_ratio_one(pairs: Pairs) -> None:
     same = Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates["fit"], "fit": pairs.estimates["fit"]})
-    for row in compare(same):
+    *resolutions, charge = compare(same)
+    for row in resolutions:
         assert (row.ratios[MODEL].value, row.ratios[MODEL].error) == (1.0, 0.0)
+    limit = 1 - 0.15865 ** (1 / len(pairs))  # 0 of them differ
+    assert charge.ratios[MODEL].value == 1.0
+    assert charge.ratios[MODEL].error == pytest.approx(limit, rel=1e-4)
+    assert charge.numbers[MODEL].high == 1.0
+    assert charge.numbers[MODEL].low == pytest.approx(1 - limit, rel=1e-6)
+
+
+def test_the_charge_has_a_binomial_interval(pairs: Pairs) -> None:
+    number = compare(pairs)[-1].numbers[MODEL]
+    expected = binomtest(400, 4000).proportion_ci(0.6827)
+    assert 1 - number.high == pytest.approx(expected.low, abs=5e-4)  # the number of trials is that of a bootstrap
+    assert 1 - number.low == pytest.approx(expected.high, abs=5e-4)
 
 
 def test_only_what_all_have_is_compared(pairs: Pairs) -> None:
@@ -139,7 +153,7 @@ def test_json_holds_null_for_what_is_undefined(pairs: Pairs) -> None:
 def test_plots_show_values_and_ratios(pairs: Pairs, against: str) -> None:
     edges = {"pt": [1, 10, 100, 1000], "eta": [-3, -1, 0, 1, 3]}[against]  # nothing above 100 GeV
     bins = compare_in_bins(pairs, against, edges)
-    figure = plot_resolution(bins, against, "phi")
+    figure = plot_resolution(bins, against, "phi", "mine/test")
     assert isinstance(figure, Figure)
     upper, lower = figure.axes
     filled = [row for rows in bins.rows for row in rows if row.quantity == "phi"]
@@ -148,6 +162,7 @@ def test_plots_show_values_and_ratios(pairs: Pairs, against: str) -> None:
     np.testing.assert_array_equal(lower.containers[0].lines[0].get_ydata(), [row.ratios[MODEL].value for row in filled])
     assert lower.get_ylabel() == "Ratio to fit"
     assert "rad" in upper.get_ylabel()
+    assert upper.texts[0].get_text() == "mine/test"
 
 
 def test_quantities_follow_from_each_other() -> None:

@@ -103,6 +103,16 @@ def test_comparison_of_a_model(
     assert {"eta_resolution_eta.png", "qpt_resolution_pt.png"} <= plots
 
 
+@pytest.mark.parametrize("given", [None, "beam test"])
+def test_plots_say_where_the_tracks_come_from(
+    fitted: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    written = []
+    monkeypatch.setattr("hitpool.evaluation.comparison_plots.label", lambda axes, text: written.append(text))
+    evaluate(checkpoint, fitted, "fit_", tmp_path, given)
+    assert set(written) == {given or f"{fitted.parent.name}/{fitted.name}"}
+
+
 def test_numbers_are_those_of_the_predictions(fitted: Path, checkpoint: Path, objects: Objects, tmp_path: Path) -> None:
     evaluate(checkpoint, fitted, "fit_", tmp_path)
     stored = json.loads((tmp_path / "comparison.json").read_text())

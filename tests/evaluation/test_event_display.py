@@ -40,7 +40,7 @@ def rings(figure: Figure, view: int, track: int) -> np.ndarray:
 
 
 def test_rings_mark_the_hits_from_the_threshold_on(event: Event) -> None:
-    figure = plot_event(event, threshold=0.4)
+    figure = plot_event(event, "mine/test", threshold=0.4)
     middle = (event.low + event.high) / 2000
     for track, probability in enumerate(event.probability):
         pooled = probability >= 0.4
@@ -50,7 +50,7 @@ def test_rings_mark_the_hits_from_the_threshold_on(event: Event) -> None:
 
 
 def test_words(event: Event) -> None:
-    figure = plot_event(event)
+    figure = plot_event(event, "mine/test")
     words = legend(figure)
     assert {"MDT hit", "RPC hit", "TGC hit", "sTGC hit", "MM hit"} < set(words)
     assert "CSC hit" not in words
@@ -58,15 +58,15 @@ def test_words(event: Event) -> None:
     assert sum("true" in word for word in words) == 2
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
     assert labels == [("z [m]", "r [m]"), ("x [m]", "y [m]")]
-    assert figure.axes[0].texts[0].get_text() == "hitpool simulation"
+    assert figure.axes[0].texts[0].get_text() == "mine/test"
 
 
 def test_without_model_there_are_no_rings(event: Event) -> None:
-    assert not any("pooled" in word for word in legend(plot_event(replace(event, probability=None))))
+    assert not any("pooled" in word for word in legend(plot_event(replace(event, probability=None), "mine/test")))
 
 
 def test_size_of_the_file(event: Event, tmp_path: Path) -> None:
-    path = save(plot_event(event), tmp_path / "event.png")
+    path = save(plot_event(event, "mine/test"), tmp_path / "event.png")
     assert 20_000 < path.stat().st_size < 150_000
 
 
@@ -74,4 +74,4 @@ def test_an_event_without_hits_and_particles(tmp_path: Path) -> None:
     none = np.zeros(0)
     points = np.zeros((0, 3))
     empty = Event(points, points, none, np.zeros((0, 0), bool), none, none, none, none, np.zeros((0, 0)))
-    assert save(plot_event(empty), tmp_path / "event.png").stat().st_size > 5_000
+    assert save(plot_event(empty, "mine/test"), tmp_path / "event.png").stat().st_size > 5_000

@@ -91,6 +91,17 @@ def test_trivial_numbers_come_from_the_training_set(objects: Objects, tmp_path: 
     assert abs(callback.means["truthMuon_q"]) == 1.0
 
 
+@pytest.mark.parametrize(("given", "shown"), [(None, "{data_set}"), ("Cosmic muons, 2026", "Cosmic muons, 2026")])
+def test_plots_say_where_the_tracks_come_from(
+    objects: Objects, data_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, shown: str
+) -> None:
+    written = []
+    monkeypatch.setattr("hitpool.evaluation.plots.label", lambda axes, text: written.append(text))
+    run(tmp_path, TestReport(label=given)).test(objects.model, objects.datamodule, verbose=False)
+    name = f"{data_set.parent.name}/{data_set.name}"
+    assert written == [shown.format(data_set=name)] * 4
+
+
 def test_names_of_fields_are_configuration(objects: Objects, tmp_path: Path) -> None:
     callback = TestReport(pt="none", phi="truthMuon_eta", charge="truthMuon_phi")
     run(tmp_path, callback).test(objects.model, objects.datamodule, verbose=False)

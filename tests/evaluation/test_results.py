@@ -5,6 +5,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import binomtest
 
 from hitpool.evaluation import EventTracks, ParameterFields, evaluate, results, sigma68
 
@@ -91,10 +92,37 @@ def test_bootstrap_error_of_an_efficiency_is_the_binomial_one() -> None:
     assert error == pytest.approx(math.sqrt(0.8 * 0.2 / 1000), rel=0.15)
 
 
+def test_no_fake_of_fifty_has_an_upper_limit() -> None:
+    valid = np.ones((50, 1), bool)
+    hits = np.ones((50, 1, 4), bool)
+    tracks = EventTracks.from_masks(np.arange(50), valid, valid, hits, hits, hits[:, 0], {}, {})
+    rows = {row.name: row for row in evaluate(tracks, {})}
+    limit = binomtest(0, 50).proportion_ci(0.6827).high
+    fractions = {"track_fake_rate": 0.0, "by_hits_fake_rate": 0.0, "track_efficiency": 1.0, "hit_efficiency": 1.0}
+    fractions |= {"hit_purity": 1.0, "count_accuracy": 1.0, "by_hits_efficiency": 1.0}
+    assert fractions.keys() == rows.keys()
+    for name, value in fractions.items():
+        expected = (0.0, limit) if value == 0 else (1 - limit, 1.0)
+        assert (rows[name].low, rows[name].high) == pytest.approx(expected), name
+    console = Console(file=StringIO(), width=160)
+    console.print(results.table(list(rows.values()), tracks))
+    assert console.file.getvalue().count("0.000 +0.036 -0.000") == 2
+    stored = results.as_json(list(rows.values()), tracks)["results"]["track_fake_rate"]
+    assert (stored["value"], stored["low"], stored["high"]) == (0.0, 0.0, pytest.approx(limit))
+
+
+def test_every_fraction_of_a_model_has_an_interval(three_events: EventTracks) -> None:
+    for name, row in by_name(three_events).items():
+        if "sigma68" not in name and "median" not in name:
+            assert 0 <= row.low <= row.value <= row.high <= 1, name
+            assert row.low < row.high, name
+
+
 def test_no_events(three_events: EventTracks) -> None:
     for row in evaluate(three_events.select(np.array([], int)), MEANS):
         assert math.isnan(row.value)
-        assert math.isnan(row.error)
+        assert math.isnan(row.low)
+        assert math.isnan(row.high)
         assert math.isnan(row.trivial)
 
 
@@ -124,7 +152,7 @@ def test_table_shows_numbers_and_definitions(three_events: EventTracks) -> None:
     text = console.file.getvalue()
     assert "3 events, 5 particles, 5 tracks declared valid" in text
     assert "sigma68 of phi - true [rad]" in text
-    assert "0.80 ± 0." in text
+    assert "0.80 +0." in text
     assert "only use of truth" in text
     assert "Trivial predictor" in text
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 import hitpool
 from hitpool.config import Objects, load_checkpoint
+from hitpool.config import load as load_configuration
 from hitpool.export import DeployedModel, export, save, trace
+from hitpool.export.deployed import needed_columns
 from hitpool.nn import MaskFormer
 
 IN_ANOTHER_PROCESS = """
@@ -28,22 +30,26 @@ assert "hitpool" not in sys.modules
 """
 
 
-def deployed(network: MaskFormer, objects: Objects) -> DeployedModel:
+def columns_of(data_set: Path) -> list[str]:
+    return yaml.safe_load((data_set / "metadata.yaml").read_text())["hit_features"]
+
+
+def deployed(network: MaskFormer, objects: Objects, columns: list[str]) -> DeployedModel:
     data = objects.datamodule
-    return DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points).eval()
+    return DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points, columns).eval()
 
 
 @pytest.fixture(scope="module")
-def exported(network: MaskFormer, objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(network: MaskFormer, objects: Objects, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = objects.datamodule
     path = tmp_path_factory.mktemp("export") / "new" / "model.pt"
-    save(trace(network, data.inputs["hit"], data.scale_factors, data.points), path)
+    save(trace(network, data.inputs["hit"], data.scale_factors, data.points, columns_of(data_set)), path)
     return path
 
 
 @pytest.fixture(scope="module")
-def eager(network: MaskFormer, objects: Objects) -> DeployedModel:
-    return deployed(network, objects)
+def eager(network: MaskFormer, objects: Objects, data_set: Path) -> DeployedModel:
+    return deployed(network, objects, columns_of(data_set))
 
 
 def load(path: Path) -> tuple[torch.jit.ScriptModule, dict]:
@@ -101,8 +107,8 @@ def test_any_size_gives_the_same_as_eager(
 
 def test_the_input_is_what_is_on_disk(exported: Path, network: MaskFormer, objects: Objects, data_set: Path) -> None:
     module, metadata = load(exported)
-    columns = [column["name"] for column in metadata["inputs"][0]["columns"]]
-    parameters, track, hit = module(*on_disk(data_set, columns))
+    assert [column["name"] for column in metadata["inputs"][0]["columns"]] == columns_of(data_set) == module.columns
+    parameters, track, hit = module(*on_disk(data_set, columns_of(data_set)))
     inputs, _ = objects.datamodule.dataset("test")[list(range(40))]
     with torch.no_grad():
         preds = network.eval().predict(network(inputs))["final"]
@@ -115,6 +121,56 @@ def test_the_input_is_what_is_on_disk(exported: Path, network: MaskFormer, objec
         expected = preds["parameter_regression"][f"track_{field['name']}"]
         torch.testing.assert_close(parameters[..., k], expected, rtol=1e-5, atol=1e-5)
     assert (parameters[..., :3].std(dim=(0, 1)) > 0).all()  # no constants
+
+
+def test_columns_that_are_not_used_have_no_influence(exported: Path, data_set: Path) -> None:
+    module, metadata = load(exported)
+    columns = metadata["inputs"][0]["columns"]
+    unused = [i for i, column in enumerate(columns) if not column["used"]]
+    assert [columns[i]["name"] for i in unused] == ["spacePoint_readOutSide", "spacePoint_truthLink"]
+    hits, valid = random_hits(data_set, columns_of(data_set), 4, 30)
+    expected = module(hits, valid)
+    hits[..., unused] = torch.nan
+    assert_equal(module(hits, valid), expected)
+
+
+def wrong_arrays(kind: str) -> tuple[Tensor, Tensor]:
+    hits, valid = torch.rand(2, 5, 20), torch.ones(2, 5, dtype=torch.bool)
+    return {
+        "18 columns": (hits[..., :18], valid),
+        "21 columns": (torch.rand(2, 5, 21), valid),
+        "one event without its dimension": (hits[0], valid[0]),
+        "float64": (hits.double(), valid),
+        "float16": (hits.half(), valid),
+        "counts": (hits.long(), valid),
+        "other hits": (hits, valid[:, :4]),
+        "one event": (hits, valid[:1]),
+        "all hits in a row": (hits, valid.flatten()),
+        "numbers": (hits, valid.float()),
+        "bytes": (hits, valid.byte()),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("18 columns", r"hits: expected shape \[events, hits, 20\] with the columns {columns}, got \[2, 5, 18\]"),
+        ("21 columns", r"hits: expected shape \[events, hits, 20\] with the columns {columns}, got \[2, 5, 21\]"),
+        ("one event without its dimension", r"hits: expected shape \[events, hits, 20\] with .*, got \[5, 20\]"),
+        ("float64", "hits: expected float32, got float64"),
+        ("float16", "hits: expected float32, got float16"),
+        ("counts", "hits: expected float32, got integers"),
+        ("other hits", r"valid: expected shape \[2, 5\], one for each of the hits, got \[2, 4\]"),
+        ("one event", r"valid: expected shape \[2, 5\], one for each of the hits, got \[1, 5\]"),
+        ("all hits in a row", r"valid: expected shape \[2, 5\], one for each of the hits, got \[10\]"),
+        ("numbers", "valid: expected bool, false at padded hits, got float32"),
+        ("bytes", "valid: expected bool, false at padded hits, got uint8"),
+    ],
+)
+def test_a_wrong_array_is_refused_by_name(exported: Path, data_set: Path, kind: str, message: str) -> None:
+    module, _ = load(exported)
+    with pytest.raises(torch.jit.Error, match=message.replace("{columns}", ", ".join(columns_of(data_set)))):
+        module(*wrong_arrays(kind))
 
 
 def test_padding_has_no_influence(exported: Path, eager: DeployedModel, data_set: Path) -> None:
@@ -148,7 +204,7 @@ def test_names_and_units_are_in_the_file(exported: Path, eager: DeployedModel) -
     assert metadata["hitpool_version"] == hitpool.__version__
     columns = metadata["inputs"][0]["columns"]
     assert [column["name"] for column in columns] == eager.columns
-    assert {"name": "spacePoint_globEdgeLowX", "unit": "mm"} in columns
+    assert {"name": "spacePoint_globEdgeLowX", "unit": "mm", "used": True} in columns
     fields = metadata["outputs"][0]["fields"]
     assert {"name": "truthMuon_pt", "unit": "GeV"} in fields
     assert [field["name"] for field in fields] == eager.parameters_out
@@ -209,7 +265,9 @@ def test_nothing_is_left_of_a_failed_save(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_export_of_a_checkpoint(objects: Objects, data_set: Path, tmp_path: Path) -> None:
+def test_export_of_a_checkpoint(
+    objects: Objects, data_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     objects.trainer.fit(objects.model, objects.datamodule)
     checkpoint = Path(objects.trainer.default_root_dir) / "ckpts" / "best.ckpt"
     output = tmp_path / "model.pt"
@@ -217,11 +275,44 @@ def test_export_of_a_checkpoint(objects: Objects, data_set: Path, tmp_path: Path
         warnings.filterwarnings("error", message=".*torch.jit.*")
         export(checkpoint, output)
     assert list(tmp_path.iterdir()) == [output]
+    module, metadata = load(output)
+    assert [column["name"] for column in metadata["inputs"][0]["columns"]] == columns_of(data_set)
     trained = load_checkpoint(checkpoint)
-    expected = deployed(trained.model.model, trained)
+    expected = deployed(trained.model.model, trained, columns_of(data_set))
     inputs = on_disk(data_set, expected.columns)
     with torch.no_grad():
-        assert_equal(load(output)[0](*inputs), expected(*inputs))
+        assert_equal(module(*inputs), expected(*inputs))
+
+    old = torch.load(checkpoint)  # as it was before the columns were kept
+    del old["HitDataModule"]
+    torch.save(old, checkpoint.with_name("old.ckpt"))
+    capsys.readouterr()
+    export(checkpoint.with_name("old.ckpt"), output)
+    said = capsys.readouterr().err
+    assert "old.ckpt does not say which columns its data set has: the exported model takes the 18 that it uses" in said
+    needed = needed_columns(trained.datamodule.inputs["hit"])
+    assert said.strip().endswith(", ".join(needed))
+    with torch.no_grad():
+        assert_equal(load(output)[0](*on_disk(data_set, needed)), expected(*inputs))
+
+
+def test_columns_of_other_detectors_keep_their_order() -> None:
+    objects = load_configuration("acts.yaml", {"trainer.accelerator": "cpu"})
+    network, data = objects.model.model.eval(), objects.datamodule
+    columns = ["truthLink", "z", "y", "x", "var_loc1", "var_loc0", "module", "layer", "volume"]
+    module, metadata = trace(network, data.inputs["hit"], data.scale_factors, data.points, columns)
+    assert [column["name"] for column in metadata["inputs"][0]["columns"]] == columns
+    scale = torch.tensor([data.scale_factors.get(name, 1.0) for name in columns])
+    hits, valid = torch.rand(2, 9, len(columns)) / scale, torch.ones(2, 9, dtype=torch.bool)
+    needed = needed_columns(data.inputs["hit"], data.points)
+    before, _ = trace(network, data.inputs["hit"], data.scale_factors, data.points)
+    assert_equal(module(hits, valid), before(hits[..., [columns.index(name) for name in needed]], valid))
+
+
+def test_a_column_that_is_not_there_is_named(network: MaskFormer, objects: Objects, data_set: Path) -> None:
+    columns = [name for name in columns_of(data_set) if name != "spacePoint_driftR"]
+    with pytest.raises(ValueError, match="unknown hit field 'spacePoint_driftR'; available columns: spacePoint_globE"):
+        trace(network, objects.datamodule.inputs["hit"], columns=columns)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

@@ -106,6 +106,9 @@ def _open_tree(path: Path, mapping: Mapping) -> Iterator[Any]:
             branches = list(tree.keys(recursive=True))
         except Exception as error:
             raise _damaged(path, error) from error
+        if classes[name] == "ROOT::RNTuple":
+            records = {record for branch in branches for record in _records_around(branch)}
+            branches = [branch for branch in branches if branch not in records]
         if missing := [branch for branch in mapping.branches if branch not in branches]:
             raise ValueError(
                 f"{path}: '{name}' has no branch {', '.join(map(repr, missing))}; available: {', '.join(branches)}"
@@ -113,19 +116,35 @@ def _open_tree(path: Path, mapping: Mapping) -> Iterator[Any]:
         yield tree
 
 
+def _records_around(name: str) -> list[str]:
+    """Names of the records in which a field of an RNTuple lies: of a.b.c these are a and a.b."""
+    return [name[:i] for i, letter in enumerate(name) if letter == "."]
+
+
 def _arrays(tree: Any, path: Path, mapping: Mapping, start: int, stop: int) -> dict[str, Any]:
     try:
         record = tree.arrays(mapping.branches, entry_start=start, entry_stop=stop, library="ak")
-        arrays = {branch: record[branch] for branch in mapping.branches}
+        arrays = {branch: _field(record, branch) for branch in mapping.branches}
     except Exception as error:
         raise _damaged(path, error) from error
     for column in (*mapping.hits, *mapping.tracks):
-        if arrays[column.branch].ndim != 2:
+        if arrays[column.branch].ndim != 2 or not _holds_numbers(arrays[column.branch]):
             raise ValueError(
                 f"{path}: expected a list of numbers per event in branch '{column.branch}', got type "
                 f"{arrays[column.branch].type}"
             )
     return arrays
+
+
+def _field(record: Any, branch: str) -> Any:
+    """Content of a branch; a field of a record, such as sp.x, lies in the record."""
+    return record[branch] if branch in record.fields else record[tuple(branch.split("."))]
+
+
+def _holds_numbers(array: Any) -> bool:
+    """Whether what the lists of an array [events, values] hold can be cast to numbers."""
+    _, ak = libraries()
+    return isinstance(ak.flatten(array).type.content, ak.types.NumpyType)
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

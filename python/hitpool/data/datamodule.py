@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from hitpool.data.batch_sampler import LengthGroupedBatchSampler
 from hitpool.data.dataset import EventDataset
+from hitpool.data.doubts import doubts
 from hitpool.data.packing import collate
 
 
@@ -37,7 +39,8 @@ class HitDataModule(pl.LightningDataModule):
         max_particles: Slots for truth particles in an event.
         group_by_length: Put events of similar hit count into one batch, to spend little on padding.
         seed: Seed of the choice of events and of their order.
-        scale_factors: Factor for each column or derived field (replaces the defaults of the muon columns).
+        scale_factors: Factor for each column or derived field (replaces the defaults of the muon columns). Further
+            configurations and options add to it; null forgets what is before.
         points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces the
             defaults of the muon columns).
         truth_link: Column that links a hit to its track.
@@ -137,6 +140,15 @@ class HitDataModule(pl.LightningDataModule):
             )
         return self._datasets[split]
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data.
+
+        Returns:
+            `hit_columns`: the columns of the training events on disk, in their order, so that a model is exported
+            without its data.
+        """
+        return {"hit_columns": self._datasets["train"].index.hit_columns} if "train" in self._datasets else {}
+
     def check_positive(self, field: str) -> None:
         """Checks that a target is above 0 in all data sets that are open.
 
@@ -157,6 +169,17 @@ class HitDataModule(pl.LightningDataModule):
         """
         for dataset in self._datasets.values():
             dataset.check_hits()
+
+    def doubts(self) -> list[str]:
+        """What looks wrong in the training events, see `hitpool.data.doubts`.
+
+        Returns:
+            A line for each kind of doubt, which names columns or fields.
+
+        Raises:
+            ValueError: If the hits are bad.
+        """
+        return doubts(self.dataset("train"))
 
     def train_targets(self) -> dict[str, Tensor]:
         """Gives the targets of all particles of the chosen training events.

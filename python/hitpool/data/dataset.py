@@ -103,9 +103,7 @@ class EventDataset(Dataset[Batch]):
         """
         events = np.asarray(indices, np.int64)
         num_hits = self.num_hits[events]
-        hits = self._store.read(events)  # [all hits, C]
-        owner, number = self._owner_and_number(events)
-        self._check_hits(hits, events[owner], number)
+        hits, owner, number = self._read_hits(events)
         link = torch.from_numpy(hits[:, self._truth_column].astype(np.int64))
 
         most = int(num_hits.max(initial=0))
@@ -135,6 +133,21 @@ class EventDataset(Dataset[Batch]):
             "sample_id": torch.from_numpy(self.sample_id[events]),
         }
         return inputs, targets
+
+    def sample_hits(self, number: int) -> np.ndarray:
+        """Reads the hits of random events, the same at every call.
+
+        Args:
+            number: Number of events; all if there are fewer.
+
+        Returns:
+            Hits as on disk, float32 [hits, C].
+
+        Raises:
+            ValueError: If the hits are bad; names file, event and field.
+        """
+        chosen = np.random.default_rng(0).permutation(len(self))[:number]
+        return self._read_hits(chosen)[0]
 
     def where(self, event: int) -> str:
         """Says for error messages which event of the folder this is and where it lies."""
@@ -175,14 +188,7 @@ class EventDataset(Dataset[Batch]):
         """
         for start in range(0, len(self), EVENTS_PER_CHECK):
             events = np.arange(start, min(start + EVENTS_PER_CHECK, len(self)))
-            owner, number = self._owner_and_number(events)
-            self._check_hits(self._store.read(events), events[owner], number)
-
-    def _owner_and_number(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For all hits of some events the place of the event among them, and the number in the event, [all hits]."""
-        num_hits = self.num_hits[events]
-        owner = np.repeat(np.arange(len(events)), num_hits)
-        return owner, np.arange(len(owner)) - (np.cumsum(num_hits) - num_hits)[owner]
+            self._read_hits(events)
 
     def _read_files(self, unpack_dir: Path | str | None) -> None:
         """Checks all files and reads counts and targets; then makes the hits of all events accessible."""
@@ -244,6 +250,14 @@ class EventDataset(Dataset[Batch]):
                     f"{values[i, track, field]}, expected a finite number"
                 )
             self.target_values[chosen, : values.shape[1]] = np.where(valid[..., None], values, np.nan)
+
+    def _read_hits(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Hits [all hits, C] of events [B], and for each of them its event among these and its number in that."""
+        hits, num_hits = self._store.read(events), self.num_hits[events]
+        owner = np.repeat(np.arange(len(events)), num_hits)  # [all hits]
+        number = np.arange(len(hits)) - (np.cumsum(num_hits) - num_hits)[owner]
+        self._check_hits(hits, events[owner], number)
+        return hits, owner, number
 
     def _check_hits(self, hits: np.ndarray, events: np.ndarray, number: np.ndarray) -> None:
         """Looks for NaN, Inf and impossible truth links in the hits [all hits, C] of events [all hits]."""

@@ -44,6 +44,16 @@ class EventIndex:
         return f"event {event} (file {self.path(self.file_index[event])}, row {self.row_index[event]})"
 
 
+def data_set_name(directory: Path | str) -> str:
+    """Name of a data set, for people: its folder with the one around it, since many are called train or test.
+
+    Example:
+        >>> data_set_name("/home/me/muons/test")
+        'muons/test'
+    """
+    return "/".join(Path(directory).resolve().parts[1:][-2:])
+
+
 def read_index(directory: Path | str) -> EventIndex:
     """Reads ``metadata.yaml``, ``event_file_indices.npy`` and ``event_row_indices.npy`` of a data set.
 

@@ -1,5 +1,7 @@
 """How well tracks are found and hits assigned: counts in, fractions out; NaN where the denominator is 0."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
@@ -147,7 +149,7 @@ def binomial_interval(passed: ArrayLike, total: ArrayLike, level: float = 0.6827
     Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
 
     Args:
-        passed: Number of successes, any shape.
+        passed: Number of successes, any shape; fractional for trials of which several count as one.
         total: Number of trials, same shape.
         level: Confidence level.
 
@@ -167,9 +169,37 @@ def binomial_interval(passed: ArrayLike, total: ArrayLike, level: float = 0.6827
         raise ValueError(f"binomial_interval: needs 0 <= passed <= total, got passed {passed}, total {total}")
     tail = (1 - level) / 2
     failed = total - passed
-    low = np.where(passed > 0, beta.ppf(tail, np.maximum(passed, 1), failed + 1), 0.0)
-    high = np.where(failed > 0, beta.ppf(1 - tail, passed + 1, np.maximum(failed, 1)), 1.0)
+    low = np.where(passed > 0, beta.ppf(tail, np.where(passed > 0, passed, 1), failed + 1), 0.0)
+    high = np.where(failed > 0, beta.ppf(1 - tail, passed + 1, np.where(failed > 0, failed, 1)), 1.0)
     return np.stack([low, high])
+
+
+def fraction_interval(value: float, spread: float, trials: int, units: int) -> tuple[float, float]:
+    """68.27 % interval of a fraction whose trials may depend on each other, as the hits of a track do.
+
+    Clopper-Pearson with the number of independent trials that scatter as much: value (1 - value) / spread^2, at
+    most `trials`; and `units` where nothing scatters, as at 0 and 1.
+
+    Source: E. L. Korn and B. I. Graubard, Survey Methodology 24 (1998) 193.
+
+    Args:
+        value: The fraction.
+        spread: Its standard deviation by bootstrap over what is independent; NaN if it is undefined.
+        trials: Number of trials.
+        units: Number of groups of trials, such as tracks, that count as one if all go the same way.
+
+    Returns:
+        Lower and upper limit; NaN if the fraction is undefined.
+
+    Example:
+        >>> [round(limit, 3) for limit in fraction_interval(0.0, 0.0, 50, 50)]
+        [0.0, 0.036]
+    """
+    if math.isnan(value):
+        return math.nan, math.nan
+    number = min(value * (1 - value) / spread**2, trials) if spread > 0 and 0 < value < 1 else units
+    low, high = binomial_interval(value * number, number)
+    return float(low), float(high)
 
 
 def efficiency_in_bins(values: ArrayLike, passed: ArrayLike, edges: ArrayLike) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from hitpool.config import Objects, load_checkpoint
+from hitpool.data.layout import data_set_name
 from hitpool.evaluation import comparison
 from hitpool.evaluation.comparison_plots import plot_resolution
 from hitpool.evaluation.plots import save
@@ -26,7 +27,11 @@ from hitpool.training.progress import progress_bar
 
 
 def evaluate(
-    checkpoint: Path, data: Path | None = None, reference: str | None = None, output: Path | None = None
+    checkpoint: Path,
+    data: Path | None = None,
+    reference: str | None = None,
+    output: Path | None = None,
+    label: str | None = None,
 ) -> None:
     """Measure a trained model on a data set, alone or against another estimate of the same tracks.
 
@@ -39,6 +44,8 @@ def evaluate(
         data: Folder of the data set; by default the test data of the training.
         reference: What the names of the reference's track columns start with, such as kalman_.
         output: Folder for tables and plots; by default `evaluation` in the run directory.
+        label: Words above the plots; by default those of the configuration with its test data, else the name of the
+            data set.
 
     Raises:
         FileNotFoundError: If the checkpoint, its configuration or the data do not exist.
@@ -48,8 +55,10 @@ def evaluate(
     if data is not None:
         objects.datamodule.test_dir, objects.datamodule.num_test = data, -1
     output = output or Path(checkpoint).absolute().parent.parent / "evaluation"
+    report = _report(objects)
+    report.label = label or (report.label if data is None else None)
     if reference is None:
-        _run(objects, _report(objects), output)
+        _run(objects, report, output)
         return
     estimates = read_reference(objects.datamodule.dataset("test"), reference)
     collector = Collector(objects.model.model)
@@ -61,7 +70,7 @@ def evaluate(
     pairs, counts = collector.pairs(estimates, reference.rstrip("_"))
     if not len(pairs):
         raise ValueError(f"nothing to compare: {comparison.title(counts)}")
-    _write(pairs, counts, output)
+    _write(pairs, counts, output, report.label or data_set_name(objects.datamodule.test_dir))
 
 
 def _run(objects: Objects, callback: Callback, output: Path) -> None:
@@ -173,7 +182,7 @@ class Collector(Callback):
         return comparison.Pairs(event, flat.pop("true"), flat), counts
 
 
-def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path) -> None:
+def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path, source: str) -> None:
     """Prints the tables; writes `comparison.json` and plots."""
     reference = list(pairs.estimates)[-1]
     rows = comparison.compare(pairs)
@@ -193,7 +202,7 @@ def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path) -> Non
     for against, own in bins.items():
         for quantity in (row.quantity for row in rows if row.quantity in RESOLUTIONS and any(own.rows)):
             path = output / "plots" / f"{quantity}_resolution_{against}.png"
-            written.append(str(save(plot_resolution(own, against, quantity), path).relative_to(output)))
+            written.append(str(save(plot_resolution(own, against, quantity, source), path).relative_to(output)))
     console.print(f"written to {output}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.table import Table
 
+from hitpool.evaluation.assignment import binomial_interval, fraction_interval
 from hitpool.evaluation.number import Number
 from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.residuals import sigma68
@@ -22,8 +23,9 @@ MODEL, TRUE_HITS = "model", "true hits"
 CAPTION = (
     "On the same tracks: particles whose matched track (the model's minimal assignment cost) is declared valid and for "
     "which the reference has an estimate. sigma68: half the width of the central 68.27 % of the residuals; phi "
-    "residuals are wrapped. Errors: bootstrap over events. True hits: the model's estimate when the hits that it pools "
-    "for each track are the true ones; its queries and encoded hits are as before."
+    "residuals are wrapped. Errors: bootstrap over events; of the charge by Clopper and Pearson, with as many trials "
+    "as scatter like that bootstrap. True hits: the model's estimate when the hits that it pools for each track are "
+    "the true ones; its queries and encoded hits are as before."
 )
 
 
@@ -99,11 +101,23 @@ def compare(pairs: Pairs, seed: int = 1) -> list[Row]:
     return [
         Row(
             quantity,
-            {name: Number(float(values[k, i]), float(errors[k, i])) for i, name in enumerate(names)},
-            {name: Number(float(ratios[k, i]), float(ratio_errors[k, i])) for i, name in enumerate(names[:-1])},
+            {name: _number(quantity, values[k, i], errors[k, i], len(pairs)) for i, name in enumerate(names)},
+            {name: _ratio(quantity, ratios[k, i], ratio_errors[k, i], len(pairs)) for i, name in enumerate(names[:-1])},
         )
         for k, quantity in enumerate(pairs.quantities)
     ]
+
+
+def _number(quantity: str, value: float, spread: float, tracks: int) -> Number:
+    if quantity == "q":
+        return Number(float(value), *fraction_interval(float(value), float(spread), tracks, tracks))
+    return Number.symmetric(float(value), float(spread))
+
+
+def _ratio(quantity: str, value: float, spread: float, tracks: int) -> Number:
+    if quantity == "q" and spread == 0:  # none of the tracks has one charge right and the other wrong
+        spread = binomial_interval(0, tracks)[1]
+    return Number.symmetric(float(value), float(spread))
 
 
 def _residuals(pairs: Pairs) -> NDArray[np.float64]:

@@ -16,13 +16,14 @@ LOOKS = [(BLUE, "o", "full"), (ORANGE, "s", "none")]
 REFERENCE_LOOK = ("black", "^", "none")
 
 
-def plot_resolution(bins: Bins, against: str, quantity: str) -> Figure:
+def plot_resolution(bins: Bins, against: str, quantity: str, source: str) -> Figure:
     """sigma68 of a quantity for every estimate, and below it the ratio to the reference.
 
     Args:
         bins: The comparison in bins; one of them is filled at least.
         against: Quantity of the bins: pt or eta.
         quantity: Key of `RESOLUTIONS`.
+        source: Words above the axes, where the tracks come from.
 
     Returns:
         The figure.
@@ -64,7 +65,7 @@ def plot_resolution(bins: Bins, against: str, quantity: str) -> Figure:
             lower.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         lower.set_xlim(bins.edges[0], bins.edges[-1])
         upper.legend(title=f"{sum(bins.tracks)} tracks", loc="upper right", alignment="left")
-        label(upper)
+        label(upper, source)
     return figure
 
 

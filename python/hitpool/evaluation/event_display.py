@@ -53,7 +53,7 @@ class Event:
     probability: NDArray | None = None
 
 
-def plot_event(event: Event, threshold: float = 0.1) -> Figure:
+def plot_event(event: Event, source: str, threshold: float = 0.1) -> Figure:
     """Draws an event in the r-z and the x-y plane.
 
     Points are the middles of the sensors, crosses those of background hits, thin lines the sensors
@@ -62,6 +62,7 @@ def plot_event(event: Event, threshold: float = 0.1) -> Figure:
 
     Args:
         event: The event.
+        source: Words above the axes, where the event comes from.
         threshold: Lowest probability of a pooled hit.
 
     Returns:
@@ -92,7 +93,7 @@ def plot_event(event: Event, threshold: float = 0.1) -> Figure:
             axes.tick_params(length=3, which="minor")
         side.set_ylim(bottom=0)
         front.set_aspect("equal", adjustable="datalim")
-        label(side)
+        label(side, source)
         figure.legend(
             handles=_legend(event, threshold),
             loc="lower center",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hitpool.data import EventDataset
+from hitpool.data.layout import data_set_name
 from hitpool.evaluation.event_display import Event, plot_event
 from hitpool.evaluation.plots import save
 
@@ -64,7 +65,14 @@ def _probabilities(data: Path, number: int, checkpoint: Path) -> np.ndarray:
     return named["track_hit_valid_prob"][named["track_valid"]].float().numpy()
 
 
-def draw(data: Path, output: Path, event: int = 0, checkpoint: Path | None = None, threshold: float = 0.1) -> None:
+def draw(
+    data: Path,
+    output: Path,
+    event: int = 0,
+    checkpoint: Path | None = None,
+    threshold: float = 0.1,
+    label: str | None = None,
+) -> None:
     """Draws one event of a data set, seen along the beam and from the side.
 
     Args:
@@ -74,8 +82,10 @@ def draw(data: Path, output: Path, event: int = 0, checkpoint: Path | None = Non
         checkpoint: Checkpoint in the folder `ckpts` of a run directory; its model selects the hits to be
             pooled.
         threshold: Lowest probability of a pooled hit.
+        label: Words above the picture; by default the name of the data set.
     """
-    print(f"written: {save(plot_event(read_event(data, event, checkpoint), threshold), output)}")
+    figure = plot_event(read_event(data, event, checkpoint), label or data_set_name(data), threshold)
+    print(f"written: {save(figure, output)}")
 
 
 if __name__ == "__main__":

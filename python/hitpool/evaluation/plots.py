@@ -20,7 +20,6 @@ from hitpool.evaluation.assignment import efficiency_in_bins
 from hitpool.evaluation.residuals import sigma68
 from hitpool.files import write_bytes
 
-LABEL = "hitpool simulation"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "0.55"
 
 
@@ -34,14 +33,15 @@ def style() -> Iterator[None]:
         yield
 
 
-def label(axes: Axes, text: str = LABEL) -> None:
+def label(axes: Axes, text: str) -> None:
     """Writes above the axes where the numbers come from.
 
     Args:
         axes: Axes to write on.
-        text: The words.
+        text: The words, as they are: a dollar sign is one.
     """
-    axes.text(0, 1.015, text, transform=axes.transAxes, fontsize="large", fontweight="bold", fontstyle="italic")
+    look = {"fontsize": "large", "fontweight": "bold", "fontstyle": "italic"}
+    axes.text(0, 1.015, text, transform=axes.transAxes, parse_math=False, **look)
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -62,7 +62,9 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def plot_residuals(values: ArrayLike, trivial: ArrayLike, axis_label: str, unit: str = "", bins: int = 60) -> Figure:
+def plot_residuals(
+    values: ArrayLike, trivial: ArrayLike, axis_label: str, source: str, unit: str = "", bins: int = 60
+) -> Figure:
     """Histogram of residuals next to those of the trivial predictor, as fractions of the tracks.
 
     The axis covers five sigma68 of the model on both sides of 0; the legend says how much lies outside.
@@ -71,6 +73,7 @@ def plot_residuals(values: ArrayLike, trivial: ArrayLike, axis_label: str, unit:
         values: Residuals of the model, 1-D; those that are not finite are counted in the legend only.
         trivial: Residuals of the trivial predictor, 1-D.
         axis_label: Name of the residual, without unit.
+        source: Words above the axes, where the tracks come from.
         unit: Unit, shown in brackets.
         bins: Number of bins.
 
@@ -104,13 +107,14 @@ def plot_residuals(values: ArrayLike, trivial: ArrayLike, axis_label: str, unit:
             xlim=(-limit, limit),
             ylim=(0, 1.4 * max(axes.get_ylim()[1], 1e-6)),
         )
-        label(axes)
+        label(axes, source)
     return figure
 
 
 def plot_efficiency(
     pt: ArrayLike,
     found: Mapping[str, ArrayLike],
+    source: str,
     edges: ArrayLike = (5, 10, 15, 20, 30, 40, 50, 70, 100, 200),
 ) -> Figure:
     """Track efficiency against the true pT with 68.27 % Clopper-Pearson intervals.
@@ -118,6 +122,7 @@ def plot_efficiency(
     Args:
         pt: True pT of the particles in GeV, 1-D.
         found: Whether each particle was found, for up to three definitions of found (the legend entries).
+        source: Words above the axes, where the particles come from.
         edges: Bin edges in GeV.
 
     Returns:
@@ -164,5 +169,5 @@ def plot_efficiency(
             ylim=(bottom, 1 + 0.35 * (1 - bottom)),
         )
         axes.legend(loc="upper right")
-        label(axes)
+        label(axes, source)
     return figure

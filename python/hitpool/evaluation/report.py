@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from hitpool.data.layout import data_set_name
 from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.comparison import momentum_edges
@@ -36,6 +37,7 @@ class TestReport(Callback):
         phi: Field of the azimuth in rad; by default the target whose name ends in phi.
         charge: Field of the charge, or another one with its sign; by default the target whose name ends in q, or else
             in qpt.
+        label: Words above the plots; by default the name of the data set.
     """
 
     __test__ = False  # not a test class of pytest
@@ -49,11 +51,14 @@ class TestReport(Callback):
         eta: str | None = None,
         phi: str | None = None,
         charge: str | None = None,
+        label: str | None = None,
     ) -> None:
         self.track = track
         self.particle = particle
         self.hit = hit
         self.given = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
+        self.label = label
+        self.source = ""
         self.fields = results.ParameterFields()
         self.means: dict[str, float] = {}
         self.batches: list[EventTracks] = []
@@ -74,6 +79,7 @@ class TestReport(Callback):
         targets = {name: values.numpy() for name, values in datamodule.train_targets().items()}
         self.fields = results.name_fields(targets, **self.given)
         self.means = results.training_means(targets, self.fields)
+        self.source = self.label or data_set_name(datamodule.test_dir)
         self.batches = []
 
     def on_test_batch_end(
@@ -123,14 +129,15 @@ class TestReport(Callback):
         console.print(results.table(rows, tracks))
         if trainer.fast_dev_run:
             return
-        written = [folder / "results.json", *save_plots(tracks, self.means, self.fields, folder / "plots")]
+        plotted = save_plots(tracks, self.means, self.fields, folder / "plots", self.source)
+        written = [folder / "results.json", *plotted]
         write_text(written[0], json.dumps(results.as_json(rows, tracks), indent=2, allow_nan=False) + "\n")
         names = ", ".join(str(path.relative_to(folder)) for path in written)
         console.print(f"written to {folder}: {names}", highlight=False, markup=False, soft_wrap=True)
 
 
 def save_plots(
-    tracks: EventTracks, means: dict[str, float], fields: results.ParameterFields, folder: Path
+    tracks: EventTracks, means: dict[str, float], fields: results.ParameterFields, folder: Path, source: str
 ) -> list[Path]:
     """Draws the residuals of pT, eta and phi and the efficiency against pT.
 
@@ -139,6 +146,7 @@ def save_plots(
         means: Constants of the trivial predictor by field.
         fields: Names of the parameters.
         folder: Where the PNG files go.
+        source: Words above the axes, where the tracks come from.
 
     Returns:
         The files: `residual_<parameter>.png` for what is predicted, `efficiency_pt.png` if pT is.
@@ -146,9 +154,9 @@ def save_plots(
     match = results.match_by_slot(tracks)
     trivial = results.parameter_residuals(results.with_constants(tracks, means), match, fields)
     labels = {
-        "pt": (r"($p_\mathrm{T}$ $-$ true) / true", ""),
-        "eta": (r"$\eta$ $-$ true", ""),
-        "phi": (r"$\phi$ $-$ true", "rad"),
+        "pt": (r"($p_\mathrm{T}$ $-$ true) / true", source),
+        "eta": (r"$\eta$ $-$ true", source),
+        "phi": (r"$\phi$ $-$ true", source, "rad"),
     }
     written = [
         plots.save(plots.plot_residuals(values, trivial[name], *labels[name]), folder / f"residual_{name}.png")
@@ -161,7 +169,7 @@ def save_plots(
             "found by hits (> 50 % shared)": match_by_hits(tracks)[particles] >= 0,
         }
         pt = tracks.true[fields.pt][particles]
-        figure = plots.plot_efficiency(pt, found, momentum_edges(pt))
+        figure = plots.plot_efficiency(pt, found, source, momentum_edges(pt))
         written.append(plots.save(figure, folder / "efficiency_pt.png"))
     return written
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,8 @@ CAPTION = (
     "of the hits of the particle and of the track are shared), so that slots do not matter. Hit efficiency, "
     "charge and residuals: particles whose matched track is declared valid. Hit purity: all tracks declared "
     "valid, fakes included. sigma68: half the width of the central 68.27 % of the residuals; phi residuals "
-    "are wrapped. Errors: bootstrap over events. Trivial predictor: parameters are the mean over the "
+    "are wrapped. Errors: 68.27 %; of fractions by Clopper and Pearson, with as many trials as scatter like a "
+    "bootstrap over events, of the others by that bootstrap. Trivial predictor: parameters are the mean over the "
     "training set (charge: the sign of the mean), on the same tracks; validity and hit assignment accept "
     "every slot and every hit, since a constant probability accepts all or nothing, and nothing leaves "
     "purity and fake rate undefined."
@@ -112,7 +113,8 @@ class Result:
         label: What is shown.
         unit: Unit, empty for fractions and relative numbers.
         value: The number for the model; NaN if it is undefined.
-        error: Standard error by bootstrap over events; NaN if it is undefined.
+        low: Lower limit of its 68.27 % interval; NaN if it is undefined.
+        high: Upper limit; NaN if it is undefined.
         trivial: The number for the trivial predictor; NaN if it is undefined.
     """
 
@@ -120,7 +122,8 @@ class Result:
     label: str
     unit: str
     value: float
-    error: float
+    low: float
+    high: float
     trivial: float
 
 
@@ -228,6 +231,27 @@ def _parameters(tracks: EventTracks, match: NDArray[np.int64], fields: Parameter
     return numbers
 
 
+def _sizes(tracks: EventTracks) -> dict[str, tuple[int, int]]:
+    """Of each fraction the number of trials, and of groups of them that count as one if all go the same way."""
+    matches = match_by_slot(tracks) >= 0, assignment.match_by_hits(tracks) >= 0  # [E, N] each
+    counted = {
+        "track_efficiency": tracks.particle_valid,
+        "track_fake_rate": tracks.track_valid,
+        "count_accuracy": np.ones(len(tracks)),
+        "by_hits_efficiency": tracks.particle_valid,
+        "by_hits_fake_rate": tracks.track_valid,
+        "charge_accuracy": matches[0],
+        "by_hits_charge_accuracy": matches[1],
+    }
+    sizes = {name: (int(chosen.sum()),) * 2 for name, chosen in counted.items()}
+    for name, hits in (
+        ("hit_efficiency", tracks.particle_hits[matches[0]]),
+        ("hit_purity", tracks.track_hits[tracks.track_valid]),
+    ):
+        sizes[name] = int(hits.sum()), int(np.count_nonzero(hits))
+    return sizes
+
+
 def _assignments(tracks: EventTracks) -> dict[str, float]:
     return {name: function(tracks) for name, (_, function) in (_ASSIGNMENT | _BY_HITS).items()}
 
@@ -319,13 +343,19 @@ def evaluate(tracks: EventTracks, means: Mapping[str, float], fields: ParameterF
     fields = fields or ParameterFields()
     values = _assignments(tracks) | _all_parameters(tracks, fields)
     trivial = _assignments(accept_all(tracks)) | _all_parameters(with_constants(tracks, means), fields)
-    errors = bootstrap_errors(tracks, fields)
+    errors, sizes = bootstrap_errors(tracks, fields), _sizes(tracks)
+    numbers = {
+        name: Number(value, *assignment.fraction_interval(value, errors[name], *sizes[name]))
+        if name in sizes
+        else Number.symmetric(value, errors[name])
+        for name, value in values.items()
+    }
     rows = {name: (label, "") for name, (label, _) in _ASSIGNMENT.items()}
     rows |= _PARAMETERS
     rows |= {name: (label, "") for name, (label, _) in _BY_HITS.items()}
     rows |= {f"by_hits_{name}": (f"by hits: {label}", unit) for name, (label, unit) in _PARAMETERS.items()}
     return [
-        Result(name, label, unit, values[name], errors[name], trivial[name])
+        Result(name, label, unit, *astuple(numbers[name]), trivial[name])
         for name, (label, unit) in rows.items()
         if name in values
     ]
@@ -353,8 +383,9 @@ def table(results: list[Result], tracks: EventTracks) -> Table:
         if row.name == next(iter(_BY_HITS)):
             grid.add_section()
         unit = f" [{row.unit}]" if row.unit else ""
+        number = Number(row.value, row.low, row.high)
         # rich reads [rad] as markup unless escaped
-        grid.add_row(row.label + unit.replace("[", r"\["), str(Number(row.value, row.error)), _number(row.trivial))
+        grid.add_row(row.label + unit.replace("[", r"\["), str(number), _number(row.trivial))
     return grid
 
 

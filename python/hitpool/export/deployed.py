@@ -73,10 +73,12 @@ class DeployedModel(nn.Module):
         fields: Hit fields of the network, as in the data's inputs.
         scale_factors: See `hitpool.data.HitFeatures`; None for its default.
         points: See `hitpool.data.HitFeatures`; None for its default.
+        columns: Columns of the hits that it takes, in their order: those of the data set. None takes what
+            `needed_columns` gives.
 
     Raises:
-        ValueError: If the network lacks a regression task or does not have exactly one task each for validity
-            and hits.
+        ValueError: If a field cannot be made from the columns, if the network lacks a regression task or does not
+            have exactly one task each for validity and hits.
     """
 
     def __init__(
@@ -85,14 +87,16 @@ class DeployedModel(nn.Module):
         fields: Sequence[str],
         scale_factors: Mapping[str, float] | None = None,
         points: Mapping[str, Sequence[Sequence[str]]] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.columns = needed_columns(fields, points)
+        self.columns = needed_columns(fields, points) if columns is None else list(columns)
         if scale_factors is not None:  # those of other columns of the data set are not needed
             scale_factors = {k: v for k, v in scale_factors.items() if k in self.columns or k in fields}
         factors = DEFAULT_SCALE_FACTORS if scale_factors is None else scale_factors
         self.column_scale = [float(factors.get(column, 1.0)) for column in self.columns]
         self.features = HitFeatures(self.columns, fields, scale_factors, points)
+        self.is_used = [number in self.features.used_columns for number in range(len(self.columns))]
         self.network = network
         self.hit = network.input_name
         self.valid_task = _only(network.tasks, ObjectValidTask)
@@ -106,8 +110,8 @@ class DeployedModel(nn.Module):
         """Predicts the tracks of B events.
 
         Args:
-            hits: Hits as on disk, float32 [B, M, C] with the columns `columns`; padded ones may hold
-                anything.
+            hits: Hits as on disk, float32 [B, M, C] with the columns `columns`; padded hits and columns that are
+                not used may hold anything.
             valid: False at padded hits, bool [B, M].
 
         Returns:

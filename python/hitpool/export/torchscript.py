@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor
 
 from hitpool import __version__
-from hitpool.export.deployed import DeployedModel, unit
+from hitpool.export.checked import CheckedModel
+from hitpool.export.deployed import DeployedModel, needed_columns, unit
 from hitpool.files import write_bytes
 from hitpool.nn import MaskFormer
+from hitpool.tasks.checkpoint_file import read_checkpoint
+from hitpool.training.progress import say
 
 METADATA = "hitpool.json"
 TOLERANCE = 1e-5
@@ -29,8 +33,10 @@ def export(checkpoint: Path, output: Path) -> None:
 
     The file is used after `torch.ops.load_library(hitpool.library_path())`, in Python or C++. Its method
     `forward(hits [B, M, C] float32, valid [B, M] bool)` returns parameters [B, N, K], track probabilities [B,
-    N] and hit probabilities [B, N, M], with any B and M, and records no gradients. Names, order and units of
-    columns and parameters are in the extra file `hitpool.json`.
+    N] and hit probabilities [B, N, M], with any B and M, and records no gradients; other shapes and dtypes are
+    an error that names the columns. The C columns are those of the training data, all of them, as the checkpoint
+    says; one without them (written before it did, or weights alone) gives a model that takes only what it uses,
+    and a line that says so. Names, order and units of columns and parameters are in the extra file `hitpool.json`.
 
     Args:
         checkpoint: Checkpoint in the folder `ckpts` of a run directory.
@@ -45,7 +51,15 @@ def export(checkpoint: Path, output: Path) -> None:
     objects = load_checkpoint(checkpoint)
     data = objects.datamodule
     fields = data.inputs[objects.model.model.input_name]
-    save(trace(objects.model.model, fields, data.scale_factors, data.points), output)
+    columns = read_checkpoint(checkpoint).get(type(data).__qualname__, {}).get("hit_columns")
+    if columns is None:
+        columns = needed_columns(fields, data.points)
+        say(
+            f"{checkpoint} does not say which columns its data set has: the exported model takes the {len(columns)} "
+            f"that it uses, in this order: {', '.join(columns)}",
+            sys.stderr,
+        )
+    save(trace(objects.model.model, fields, data.scale_factors, data.points, columns), output)
 
 
 def trace(
@@ -53,6 +67,7 @@ def trace(
     fields: Sequence[str],
     scale_factors: Mapping[str, float] | None = None,
     points: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> tuple[torch.jit.ScriptModule, dict]:
     """Records a network together with its hit features and compares the result with the original.
 
@@ -61,16 +76,18 @@ def trace(
         fields: Hit fields of the network, as in the data's inputs.
         scale_factors: See `hitpool.data.HitFeatures`; None for its default.
         points: See `hitpool.data.HitFeatures`; None for its default.
+        columns: See `DeployedModel`.
 
     Returns:
         The TorchScript module, and the names, shapes and units of its inputs and outputs.
 
     Raises:
-        ValueError: If the network lacks a task that is needed.
+        ValueError: If the network lacks a task that is needed, or the columns do not suffice.
         RuntimeError: If a value of the example would become a constant, or if the recorded model differs from
             the original by more than 1e-5 for other sizes or values.
     """
-    model = DeployedModel(copy.deepcopy(network), fields, scale_factors, points).cpu().eval().requires_grad_(False)
+    model = DeployedModel(copy.deepcopy(network), fields, scale_factors, points, columns)
+    model = model.cpu().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
     example = _random_events(model, *_TRACED_SHAPE, generator)
     with torch.no_grad():
@@ -104,7 +121,8 @@ def _record(model: DeployedModel, example: tuple[Tensor, Tensor]) -> torch.jit.S
         if issubclass(warning.category, torch.jit.TracerWarning):  # a value of the example became a constant
             raise RuntimeError(f"torchscript export: the model cannot be recorded: {warning.message}")
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return traced
+    with _jit_is_not_deprecated():
+        return torch.jit.script(CheckedModel(traced, model.columns).eval())
 
 
 @contextmanager
@@ -117,11 +135,11 @@ def _jit_is_not_deprecated(record: bool = False) -> Iterator[list[warnings.Warni
 
 
 def _random_events(model: DeployedModel, batch: int, hits: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Hits of the size of a detector on disk, a fifth of them padding that holds NaN."""
+    """Hits of the size of a detector on disk; a fifth of them, padding, and columns without influence hold NaN."""
     scale = torch.tensor(model.column_scale)
     columns = 5 * torch.randn(batch, hits, len(scale), generator=generator) / scale  # [B, M, C]
     valid = torch.rand(batch, hits, generator=generator) >= 0.2  # [B, M]
-    return torch.where(valid.unsqueeze(-1), columns, torch.nan), valid
+    return torch.where(valid.unsqueeze(-1) & torch.tensor(model.is_used), columns, torch.nan), valid
 
 
 def _compare(model: DeployedModel, traced: torch.jit.ScriptModule, example: tuple[Tensor, Tensor]) -> None:
@@ -149,7 +167,10 @@ def _metadata(model: DeployedModel) -> dict:
     }
     outputs = [{"name": name, "shape": shapes[name], "meaning": text} for name, text in _OUTPUTS.items()]
     outputs[0]["fields"] = [{"name": field, "unit": unit(field)} for field in model.parameters_out]
-    columns = [{"name": column, "unit": unit(column)} for column in model.columns]
+    columns = [
+        {"name": column, "unit": unit(column), "used": used}
+        for column, used in zip(model.columns, model.is_used, strict=True)
+    ]
     return {
         "hitpool_version": __version__,
         "torch_version": torch.__version__,

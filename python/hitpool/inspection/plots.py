@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hitpool.data.layout import data_set_name
 from hitpool.evaluation.plots import BLUE, GREY, label, save, style
 from hitpool.inspection.report import technology_name
 from hitpool.inspection.scan import Scan
@@ -24,7 +25,7 @@ def save_plots(scan: Scan, folder: Path) -> list[Path]:
     Returns:
         The files; those for which there are no numbers are left out.
     """
-    name = scan.index.directory.resolve().name
+    name = data_set_name(scan.index.directory)
     figures = {}
     for title, counts in (
         ("hits per event", scan.hits_per_event),

@@ -9,6 +9,7 @@ import numpy as np
 
 from hitpool.data.event_file import EventFile, open_event_file
 from hitpool.data.layout import EventIndex, read_index
+from hitpool.data.magnitudes import coordinates, doubtful_columns
 from hitpool.inspection.findings import Findings, Severity
 from hitpool.inspection.ordering import Ordering
 from hitpool.inspection.statistics import ColumnStatistics, Counts, Reservoir
@@ -233,6 +234,19 @@ class Scan:
             example = self.index.where(int(events[first])) + (f": {describe(first)}" if describe else "")
             self.findings.note(severity, kind, np.count_nonzero(chosen), example)
 
+    def _units(self) -> None:
+        """Notes columns whose values seem to have another unit than that of their quantity."""
+        for what, statistics in (("hit", self.hits), ("track", self.tracks)):
+            doubtful = doubtful_columns(statistics.names, statistics.rms, statistics.largest)
+            for name, text in doubtful.items():
+                self.findings.note(DEFECT, f"{what} column {name} has another unit", statistics.count, text)
+        if known := coordinates(self.hits.names):
+            quantity, names = known
+            largest = max(self.hits.largest[self.hits.names.index(name)] for name in names)
+            if text := quantity.doubt(float(largest)):
+                kind = f"hit columns {', '.join(names)} have another unit"
+                self.findings.note(DEFECT, kind, self.hits.count, text)
+
     def _conclude(self) -> None:
         """Findings that need everything."""
         for what, statistics in (("hit", self.hits), ("track", self.tracks)):
@@ -240,6 +254,7 @@ class Scan:
                 if low == high == 0 and statistics.count > 1:
                     kind = f"{what} column {name} is 0 everywhere"
                     self.findings.note(REMARK, kind, statistics.count, "all values")
+        self._units()
         if (most := len(self.tracks_per_event.histogram) - 1) > _SLOTS:
             more = int(self.tracks_per_event.histogram[_SLOTS + 1 :].sum())
             text = f"up to {most}: reading all needs data.max_particles {most}"

@@ -89,6 +89,16 @@ class ColumnStatistics:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.sqrt(np.maximum(self._squares / (self.count - self.not_finite) - self.mean**2, 0))
 
+    @property
+    def rms(self) -> np.ndarray:
+        """Root mean square of the finite values of each column, NaN if there are none."""
+        return np.hypot(self.mean, self.sd)
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Largest absolute finite value of each column, -inf if there are none."""
+        return np.maximum(self.high, -self.low)
+
 
 class Counts:
     """Histogram of whole numbers from 0.

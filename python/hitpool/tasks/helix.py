@@ -13,6 +13,7 @@ QUANTITIES = ("eta", "phi", "qpt", "d0", "z0")
 GEV_PER_TESLA_METRE = 0.299792458
 CIRCLE_PRIOR = (1e-2, 1.0, 1.0)  # spread of a [m], b and c [1/m]: far more than tracks have, so that no hits give zeros
 LINE_PRIOR = (1.0, 10.0)  # spread of z0 [m] and cot(theta)
+LARGEST = 100.0  # coordinate [m]
 
 
 class HelixFit(nn.Module):
@@ -93,10 +94,14 @@ class HelixFit(nn.Module):
 
         Raises:
             TypeError: The fit was brought to a type below float32.
+            ValueError: The points are not in m; noticed on CPU, outside of recorded graphs and torch.func.
         """
         dtype = precise_dtype(self, "HelixFit")
         if valid is not None:
             points, fields = (values.masked_fill(~valid.unsqueeze(-1), 0) for values in (points, fields))
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if points.device.type == "cpu" and not recorded and not torch._C._are_functorch_transforms_active():
+            self.check(points)
         circle, line = self._sums(points, fields.to(dtype), logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
         cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
         a, b, c = _fit_circle(circle, cos, sin, self.resolution)
@@ -122,6 +127,22 @@ class HelixFit(nn.Module):
             estimate[name] = first.squeeze(-1) + (shares[..., k, :] * offset).sum(-1)
         estimate["phi"] = torch.atan2(estimate["phi"].sin(), estimate["phi"].cos())
         return {name: value.to(dtype) for name, value in estimate.items()}
+
+    def check(self, points: Tensor) -> None:
+        """Checks the unit of the points: what is not scaled overflows the sums, and the loss is NaN.
+
+        Args:
+            points: x, y and z of the hits, [..., 3].
+
+        Raises:
+            ValueError: A coordinate is larger than a detector in m.
+        """
+        size = points.detach().abs()
+        if (size > LARGEST).any():
+            raise ValueError(
+                f"HelixFit: the points {', '.join(self.points)} reach {size.nan_to_num(0.0).max().item():g}, expected "
+                f"metres, at most {LARGEST:g}: scale them in data.scale_factors (0.001 if they are in mm)"
+            )
 
     def _sums(
         self, points: Tensor, fields: Tensor, logits: Tensor, valid: Tensor | None, threshold: float

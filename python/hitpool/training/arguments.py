@@ -13,6 +13,7 @@ from hitpool.data.names import suggestion
 from hitpool.training import runs
 from hitpool.training.configuration import Source, find, read, training_name
 from hitpool.training.fragments import put_tasks
+from hitpool.training.scale_factors import collect_scale_factors
 
 _INDEXED = re.compile(r"--([\w.]+\.\d+(?:\.[\w.]+)?)(?:=(.*))?", re.DOTALL)
 
@@ -49,6 +50,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     - `--ckpt_path last` and `best` mean the most recent run of that name. `fit` then continues in its directory, or
       starts there from the beginning if it has no checkpoint yet, or if there are no runs at all. The other subcommands use `best` by default.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
+    - Scale factors add to the table of the configurations before them.
 
     Args:
         subcommand: fit, validate, test or predict; None to build the objects without running anything.
@@ -84,6 +86,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     elif stored and not given:
         raise FileNotFoundError(f"{stored} does not exist: name the configuration of the training with --config")
     sources = [*base, *given]
+    rest, scale_factors = collect_scale_factors((source.content for source in sources), rest)
     rest, indexed = _split_indexed(rest)
     indexed |= entries or {}
     configs = [str(source.path) for source in sources]
@@ -92,6 +95,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
         for path, value in indexed.items():
             _set(merged, path, value)
         configs = [yaml.safe_dump(merged, sort_keys=False)]
+    configs += [scale_factors] if scale_factors else []
     arguments.options = [f"--config={config}" for config in configs]
     arguments.options += [f"--name={name}", f"--runs={known.runs}", *rest]
     if arguments.checkpoint:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import PositiveInt
@@ -22,6 +23,7 @@ from hitpool.data.names import suggestion
 from hitpool.files import alone, write_text
 from hitpool.parser_message import one_line
 from hitpool.tasks.checkpoint_file import read_checkpoint
+from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
@@ -246,6 +248,17 @@ class TrainingCLI(LightningCLI):
                 self.datamodule.check_positive(field)
         if rank_zero_only.rank == 0:
             self.datamodule.check_hits()
+        if self.subcommand == "fit":
+            for line in self.datamodule.doubts():
+                say(f"warning: {line}", sys.stderr)
+            self._check_track_fits()
+
+    def _check_track_fits(self) -> None:
+        """Checks the unit of what the track fits of the model will get."""
+        features, hits = self.datamodule.dataset("train").features, self.datamodule.dataset("train").sample_hits(200)
+        values = dict(zip(features.fields, features(torch.from_numpy(hits)).unbind(-1), strict=True))  # [hits] each
+        for fit in (module for module in self.model.modules() if isinstance(module, HelixFit)):
+            fit.check(torch.stack([values[name] for name in fit.points], dim=-1))
 
     def _inverse_fields(self) -> set[str]:
         """Targets that the model learns as 1 / value."""

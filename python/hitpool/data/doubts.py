@@ -1,0 +1,81 @@
+"""What looks wrong in the events of a training: units, and numbers that a network learns badly from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hitpool.data.dataset import EventDataset
+from hitpool.data.magnitudes import COORDINATES, coordinates, doubtful_columns
+
+SAMPLE = 200
+IN_METRES = {"mm": 1e3, "cm": 1e2, "cm times 0.001": 0.1, "m times 0.001": 1e-3}
+INPUT = 0.01, 100.0  # root mean square of an input that is of order one
+SPREAD = 1e-4, 1e3  # standard deviation of a target
+
+
+def doubts(dataset: EventDataset) -> list[str]:
+    """Looks at all targets, and at the inputs of up to 200 random events.
+
+    Args:
+        dataset: Training events.
+
+    Returns:
+        A line for each kind of doubt, which names columns or fields.
+
+    Raises:
+        ValueError: If the hits are bad; names file, event and field.
+    """
+    hits = dataset.sample_hits(SAMPLE)
+    of_hits = [*_units(dataset, hits), *_inputs(dataset, hits)] if len(hits) else []
+    return [*of_hits, *_targets(dataset)]
+
+
+def _units(dataset: EventDataset, hits: np.ndarray) -> list[str]:
+    features = dataset.features
+    used = features.used_columns
+    names = [features.columns[column] for column in used]
+    rms, largest = _measures(hits[:, used])
+    lines = [f"hit column {name}: {text}" for name, text in doubtful_columns(names, rms, largest).items()]
+    for point in features.points:
+        columns = point.index.tolist()
+        names = list(dict.fromkeys(features.columns[column] for column in columns))
+        known, _ = coordinates(names) or (COORDINATES[-1], names)
+        known = replace(known, unit="m", low=known.low / 1e3, high=known.high / 1e3, others=IN_METRES)
+        if text := known.doubt(float(np.abs(hits[:, columns] * point.scale.numpy()).max())):
+            lines.append(f"hit columns {', '.join(names)} times data.scale_factors: {text}")
+    return lines
+
+
+def _inputs(dataset: EventDataset, hits: np.ndarray) -> list[str]:
+    rms, _ = _measures(dataset.features(torch.from_numpy(hits)).numpy())  # [F]
+    scale = dataset.features.scale.numpy()
+    far = [
+        f"{name} is {size:.2g} (data.scale_factors.{name} {factor * 10.0 ** -round(math.log10(size)):.1g})"
+        for name, size, factor in zip(dataset.features.fields, rms, scale, strict=True)
+        if size and not INPUT[0] <= size <= INPUT[1]
+    ]
+    return [f"inputs far from order one, root mean square after scaling: {', '.join(far)}"] if far else []
+
+
+def _targets(dataset: EventDataset) -> list[str]:
+    values = {name: column.double().numpy() for name, column in dataset.particle_values().items()}
+    if not len(next(iter(values.values()))):
+        return []
+    doubtful = doubtful_columns(list(values), *_measures(np.stack(list(values.values()), axis=1)))
+    lines = [f"target {name}: {text}" for name, text in doubtful.items()]
+    for name, own in values.items():
+        spread = own.std()
+        if name not in doubtful and len(own) > 1 and not SPREAD[0] <= spread <= SPREAD[1]:
+            expected = f"expected {SPREAD[0]:g} to {SPREAD[1]:g}"
+            lines.append(f"target {name}: the standard deviation is {spread:.4g} (mean {own.mean():.4g}), {expected}")
+    return lines
+
+
+def _measures(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square and largest absolute value of columns [n, K], n > 0."""
+    values = np.abs(values.astype(np.float64))
+    return np.sqrt(np.square(values).mean(0)), values.max(0)

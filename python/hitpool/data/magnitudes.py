@@ -1,0 +1,106 @@
+"""Orders of magnitude of quantities in the units of a data set, and which other unit values look like."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is known of a quantity.
+
+    Attributes:
+        names: Regular expression for the columns that hold it.
+        measure: Measure of its values: rms (root mean square) or largest, of the absolute values.
+        unit: Unit.
+        low: Smallest plausible value of the measure.
+        high: Largest plausible value.
+        others: What a value is multiplied by in units that are mistaken for it.
+    """
+
+    names: str
+    measure: str
+    unit: str
+    low: float
+    high: float
+    others: Mapping[str, float]
+
+    def doubt(self, value: float) -> str | None:
+        """Says what is wrong with a value of the measure.
+
+        Args:
+            value: The value; 0 and what is not finite say nothing.
+
+        Returns:
+            Words, or None if it is plausible.
+        """
+        if value == 0 or not math.isfinite(value) or self.low <= value <= self.high:
+            return None
+        similar = [other for other, factor in self.others.items() if self.low <= value / factor <= self.high]
+        guess = f"; it looks like {similar[0]}" if similar else ""
+        name = {"rms": "the root mean square", "largest": "the largest absolute value"}[self.measure]
+        return f"{name} is {value:.4g}, expected {self.low:.4g} to {self.high:.4g} {self.unit}{guess}"
+
+
+QUANTITIES = (
+    Quantity(r"(.*_)?pt", "rms", "GeV", 0.1, 1e3, {"MeV": 1e3, "TeV": 1e-3}),
+    Quantity(r"(.*_)?qpt", "rms", "1/GeV", 1e-3, 10, {"1/MeV": 1e-3, "1/TeV": 1e3}),
+    Quantity(r"(.*_)?(phi|theta)", "largest", "rad", 0, 6.284, {"degrees": 180 / math.pi, "mrad": 1e3}),
+)
+"""Quantities of single columns; ranges hold for samples, not for single values."""
+
+LENGTHS = {"m": 1e-3, "cm": 0.1, "um": 1e3}
+COORDINATES = (
+    Quantity(r"spacePoint_glob.*[a-z][XYZ]", "largest", "mm", 3e3, 3e4, LENGTHS),  # of the muon spectrometer
+    Quantity(r"(.*_)?[xyz]|.*[a-z][XYZ]", "largest", "mm", 100, 1e5, LENGTHS),
+)
+"""Coordinates of hits, of which the largest is judged: of the first of these that there is."""
+
+
+def coordinates(names: Sequence[str]) -> tuple[Quantity, list[str]] | None:
+    """Finds the coordinates of hits by their names.
+
+    Args:
+        names: Names of hit columns.
+
+    Returns:
+        What is known of them, and their names; None if there are none.
+
+    Example:
+        >>> coordinates(["sp_x", "sp_y", "sp_z", "time"])[1]
+        ['sp_x', 'sp_y', 'sp_z']
+    """
+    for quantity in COORDINATES:
+        if chosen := [name for name in names if re.fullmatch(quantity.names, name)]:
+            return quantity, chosen
+    return None
+
+
+def doubtful_columns(names: Sequence[str], rms: ArrayLike, largest: ArrayLike) -> dict[str, str]:
+    """Finds columns that seem to have another unit.
+
+    Args:
+        names: Names of K columns.
+        rms: Root mean square of their values, [K].
+        largest: Largest absolute values, [K].
+
+    Returns:
+        What is wrong, by name.
+
+    Example:
+        >>> doubtful_columns(["mc_pt", "mc_eta"], [31000.0, 1.2], [2e5, 2.7])
+        {'mc_pt': 'the root mean square is 3.1e+04, expected 0.1 to 1000 GeV; it looks like MeV'}
+    """
+    found = {}
+    for name, *values in zip(names, np.asarray(rms, float), np.asarray(largest, float), strict=True):
+        for quantity in QUANTITIES:
+            if re.fullmatch(quantity.names, name) and "sigma" not in name:
+                doubt = quantity.doubt(values[quantity.measure == "largest"])
+                found |= {name: doubt} if doubt else {}
+    return found
