@@ -24,8 +24,9 @@ void check_attention(
     HITPOOL_CHECK_VALUE(
         tensor.device() == query.device(), kOp, name, c10::str("the device of query, ", query.device()), tensor.device());
     HITPOOL_CHECK_VALUE(
-        tensor.dim() == 4 && tensor.sym_size(0) == query.sym_size(0) && tensor.sym_size(1) == key.sym_size(1) &&
-            tensor.sym_size(2) == query.sym_size(2) && tensor.sym_size(3) == query.sym_size(3),
+        tensor.dim() == 4 &&
+            are_equal(
+                tensor.sym_sizes(), {query.sym_size(0), key.sym_size(1), query.sym_size(2), query.sym_size(3)}),
         kOp, name, c10::str("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sym_sizes()), tensor.sym_sizes());
   }
   if (!mask.has_value()) return;
@@ -33,8 +34,9 @@ void check_attention(
   HITPOOL_CHECK_VALUE(
       mask->device() == query.device(), kOp, "mask", c10::str("the device of query, ", query.device()), mask->device());
   HITPOOL_CHECK_VALUE(
-      mask->dim() == 3 && mask->sym_size(0) == query.sym_size(0) &&
-          (mask->sym_size(1) == 1 || mask->sym_size(1) == query.sym_size(1)) && mask->sym_size(2) == key.sym_size(1),
+      mask->dim() == 3 && holds(mask->sym_size(0).sym_eq(query.sym_size(0))) &&
+          holds(mask->sym_size(1).sym_eq(1).sym_or(mask->sym_size(1).sym_eq(query.sym_size(1)))) &&
+          holds(mask->sym_size(2).sym_eq(key.sym_size(1))),
       kOp, "mask", c10::str("shape [B, 1 or Q, K] that fits query ", query.sym_sizes(), " and key ", key.sym_sizes()),
       mask->sym_sizes());
 }

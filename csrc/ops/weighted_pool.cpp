@@ -52,8 +52,7 @@ void check_weighted_pool(
   const auto events = leading(logits, logits.dim() - 2);
   const auto hits = logits.sym_size(-1);
   HITPOOL_CHECK_VALUE(
-      features.dim() == logits.dim() && leading(features, features.dim() - 2) == events &&
-          features.sym_size(-2) == hits,
+      are_equal(leading(features, features.dim() - 2), events) && holds(features.sym_size(-2).sym_eq(hits)),
       kOp, "features", c10::str("shape [..., M, D] that fits logits [..., N, M] = ", logits.sym_sizes()),
       features.sym_sizes());
   HITPOOL_CHECK_VALUE(
@@ -63,8 +62,8 @@ void check_weighted_pool(
   if (valid.has_value()) {
     HITPOOL_CHECK_TYPE(valid->scalar_type() == at::kBool, kOp, "valid", "dtype bool", valid->scalar_type());
     HITPOOL_CHECK_VALUE(
-        valid->dim() == logits.dim() - 1 && leading(*valid, valid->dim() - 1) == events &&
-            valid->sym_size(-1) == hits,
+        valid->dim() == logits.dim() - 1 && are_equal(leading(*valid, valid->dim() - 1), events) &&
+            holds(valid->sym_size(-1).sym_eq(hits)),
         kOp, "valid", c10::str("shape [..., M] that fits logits [..., N, M] = ", logits.sym_sizes()),
         valid->sym_sizes());
     HITPOOL_CHECK_VALUE(
@@ -87,15 +86,15 @@ void check_weighted_pool_backward(
   const auto grad_sizes = pooled_sizes(logits, features, 4);
   const auto index_sizes = pooled_sizes(logits, features, 2);
   HITPOOL_CHECK_VALUE(
-      grad.sym_sizes() == c10::SymIntArrayRef(grad_sizes), op, "grad",
+      are_equal(grad.sym_sizes(), grad_sizes), op, "grad",
       c10::str("shape [..., N, 4, D] = ", c10::SymIntArrayRef(grad_sizes)), grad.sym_sizes());
   HITPOOL_CHECK_VALUE(
-      index.sym_sizes() == c10::SymIntArrayRef(index_sizes), op, "index",
+      are_equal(index.sym_sizes(), index_sizes), op, "index",
       c10::str("shape [..., N, 2, D] = ", c10::SymIntArrayRef(index_sizes)), index.sym_sizes());
   HITPOOL_CHECK_TYPE(index.scalar_type() == at::kInt, op, "index", "dtype int32", index.scalar_type());
   const auto expected_sums = sums_sizes(logits, features);
   HITPOOL_CHECK_VALUE(
-      sums.sym_sizes() == c10::SymIntArrayRef(expected_sums), op, "sums",
+      are_equal(sums.sym_sizes(), expected_sums), op, "sums",
       c10::str("shape [..., N, D + 1] = ", c10::SymIntArrayRef(expected_sums)), sums.sym_sizes());
   const auto type = arithmetic_type(logits, features);
   HITPOOL_CHECK_TYPE(sums.scalar_type() == type, op, "sums", c10::str("dtype ", type), sums.scalar_type());

@@ -1,40 +1,81 @@
 #include "ops/pseudorapidity.h"
 
 #include <ATen/TensorOperators.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/where.h>
 #include <torch/library.h>
+
+#include <limits>
+
+#include "ops/autograd/derivatives.h"
+#include "ops/pseudorapidity_formula.h"
 
 namespace hitpool {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
+// -grad / sin(theta) from the angle to the nearer half of the beam axis, so that it is -inf at both ends; NaN outside.
+at::Tensor gradient_by_definition(const at::Tensor& grad, const at::Tensor& theta) {
+  const auto type = theta.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto t = theta.to(type);
+  const auto number = [&](double value, at::ScalarType as) { return at::scalar_tensor(value, t.options().dtype(as)); };
+  const auto pi_of_type = number(kPiHigh, theta.scalar_type()).to(type);
+  const auto pi = number(kPiHigh, type);
+  const auto rest = number(type == at::kDouble ? AngleFormat<double>::pi_low : AngleFormat<float>::pi_low, type);
+  const auto far = at::where(t.eq(pi_of_type), pi_of_type - t, (pi - t) + rest);
+  const auto x = at::where(t.gt(pi / 2), far, t + 0);  // + 0: no -0
+  const auto nan = number(std::numeric_limits<double>::quiet_NaN(), type);
+  return (-grad.to(type) / (x.sin() * at::where(x.ge(0), number(1, type), nan))).to(theta.scalar_type());
+}
 
-class Pseudorapidity : public torch::autograd::Function<Pseudorapidity> {
- public:
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& theta) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    ctx->save_for_backward({theta});
-    return pseudorapidity(theta);
-  }
+struct Pseudorapidity {
+  static constexpr bool is_traceable = false;
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const auto theta = ctx->get_saved_variables()[0];
-    if (at::GradMode::is_enabled()) return {-grads[0] / theta.sin()};  // itself differentiable
-    return {pseudorapidity_backward(grads[0], theta)};
+    return {pseudorapidity_backward(grads[0], ctx->get_saved_variables()[0])};
+  }
+};
+
+struct PseudorapidityBackward {
+  static constexpr bool is_traceable = false;
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const auto gradient = [](const variable_list& in) { return variable_list{gradient_by_definition(in[0], in[1])}; };
+    return pull_back(gradient, ctx->get_saved_variables(), grads);
   }
 };
 
 at::Tensor pseudorapidity_autograd(const at::Tensor& theta) {
-  if (at::GradMode::is_enabled() && theta.requires_grad()) return Pseudorapidity::apply(theta);
-  at::AutoDispatchBelowADInplaceOrView guard;
-  return pseudorapidity(theta);
+  at::Tensor eta;
+  {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    eta = pseudorapidity(theta);
+  }
+  if (torch::autograd::compute_requires_grad(theta)) record<Pseudorapidity>({eta}, {theta}, {theta});
+  if (has_tangent(theta)) {
+    const auto tangent = pseudorapidity_backward(theta._fw_grad(/*level=*/0), theta._fw_primal(/*level=*/0));
+    eta._set_fw_grad(tangent, /*level=*/0, /*is_inplace_op=*/false);
+  }
+  return eta;
+}
+
+at::Tensor pseudorapidity_backward_autograd(const at::Tensor& grad, const at::Tensor& theta) {
+  at::Tensor gradient;
+  {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    gradient = pseudorapidity_backward(grad, theta);
+  }
+  if (torch::autograd::compute_requires_grad(grad, theta)) {
+    record<PseudorapidityBackward>({gradient}, {grad, theta}, {grad, theta});
+  }
+  if (has_tangent(grad, theta)) set_tangent(gradient, gradient_by_definition(grad, theta));
+  return gradient;
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(hitpool, Autograd, m) {
   m.impl("pseudorapidity", TORCH_FN(pseudorapidity_autograd));
+  m.impl("_pseudorapidity_backward", TORCH_FN(pseudorapidity_backward_autograd));
 }
 
 }  // namespace hitpool

@@ -32,13 +32,16 @@ def weighted_pool(
         torch.Size([1, 4, 1])
     """
     double = torch.float64 in (logits.dtype, features.dtype)
-    p = logits.to(torch.float64 if double else torch.float32).sigmoid()  # [..., N, M]
-    x = features.to(p.dtype).unsqueeze(-3)  # [..., 1, M, D]
+    logits = logits.to(torch.float64 if double else torch.float32)
+    if valid is not None:  # before anything is computed: NaN that enters an operation stays in its derivatives
+        logits = torch.where(valid.unsqueeze(-2), logits, 0.0)
+    p = logits.sigmoid()  # [..., N, M]
     selected = ~(p.detach() < torch.tensor(threshold, dtype=p.dtype, device=p.device))  # NaN counts as selected
     if valid is not None:
         selected = selected & valid.unsqueeze(-2)  # [..., N, M]
     chosen = selected.unsqueeze(-1)  # [..., N, M, 1]
     any_selected = chosen.sum(-2, keepdim=True) > 0  # [..., N, 1, 1]
+    x = features.to(p.dtype).unsqueeze(-3)  # [..., 1, M, D]
 
     weight = torch.where(selected, p, 0.0).unsqueeze(-1)  # [..., N, M, 1]
     total = (weight * torch.where(chosen, x, 0.0)).sum(-2, keepdim=True)  # [..., N, 1, D]
@@ -66,7 +69,10 @@ def pseudorapidity(theta: Tensor) -> Tensor:
         >>> reference.pseudorapidity(torch.tensor(0.1, dtype=torch.float64)).item()
         2.99489...
     """
-    eta = -torch.log(torch.tan(theta / 2))
     pi = torch.tensor(math.pi, dtype=theta.dtype, device=theta.device)
-    eta = torch.where(theta == pi, -math.inf, eta)
-    return torch.where((theta >= 0) & (theta <= pi), eta, math.nan)
+    end = theta == pi  # taken as theta = 0 from the other side
+    inside = (theta >= 0) & (theta <= pi)
+    x = torch.where(end, pi - theta, theta + 0.0)  # + 0.0: no -0
+    x = x * torch.where(inside, 1.0, math.nan).to(theta.dtype)
+    eta = -torch.log(torch.tan(x / 2))
+    return torch.where(end, -eta, eta)

@@ -8,7 +8,6 @@ def weighted_pool(
     logits: Tensor,  # [..., N, M]
     features: Tensor,  # [..., M, D]
     valid: Tensor | None = None,  # [..., M]
-    *,
     threshold: float = 0.1,
 ) -> Tensor:  # [..., N, 4, D]
     """Pool hit features for each track over the hits that are assigned to it.
