@@ -57,6 +57,7 @@ EXPECTED = (
     ".*callbacks used to create the checkpoint.*",  # of the training, not needed to test
     ".*but have no logger configured.*",
     ".*in eval mode at the start of training.*",  # frozen parts
+    ".*overridden `on_before_batch_transfer`.*",  # the data module has none
     ".*LeafSpec.*",  # Lightning's use of torch
 )
 

@@ -70,11 +70,22 @@ class LengthGroupedBatchSampler(DistributedSampler):
         self.num_replicas = num_replicas
         self.rank = rank
         self.epoch = 0
+        self._done = (0, 0)
 
     def __len__(self) -> int:
         """Number of batches of each rank."""
         steps = -(-len(self.lengths) // (self.batch_size * self.num_replicas))
         return min(steps, len(self.lengths) // self.num_replicas)  # no empty batch
+
+    def continue_epoch(self, epoch: int, batches: int) -> None:
+        """Goes to a place inside an epoch.
+
+        Args:
+            epoch: The epoch.
+            batches: Number of its batches that this rank had already; the others come, in the same order.
+        """
+        self.set_epoch(epoch)
+        self._done = (epoch, batches)
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self.seed, self.epoch if self.reshuffle else 0])
@@ -87,6 +98,7 @@ class LengthGroupedBatchSampler(DistributedSampler):
                 stop = min(start + pool_steps, steps)
                 pool = order[first[start * ranks] : first[stop * ranks]]
                 pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
-        for step in random.permutation(steps):
+        epoch, done = self._done
+        for step in random.permutation(steps)[done if epoch == self.epoch else 0 :]:
             batch = step * ranks + self.rank
             yield order[first[batch] : first[batch + 1]].tolist()

@@ -94,6 +94,8 @@ class HitDataModule(pl.LightningDataModule):
         self.truth_link = truth_link
         self.unpack_dir = unpack_dir
         self._datasets: dict[str, EventDataset] = {}
+        self._stored: dict[str, int] = {}
+        self._place = (0, 0, False)
 
     def setup(self, stage: str) -> None:
         """Opens and checks the data sets that a stage needs.
@@ -106,6 +108,7 @@ class HitDataModule(pl.LightningDataModule):
                 "trainer.overfit_batches is not supported: Lightning would replace the batch sampler; "
                 "set data.num_train (and data.val_dir to the training folder) instead"
             )
+        self._stored, self._place = {}, (0, 0, False)
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             self.dataset(split)
 
@@ -189,9 +192,50 @@ class HitDataModule(pl.LightningDataModule):
         """
         return self.dataset("train").particle_values()
 
+    def state_dict(self) -> dict[str, int]:
+        """What the batches of an epoch depend on."""
+        if "train" not in self._datasets:
+            return {}
+        return {
+            "number of training events": len(self.dataset("train")),
+            "data.batch_size": self.batch_size,
+            "data.seed": self.seed,
+            "data.group_by_length": self.group_by_length,
+            "number of processes": self.trainer.world_size if self.trainer else 1,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Remembers what the batches depended on when the checkpoint was written."""
+        self._stored = state_dict
+
+    def continue_epoch(self, epoch: int, batches: int, complete: bool) -> None:
+        """Says where a training that a checkpoint continues begins.
+
+        Args:
+            epoch: Its first epoch, counted from 0.
+            batches: Number of batches of that epoch that were trained already; the training batches start after them.
+            complete: Whether the epoch has no others.
+        """
+        self._place = (epoch, batches, complete)
+
     def train_dataloader(self) -> DataLoader:
-        """Training batches, in a new order every epoch."""
-        return self._loader("train", reshuffle=True)
+        """Training batches, in a new order every epoch.
+
+        Raises:
+            ValueError: If the batches of the epoch that a checkpoint continues are no longer the same.
+        """
+        epoch, batches, complete = self._place
+        changed = [name for name, value in self.state_dict().items() if self._stored.get(name, value) != value]
+        if batches and changed and not complete:
+            before, now = self._stored[changed[0]], self.state_dict()[changed[0]]
+            raise ValueError(
+                f"the checkpoint was written after {batches} batches of epoch {epoch + 1}, whose other batches need "
+                f"the same {changed[0]}: expected {before}, got {now}; a checkpoint of the end of an epoch does not"
+            )
+        loader = self._loader("train", reshuffle=True)
+        # worker processes read the first batches before Lightning tells the sampler the epoch
+        loader.sampler.continue_epoch(epoch, len(loader) if complete else batches)
+        return loader
 
     def val_dataloader(self) -> DataLoader:
         """Validation batches, in the same order every epoch."""

@@ -47,8 +47,9 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     - `--config` is a path or the name of a packaged configuration; without it, the configuration of the run that
       holds the checkpoint is used, and `muon.yaml` if there is none. A file with tasks alone changes the tasks of
       the configuration before it, or of `muon.yaml`.
-    - `--ckpt_path last` and `best` mean the most recent run of that name. `fit` then continues in its directory, or
-      starts there from the beginning if it has no checkpoint yet, or if there are no runs at all. The other subcommands use `best` by default.
+    - `--ckpt_path last` and `best` mean the most recent run of that name that has such a checkpoint. `fit` then
+      continues in its directory, or starts in that of the most recent run from the beginning if none has one yet. The
+      other subcommands use `best` by default, or `last` of a run without a validation.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
     - Scale factors add to the table of the configurations before them.
 
@@ -74,11 +75,10 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     arguments = Arguments(subcommand, [], Path(known.runs) / name)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
-        wanted = known.ckpt_path or (None if subcommand == "fit" else "best")
-        if wanted in ("last", "best"):
-            _continue_newest(arguments, wanted)
-        elif wanted:
-            _continue_from(arguments, Path(wanted))
+        if known.ckpt_path in ("last", "best") or (known.ckpt_path is None and subcommand != "fit"):
+            _continue_newest(arguments, known.ckpt_path)
+        elif known.ckpt_path:
+            _continue_from(arguments, Path(known.ckpt_path))
 
     stored = arguments.run / "config.yaml" if arguments.run else None
     if stored and stored.is_file():
@@ -103,20 +103,25 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     return arguments
 
 
-def _continue_newest(arguments: Arguments, which: str) -> None:
-    run = runs.newest(arguments.folder)
-    checkpoint = run / "ckpts" / f"{which}.ckpt" if run else None
-    if checkpoint and checkpoint.is_file():
-        arguments.run, arguments.checkpoint = run, checkpoint
-        arguments.notice = f"continuing from {checkpoint}" if arguments.subcommand == "fit" else f"using {checkpoint}"
+def _continue_newest(arguments: Arguments, which: str | None) -> None:
+    folder, versions = arguments.folder, runs.versions(arguments.folder)[::-1]
+    found = next(((run, path) for run in versions if (path := runs.checkpoint(run, which))), None)
+    kind = "best.ckpt" if which == "best" else "checkpoint"
+    if found:
+        arguments.run, arguments.checkpoint = found
+        reasons = [f"{run} has no {kind}; " for run in versions[: versions.index(arguments.run)]]
+        if which is None and arguments.checkpoint.name != "best.ckpt":
+            reasons.append(f"{arguments.run} has no best.ckpt, there was no validation; ")
+        verb = "continuing from" if arguments.subcommand == "fit" else "using"
+        arguments.notice = f"{''.join(reasons)}{verb} {arguments.checkpoint}"
     elif arguments.subcommand == "fit":
-        arguments.run = run
-        if run is None and (others := runs.names(arguments.folder.parent)):
-            raise FileNotFoundError(_no_run(arguments.folder, others))
-        missing = f"{run} has no checkpoint yet" if run else f"{arguments.folder} holds no run yet"
+        if not versions and (others := runs.names(folder.parent)):
+            raise FileNotFoundError(_no_run(folder, others))
+        arguments.run = versions[0] if versions else None
+        missing = f"{versions[0]} has no {kind} yet" if versions else f"{folder} holds no run yet"
         arguments.notice = f"{missing}: starting from the beginning"
     else:
-        missing = f"{checkpoint} does not exist" if run else _no_run(arguments.folder, runs.names(arguments.folder.parent))
+        missing = f"{versions[0]} has no {kind}" if versions else _no_run(folder, runs.names(folder.parent))
         raise FileNotFoundError(f"{missing}: train with 'hitpool fit', or name a file with --ckpt_path")
 
 

@@ -71,12 +71,14 @@ def _signals_wait() -> Iterator[None]:
 
 
 def best_and_last(folder: Path) -> list[ModelCheckpoint]:
-    """Callbacks that write `best.ckpt`, the lowest validation loss, and `last.ckpt`, at the end of every epoch.
+    """Callbacks that write `best.ckpt`, the lowest validation loss, and at the end of every epoch `last.ckpt`.
 
     Args:
         folder: Folder of the checkpoints.
     """
-    best = ModelCheckpoint(folder, filename="best", monitor="val/loss", enable_version_counter=False)
+    best = ModelCheckpoint(
+        folder, filename="best", monitor="val/loss", save_on_train_epoch_end=False, enable_version_counter=False
+    )
     last = ModelCheckpoint(
         folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )

@@ -2,8 +2,10 @@
 
 import copy
 import re
+import shutil
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from hitpool.training import runs
 from hitpool.training.arguments import Arguments
 from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last, check_of_training, fitting_weights
 from hitpool.training.configuration import check
-from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
+from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
 from hitpool.training.samples import PARTS, Samples
@@ -61,9 +63,9 @@ class RunConfig(Callback):
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes `config.yaml` before the training starts."""
-        if stage == "fit" and trainer.is_global_zero:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes `config.yaml` when nothing is left that could keep the training from starting."""
+        if trainer.is_global_zero:
             self.write(Path(trainer.default_root_dir))
 
     def write(self, run: Path) -> None:
@@ -90,6 +92,8 @@ class TrainingCLI(LightningCLI):
         self.arguments = arguments
         self.held = held
         self.samples: Samples | None = None
+        self.continued: dict[str, Any] = {"global_step": 0, "metrics_rows": 0}
+        self.claimed: Path | None = None
         command = arguments.subcommand
         header = {"dump_header": [f"hitpool {__version__}"]}
         kwargs: dict[str, Any] = {"prog": "hitpool", "exit_on_error": False, **header}
@@ -169,20 +173,20 @@ class TrainingCLI(LightningCLI):
         self.model = self._get(self.config_init, "model")
         if self.arguments.checkpoint:
             fitting_weights(self.arguments.checkpoint, self.model)  # Lightning loads them; errors come before any work
+            self.continued = read_checkpoint(self.arguments.checkpoint)
         elif self.subcommand == "fit":
             copy.deepcopy(self.model).load_other_trainings()
         if self.samples:
-            try:
-                self.samples.create()
-            except ValueError as error:
-                self._fail(error)
+            self.samples.create()
         if self.subcommand:
             self._open_data()
-        self.trainer = self.instantiate_trainer()
+        self.run_directory = self._choose_run_directory()
+        with self._nothing_left_of_a_failed_start():
+            self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Trainer whose loggers, checkpoints and results share one run directory."""
-        self.run_directory = run = self._choose_run_directory()
+        run = self.run_directory
         options: dict[str, Any] = {**self._get(self.config_init, "trainer"), **kwargs}
         callbacks = _as_list(options["callbacks"])
         if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
@@ -193,8 +197,8 @@ class TrainingCLI(LightningCLI):
         if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
             place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
             if options["logger"] is not False:
-                board = MetricsBoard(**place, default_hp_metric=False, purge_step=self._steps_done())
-                loggers = [MetricsTable(**place), board, *loggers]
+                board = MetricsBoard(**place, default_hp_metric=False, purge_step=self.continued["global_step"])
+                loggers = [MetricsTable(**place, keep=self.continued.get("metrics_rows")), board, *loggers]
             callbacks.append(RunConfig(self.text))
             if options["enable_checkpointing"] is not False:
                 callbacks = [*best_and_last(run / "ckpts"), *callbacks]
@@ -205,10 +209,11 @@ class TrainingCLI(LightningCLI):
         return Trainer(**options)
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
-        """Trains, then tests the best checkpoint."""
+        """Trains, then tests the best checkpoint, or the last one if there was no validation."""
         say(f"run directory: {self.run_directory}")
         try:
-            self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+            with self._nothing_left_of_a_failed_start():
+                self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue()
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
@@ -217,9 +222,7 @@ class TrainingCLI(LightningCLI):
         if datamodule.test_dir is None:
             say("not tested: data.test_dir is not set")
         else:
-            checkpoints = self.trainer.checkpoint_callback
-            best = Path(checkpoints.dirpath) / "best.ckpt" if checkpoints else None
-            self.trainer.test(model, datamodule, ckpt_path=best, verbose=False)
+            self.trainer.test(model, datamodule, ckpt_path=self._checkpoint_to_test(), verbose=False)
         self._say_what_was_written()
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
@@ -237,6 +240,31 @@ class TrainingCLI(LightningCLI):
     def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
         self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
+
+    def _checkpoint_to_test(self) -> Path | None:
+        """The best checkpoint of a training, or the last; None for the weights in memory."""
+        if not self.trainer.checkpoint_callback:
+            say("no checkpoints were written: testing the weights at the end of the training")
+            return None
+        folder = Path(self.trainer.checkpoint_callback.dirpath)
+        if (folder / "best.ckpt").is_file():
+            return folder / "best.ckpt"
+        if (folder / "last.ckpt").is_file():
+            say("there was no validation, so there is no best.ckpt: testing last.ckpt")
+            return folder / "last.ckpt"
+        say("nothing was trained: testing the weights as they are")
+        return None
+
+    @contextmanager
+    def _nothing_left_of_a_failed_start(self) -> Iterator[None]:
+        """Removes the new run directory if an error comes before the first step."""
+        try:
+            yield
+        except Exception:
+            started = getattr(self, "trainer", None) is not None and self.trainer.global_step > 0
+            if self.claimed and not started:
+                shutil.rmtree(self.claimed)
+            raise
 
     def _open_data(self) -> None:
         """Opens what the subcommand will read, the test events of a training too, before there is a run directory."""
@@ -271,23 +299,18 @@ class TrainingCLI(LightningCLI):
         fast = self._get(self.config_init, "trainer").fast_dev_run
         if self.subcommand is None or rank_zero_only.rank != 0 or fast:
             return run or runs.following(folder)
-        run = run or runs.claim(folder)
+        if run is None:
+            run = self.claimed = runs.claim(folder)
         if self.subcommand == "fit":
             self.held.enter_context(alone(run))
-            RunConfig(self.text).write(run)
-            drop_rows(run / "metrics.csv", self._steps_done())
+            if self.claimed:
+                RunConfig(self.text).write(run)
         return run
 
     def _threads(self, deterministic: bool | str | None) -> int | None:
         """The fixed number of threads, or None if it may be chosen and changed."""
         number = self._get(self.config_init, "threads")
         return available_cores() if number is None and deterministic else number
-
-    def _steps_done(self) -> int:
-        """Optimiser steps of the checkpoint from which the training continues."""
-        if self.arguments.checkpoint is None:
-            return 0
-        return read_checkpoint(self.arguments.checkpoint)["global_step"]
 
     def _say_how_to_continue(self) -> None:
         command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]

@@ -4,24 +4,41 @@ import csv
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
 
 from hitpool.files import failures_named, write_text
 
 
 class MetricsTable(CSVLogger):
-    """Logger that appends to the metrics.csv of its run directory instead of starting it anew."""
+    """Logger that appends to the metrics.csv of its run directory instead of starting it anew.
+
+    Args:
+        keep: Number of rows of an existing table that are kept, those before the checkpoint that is continued; None
+            keeps all. The others are removed when the first new row is written.
+        **options: See `CSVLogger`.
+    """
+
+    def __init__(self, keep: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._keep = keep
 
     @property
     @rank_zero_experiment
     def experiment(self) -> "_TableWriter":
         """Writer of the table."""
         if self._experiment is None:
-            self._experiment = _TableWriter(log_dir=self.log_dir)
+            self._experiment = _TableWriter(self.log_dir, self._keep)
         return self._experiment
+
+    @property
+    def rows(self) -> int:
+        """Rows in the table; 0 in all processes but the first, which writes it."""
+        return self.experiment.rows if rank_zero_only.rank == 0 else 0
 
 
 class MetricsBoard(TensorBoardLogger):
@@ -34,13 +51,25 @@ class MetricsBoard(TensorBoardLogger):
 
 
 class _TableWriter(ExperimentWriter):
+    def __init__(self, folder: str, keep: int | None) -> None:
+        self._keep = keep
+        self._to_be_cut = True
+        super().__init__(folder)
+
+    def _check_log_dir_exists(self) -> None:
+        self.metrics_keys, rows = _read(Path(self.metrics_file_path))
+        self.rows = len(rows[: self._keep])
+
     def save(self) -> None:
         """Appends the recorded metrics; after an error the table is as it was."""
         path = Path(self.metrics_file_path)
         if not self.metrics:
             return
+        if self._to_be_cut:
+            drop_rows(path, self._keep)
+            self._to_be_cut = False
         if self._record_new_keys():
-            _write(path, self.metrics_keys, _rows(path))
+            _write(path, self.metrics_keys, _read(path)[1])
         size = path.stat().st_size
         with failures_named(path):
             try:
@@ -49,34 +78,27 @@ class _TableWriter(ExperimentWriter):
             except OSError:
                 os.truncate(path, size)
                 raise
+        self.rows += len(self.metrics)
         self.metrics = []
 
-    def _check_log_dir_exists(self) -> None:
-        path = Path(self.metrics_file_path)
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.metrics_keys = next(csv.reader(file), [])
 
-
-def drop_rows(path: Path, step: int) -> None:
-    """Removes from a metrics.csv what was logged at or after `step`, and a last line that was not written to its end.
+def drop_rows(path: Path, rows: int | None) -> None:
+    """Removes from a metrics.csv what was logged after a checkpoint, and a last line that was not written to its end.
 
     Args:
         path: The table; nothing happens if it does not exist.
-        step: Number of optimiser steps after which the run continues.
+        rows: Number of rows when the checkpoint was written; None keeps all.
     """
-    if not path.is_file():
-        return
-    text = path.read_text(encoding="utf-8")
-    rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-    _write(path, list(rows.fieldnames or []), [row for row in rows if int(row["step"]) < step])
+    if path.is_file():
+        columns, table = _read(path)
+        _write(path, columns, table[:rows])
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and complete rows of a table; none of both if it does not exist."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    table = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+    return list(table.fieldnames or []), list(table)
 
 
 def _write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:

@@ -23,19 +23,36 @@ class MetricMeans:
         """
         for name, value in metrics.items():
             total, number = self._sums.get(name, (torch.zeros_like(value), 0))
-            self._sums[name] = total + value.detach() * events, number + events
+            self._sums[name] = total.to(value.device) + value.detach() * events, number + events
 
     def collect(self, world_size: int) -> dict[str, float]:
-        """Takes the means; all processes must call it, and all get the same.
+        """Takes the means and starts anew, see `means`."""
+        means = self.means(world_size)
+        self.clear()
+        return means
+
+    def clear(self) -> None:
+        """Starts anew."""
+        self._sums = {}
+
+    def state_dict(self) -> dict[str, tuple[Tensor, int]]:
+        """Sums so far of this process."""
+        return dict(self._sums)
+
+    def load_state_dict(self, state: dict[str, tuple[Tensor, int]]) -> None:
+        """Continues with the sums of `state_dict`."""
+        self._sums = dict(state)
+
+    def means(self, world_size: int) -> dict[str, float]:
+        """Gives the means so far; with several processes all must call it, and all get the same.
 
         Args:
-            world_size: Number of processes.
+            world_size: Number of processes; 1 for the means of this one alone.
 
         Returns:
             Means by name, in alphabetical order.
         """
         parts = [{name: (total.item(), number) for name, (total, number) in self._sums.items()}]
-        self._sums = {}
         if world_size > 1:
             gathered: list[dict[str, tuple[float, int]]] = [{} for _ in range(world_size)]
             torch.distributed.all_gather_object(gathered, parts[0])

@@ -7,12 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
+from hitpool.data import HitDataModule
 from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError
+from hitpool.training.continuation import continue_exactly
 from hitpool.training.foreign_checkpoint import load_regression_task
+from hitpool.training.loggers import MetricsTable
 from hitpool.training.metric_means import MetricMeans
 from hitpool.training.optimizers import AdamW, Lion
 from hitpool.training.progress import say
@@ -53,14 +57,21 @@ class TrackingModule(LightningModule):
         self.lrs_config = lrs_config
         self.regression_checkpoint = regression_checkpoint
         self._metrics = MetricMeans()
+        self._train_means = MetricMeans()
+        self._rows: int | None = None  # of metrics.csv when a stop added rows that only a stopped training has
+        self._gradients: dict[str, Tensor] = {}
 
-    def setup(self, stage: str) -> None:
-        """Gives the training targets to the tasks that standardise; a checkpoint, loaded later, replaces the result."""
+    def configure_callbacks(self) -> list[Callback]:
+        """Gives the training targets to the tasks that standardise, before callbacks copy the model in their setup.
+
+        A checkpoint, loaded later, replaces the result.
+        """
         tasks = [task for task in self.model.tasks if hasattr(task, "fit_standardization")]
-        if stage == "fit" and tasks:
+        if self.trainer.state.fn == TrainerFn.FITTING and tasks:
             values = self.trainer.datamodule.train_targets()
             for task in tasks:
                 task.fit_standardization(values)
+        return []
 
     def on_fit_start(self) -> None:
         """Loads weights of other trainings, unless this one is continued and has them already; see its errors."""
@@ -111,13 +122,52 @@ class TrackingModule(LightningModule):
             return Lion(parameters, lr=1.0, weight_decay=decay)
         return AdamW(parameters, lr=1.0, weight_decay=decay, fused=fused)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the rest of the epoch needs: its means and gradients so far, and the rows of metrics.csv."""
+        for logger in self.loggers:
+            logger.save()
+        checkpoint["metrics_rows"] = self._table_rows() if self._rows is None else self._rows
+        mine = {"means": self._train_means.state_dict(), "gradients": self._accumulated_gradients()}
+        states = [mine] * self.trainer.world_size
+        if self.trainer.world_size > 1:
+            torch.distributed.all_gather_object(states, mine)
+        checkpoint["epoch_so_far"] = states
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes to the batch after which the checkpoint was written."""
+        place = continue_exactly(checkpoint["loops"]["fit_loop"])
+        if self.trainer.state.fn == TrainerFn.FITTING and isinstance(self.trainer.datamodule, HitDataModule):
+            self.trainer.datamodule.continue_epoch(*place)
+        states = checkpoint.get("epoch_so_far", [])
+        if self.global_rank < len(states):
+            self._train_means.load_state_dict(states[self.global_rank]["means"])
+            self._gradients = states[self.global_rank]["gradients"]
+
+    def on_train_start(self) -> None:
+        """Restores the gradients of steps whose batches were not all read."""
+        for name, gradient in self._gradients.items():
+            parameter = self.get_parameter(name)
+            parameter.grad = gradient.to(parameter.device)
+        self._gradients = {}
+
     def on_train_epoch_start(self) -> None:
-        """Makes the random numbers of an epoch a function of (seed, epoch, rank): a continued run repeats them."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        state = np.random.SeedSequence((seed, self.current_epoch, self.global_rank)).generate_state(1)
-        torch.manual_seed(int(state[0]))
+        """Starts the clock."""
         self._epoch_start = time.monotonic()
         self._epoch_events = 0
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Makes the random numbers of a batch a function of (seed, epoch, batch, rank): a continued run repeats them.
+
+        No hook of a batch comes earlier.
+        """
+        if self.trainer.training:
+            loop = self.trainer.fit_loop.epoch_loop
+            seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+            place = (seed, self.current_epoch, loop.batch_progress.current.ready, self.global_rank)
+            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+            loop._batches_that_stepped = self.global_step  # Lightning may count one step less after a restart
+            self._rows = None
+        return batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch.
@@ -126,25 +176,50 @@ class TrackingModule(LightningModule):
             FloatingPointError: If the loss is NaN or infinite, with the step and the terms.
         """
         inputs, targets = batch
-        _, loss, events = self._matched_loss(inputs, targets, "train")
+        _, losses, events = self._matched_loss(inputs, targets, "train")
+        self._train_means.add(losses, events)
+        self.trainer.callback_metrics.update(_as_metrics("train", self._train_means.means(world_size=1)))
+        self._last_loss = losses["loss"].detach()
         self._epoch_events += events
         speed = self._epoch_events * self.trainer.world_size / (time.monotonic() - self._epoch_start)
-        self.log_dict({"loss": loss.detach(), "events/s": speed}, prog_bar=True, logger=False, batch_size=events)
-        learning_rate = self.optimizers().param_groups[0]["lr"]
-        self.log_dict({"train/loss_step": loss.detach(), "train/learning_rate": learning_rate}, batch_size=events)
-        return loss
+        self.log_dict({"loss": self._last_loss, "events/s": speed}, prog_bar=True, logger=False, batch_size=events)
+        return losses["loss"]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Puts loss and learning rate on disk before the checkpoint of the step."""
+        every = self.trainer.log_every_n_steps
+        if every and (self.global_step + 1) % every == 0:
+            learning_rate = optimizer.param_groups[0]["lr"]
+            row = {"train/loss_step": self._last_loss, "train/learning_rate": learning_rate}
+            self._log_row(row, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:
         """Puts the means of the epoch on disk before the checkpoint: a continued run then has every row once."""
-        means = {name: value for name, value in self.trainer.callback_metrics.items() if name.startswith("train/")}
-        for logger in self.loggers:
-            logger.log_metrics({"epoch": self.current_epoch, **means}, step=self.global_step - 1)
-            logger.save()
+        means = self.train_means()
+        self.trainer.callback_metrics.update(means)
+        if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._train_means.clear()
+        else:
+            self._keep_rows()
+        self._log_row(means, step=self.global_step - 1)
+
+    def train_means(self) -> dict[str, Tensor]:
+        """Means of the loss and its terms over the events of this epoch so far; all processes must call it."""
+        return _as_metrics("train", self._train_means.means(self.trainer.world_size))
+
+    def on_validation_start(self) -> None:
+        """Tells the validations of a plan from the one with which a training is stopped."""
+        trainer = self.trainer
+        if trainer.should_stop and trainer.val_check_batch is not None:
+            loop = trainer.fit_loop.epoch_loop
+            batch = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx
+            if (batch + 1) % trainer.val_check_batch != 0:
+                self._keep_rows()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and metrics of one batch."""
         inputs, targets = batch
-        outputs, _, events = self._matched_loss(inputs, targets, "val")
+        outputs, events = self._evaluate(inputs, targets, "val")
         self._add_metrics(self.model.predict(outputs), targets, events)
 
     def on_validation_epoch_end(self) -> None:
@@ -159,7 +234,7 @@ class TrackingModule(LightningModule):
             with slot i assigned to particle i by the matcher, which uses the truth.
         """
         inputs, targets = batch
-        outputs, _, events = self._matched_loss(inputs, targets, "test")
+        outputs, events = self._evaluate(inputs, targets, "test")
         preds = self.model.predict(outputs)
         self._add_metrics(preds, targets, events)
         return {"preds": preds["final"], "outputs": outputs["final"], "targets": targets, "inputs": inputs}
@@ -179,10 +254,18 @@ class TrackingModule(LightningModule):
         preds = self.model.predict(outputs)
         return {"preds": preds["final"], "outputs": outputs["final"], "targets": targets, "inputs": inputs}
 
+    def _evaluate(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], stage: str) -> tuple[Outputs, int]:
+        """Matched outputs and number of events; the loss and every term are logged."""
+        outputs, losses, events = self._matched_loss(inputs, targets, stage)
+        options = {"batch_size": events, "on_step": False, "on_epoch": True, "sync_dist": True}
+        self.log(f"{stage}/loss", losses.pop("loss"), prog_bar=stage == "val", **options)
+        self.log_dict({f"{stage}/{name}": value for name, value in losses.items()}, **options)
+        return outputs, events
+
     def _matched_loss(
         self, inputs: dict[str, Tensor], targets: dict[str, Tensor], stage: str
-    ) -> tuple[Outputs, Tensor, int]:
-        """Matched outputs, total loss and number of events; every term is logged."""
+    ) -> tuple[Outputs, dict[str, Tensor], int]:
+        """Matched outputs, loss and its terms by name, and number of events."""
         outputs = self.model.match(self.model(inputs), targets)
         losses = dict(_flatten(self.model.loss(outputs, targets)))
         loss = torch.stack([value.float() for value in losses.values()]).sum()
@@ -192,12 +275,7 @@ class TrackingModule(LightningModule):
                 f"{stage} step {self.global_step} of epoch {self.current_epoch}: the loss is {loss.item():g}"
                 f" ({terms or 'the sum overflows'}); events {targets['sample_id'].tolist()}"
             )
-        events = len(targets["sample_id"])
-        options = {"batch_size": events, "on_step": False, "on_epoch": True, "sync_dist": True}
-        options["logger"] = stage != "train"  # see on_train_epoch_end
-        self.log(f"{stage}/loss", loss.detach(), prog_bar=stage == "val", **options)
-        self.log_dict({f"{stage}/{name}": value.detach() for name, value in losses.items()}, **options)
-        return outputs, loss, events
+        return outputs, {"loss": loss, **losses}, len(targets["sample_id"])
 
     def _add_metrics(self, preds: Outputs, targets: dict[str, Tensor], events: int) -> None:
         for task, metrics in self.model.metrics(preds, targets).items():
@@ -206,6 +284,29 @@ class TrackingModule(LightningModule):
     def _log_metrics(self, stage: str) -> None:
         means = self._metrics.collect(self.trainer.world_size)
         self.log_dict({f"{stage}/{name}": value for name, value in means.items()}, sync_dist=True)
+
+    def _log_row(self, metrics: dict[str, Any], step: int) -> None:
+        for logger in self.loggers:
+            logger.log_metrics({"epoch": self.current_epoch, **metrics}, step=step)
+            logger.save()
+
+    def _table_rows(self) -> int:
+        return sum(logger.rows for logger in self.loggers if isinstance(logger, MetricsTable))
+
+    def _keep_rows(self) -> None:
+        """Marks the rows so far as those that a continued training keeps."""
+        self._rows = self._table_rows() if self._rows is None else self._rows
+
+    def _accumulated_gradients(self) -> dict[str, Tensor]:
+        """Gradients of the batches since the last step of the optimiser."""
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        if progress.is_last_batch or progress.current.processed % self.trainer.accumulate_grad_batches == 0:
+            return {}
+        return {name: parameter.grad for name, parameter in self.named_parameters() if parameter.grad is not None}
+
+
+def _as_metrics(stage: str, means: dict[str, float]) -> dict[str, Tensor]:
+    return {f"{stage}/{name}": torch.tensor(mean) for name, mean in means.items()}
 
 
 def _flatten(losses: Outputs) -> Iterator[tuple[str, Tensor]]:

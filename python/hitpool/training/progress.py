@@ -30,7 +30,7 @@ class EpochLines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints epoch, losses, speed and time."""
-        metrics = trainer.callback_metrics
+        metrics = trainer.callback_metrics | pl_module.train_means()
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         for name in ("train/loss", "val/loss"):
             if name in metrics:

@@ -1,6 +1,9 @@
 """Run directories: `<runs>/<name>/version_<k>` with config.yaml, ckpts, metrics and results."""
 
+import re
 from pathlib import Path
+
+from hitpool.tasks.checkpoint_file import read_checkpoint
 
 
 def versions(folder: Path) -> list[Path]:
@@ -36,7 +39,32 @@ def claim(folder: Path) -> Path:
         return run
 
 
+def checkpoint(run: Path, which: str | None = None) -> Path | None:
+    """Finds a checkpoint of a run.
+
+    Args:
+        run: Run directory.
+        which: `best`, the one with the lowest validation loss; `last`, the most recent one that a training can go on
+            from, which is `last.ckpt` or a later one of a callback or of Lightning on SLURM; None for `best`, or
+            `last` if there was no validation.
+
+    Returns:
+        Its path, or None if there is none.
+    """
+    best = run / "ckpts" / "best.ckpt"
+    if which != "last" and best.is_file():
+        return best
+    paths = [] if which == "best" else [*run.glob("*.ckpt"), *run.glob("*/*.ckpt")]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if path.name == "last.ckpt" or "optimizer_states" in read_checkpoint(path):
+            return path
+    return None
+
+
 def of_checkpoint(checkpoint: Path) -> Path | None:
-    """Run directory that holds `checkpoint` in its folder `ckpts`, or None if it lies elsewhere."""
+    """Run directory that holds `checkpoint`, itself or in one of its folders, or None if it lies elsewhere."""
     folder = checkpoint.absolute().parent
-    return folder.parent if folder.name == "ckpts" else None
+    if folder.name == "ckpts":
+        return folder.parent
+    inside = [path for path in (folder, folder.parent) if re.fullmatch(r"version_\d+", path.name)]
+    return next((path for path in inside if (path / "config.yaml").is_file()), None)
