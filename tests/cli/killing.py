@@ -20,7 +20,6 @@ import torch
 from hitpool import cli
 from hitpool.data import EventDataset
 from hitpool.files import PartialFile
-from hitpool.simulation import simulate
 from hitpool.training import interface  # noqa: F401  (before the forks, so that they start at once)
 
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "fcntl.flock")
