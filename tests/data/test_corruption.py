@@ -16,8 +16,7 @@ def test_damaged_files_are_refused_by_name(kind: str, tmp_path: Path) -> None:
     script = Path(__file__).with_name("corrupting.py")
     result = subprocess.run(
         [sys.executable, str(script), kind, str(tmp_path), str(COUNT), "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
