@@ -86,6 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Arguments after the program name; those of the process if None.
     """
+    if arguments is None and sys.getfilesystemencoding() != "utf-8":
+        _start_again_in_utf8()
     given = sys.argv[1:] if arguments is None else arguments
     command, *options = [argument for argument in given if argument != "--debug"] or ["--help"]
     signal.signal(signal.SIGTERM, _stop)
@@ -194,6 +196,12 @@ def _hide_expected_messages() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     for message in EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+
+
+def _start_again_in_utf8() -> NoReturn:
+    """Names, files and messages are in UTF-8 whatever the locale is; Python chooses that when it starts."""
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, sys.orig_argv)
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

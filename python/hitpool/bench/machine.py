@@ -64,7 +64,7 @@ def available_bytes(device: str = "cpu") -> int:
     """
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
-    entries = dict(entry.split(":") for entry in Path("/proc/meminfo").read_text().splitlines())
+    entries = dict(entry.split(":") for entry in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
     return 1024 * int(entries["MemAvailable"].split()[0])
 
 
@@ -78,7 +78,7 @@ def system_compiler() -> str | None:
 
 
 def _processor() -> str:
-    for entry in Path("/proc/cpuinfo").read_text().splitlines():
+    for entry in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if entry.startswith("model name"):
             return entry.split(":", 1)[1].strip()
     return platform.machine()

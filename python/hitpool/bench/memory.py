@@ -114,7 +114,7 @@ class _Peak:
         libc.mallopt(M_MMAP_THRESHOLD, 2**16)
         libc.mallopt(M_TRIM_THRESHOLD, 0)
         libc.malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak becomes what is resident now
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak becomes what is resident now
         self.before = _resident("VmRSS")
 
     def extra(self) -> int:
@@ -125,7 +125,7 @@ class _Peak:
 
 def _resident(field: str) -> int:
     """Bytes of a field of /proc/self/status."""
-    for entry in Path("/proc/self/status").read_text().splitlines():
+    for entry in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if entry.startswith(f"{field}:"):
             return 1024 * int(entry.split()[1])
     raise OSError(f"/proc/self/status has no {field}")

@@ -143,15 +143,6 @@ class HitDataModule(pl.LightningDataModule):
             )
         return self._datasets[split]
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data.
-
-        Returns:
-            `hit_columns`: the columns of the training events on disk, in their order, so that a model is exported
-            without its data.
-        """
-        return {"hit_columns": self._datasets["train"].index.hit_columns} if "train" in self._datasets else {}
-
     def check_positive(self, field: str) -> None:
         """Checks that a target is above 0 in all data sets that are open.
 
@@ -192,21 +183,20 @@ class HitDataModule(pl.LightningDataModule):
         """
         return self.dataset("train").particle_values()
 
-    def state_dict(self) -> dict[str, int]:
-        """What the batches of an epoch depend on."""
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data.
+
+        Returns:
+            `hit_columns`: the columns of the training events on disk, in their order, so that a model is exported
+            without its data; `batches`: what the batches of an epoch depend on.
+        """
         if "train" not in self._datasets:
             return {}
-        return {
-            "number of training events": len(self.dataset("train")),
-            "data.batch_size": self.batch_size,
-            "data.seed": self.seed,
-            "data.group_by_length": self.group_by_length,
-            "number of processes": self.trainer.world_size if self.trainer else 1,
-        }
+        return {"hit_columns": self.dataset("train").index.hit_columns, "batches": self._batches_depend_on()}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remembers what the batches depended on when the checkpoint was written."""
-        self._stored = state_dict
+        self._stored = state_dict.get("batches", {})
 
     def continue_epoch(self, epoch: int, batches: int, complete: bool) -> None:
         """Says where a training that a checkpoint continues begins.
@@ -225,9 +215,10 @@ class HitDataModule(pl.LightningDataModule):
             ValueError: If the batches of the epoch that a checkpoint continues are no longer the same.
         """
         epoch, batches, complete = self._place
-        changed = [name for name, value in self.state_dict().items() if self._stored.get(name, value) != value]
+        present = self._batches_depend_on()
+        changed = [name for name, value in present.items() if self._stored.get(name, value) != value]
         if batches and changed and not complete:
-            before, now = self._stored[changed[0]], self.state_dict()[changed[0]]
+            before, now = self._stored[changed[0]], present[changed[0]]
             raise ValueError(
                 f"the checkpoint was written after {batches} batches of epoch {epoch + 1}, whose other batches need "
                 f"the same {changed[0]}: expected {before}, got {now}; a checkpoint of the end of an epoch does not"
@@ -236,6 +227,15 @@ class HitDataModule(pl.LightningDataModule):
         # worker processes read the first batches before Lightning tells the sampler the epoch
         loader.sampler.continue_epoch(epoch, len(loader) if complete else batches)
         return loader
+
+    def _batches_depend_on(self) -> dict[str, int]:
+        return {
+            "number of training events": len(self.dataset("train")),
+            "data.batch_size": self.batch_size,
+            "data.seed": self.seed,
+            "data.group_by_length": self.group_by_length,
+            "number of processes": self.trainer.world_size if self.trainer else 1,
+        }
 
     def val_dataloader(self) -> DataLoader:
         """Validation batches, in the same order every epoch."""

@@ -66,11 +66,11 @@ class EventFile:
     def _read(self, dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
         try:
             return dataset[start:stop]
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             for row in range(start, stop):  # find the first damaged one
                 try:
                     dataset[row]
-                except OSError as row_error:
+                except (OSError, RuntimeError) as row_error:
                     raise ValueError(
                         f"{self.path}: '{_name(dataset)}' of row {row} is damaged: {row_error}"
                     ) from row_error
@@ -103,22 +103,44 @@ def open_event_file(path: Path, hit_columns: list[str], track_columns: list[str]
     except OSError as error:
         raise ValueError(f"{path} is not readable as HDF5 (truncated or damaged): {error}") from error
     with file:
-        for name, rank in _RANKS.items():
-            if not isinstance(file.get(name), h5py.Dataset):
-                raise ValueError(f"{path}: missing data set '{name}'; available: {', '.join(file) or 'none'}")
-            if file[name].ndim != rank:
-                raise ValueError(f"{path}: expected '{name}' with {rank} dimensions, got shape {file[name].shape}")
-        for name, key, columns in (
-            ("hits", "hit_features", hit_columns),
-            ("tracks", "track_features", track_columns),
-        ):
-            _check_columns(path, file, name, key, columns)
-        lengths = {name: len(file[name]) for name in _RANKS}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"{path}: expected the same number of rows in all data sets, got {lengths}")
-        num_hits = _read_counts(path, file["num_hits"])
-        num_tracks = _read_counts(path, file["num_tracks"])
-        yield EventFile(path, file["hits"], file["tracks"], num_hits, num_tracks)
+        with damage_named(path):
+            content = _read_layout(path, file, hit_columns, track_columns)
+        yield content
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Names the file in what h5py raises for a damaged one.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, TypeError, KeyError, OverflowError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _read_layout(path: Path, file: h5py.File, hit_columns: list[str], track_columns: list[str]) -> EventFile:
+    for name, rank in _RANKS.items():
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise ValueError(f"{path}: missing data set '{name}'; available: {', '.join(file) or 'none'}")
+        if file[name].ndim != rank:
+            raise ValueError(f"{path}: expected '{name}' with {rank} dimensions, got shape {file[name].shape}")
+    for name, key, columns in (
+        ("hits", "hit_features", hit_columns),
+        ("tracks", "track_features", track_columns),
+    ):
+        _check_columns(path, file, name, key, columns)
+    lengths = {name: len(file[name]) for name in _RANKS}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{path}: expected the same number of rows in all data sets, got {lengths}")
+    num_hits = _read_counts(path, file["num_hits"])
+    num_tracks = _read_counts(path, file["num_tracks"])
+    return EventFile(path, file["hits"], file["tracks"], num_hits, num_tracks)
 
 
 def _check_columns(path: Path, file: h5py.File, name: str, key: str, columns: list[str]) -> None:
@@ -143,7 +165,7 @@ def _read_counts(path: Path, counts: h5py.Dataset) -> np.ndarray:
         raise ValueError(f"{path}: expected '{_name(counts)}' to hold integers, got dtype {counts.dtype}")
     try:
         return counts[:].astype(np.int64)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: '{_name(counts)}' cannot be read, the file is damaged: {error}") from error
 
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from hitpool.data.event_file import EventFile
+from hitpool.data.event_file import EventFile, damage_named
 from hitpool.files import alone, failures_named, replacing
 
 _ROW_TYPE = np.dtype("<f4")
@@ -70,7 +70,8 @@ class HitStore:
             Whether the file is read in place; if not, ``unpack`` is needed.
         """
         self._num_bytes[events] = file.num_hits[rows] * self._row_bytes
-        offsets = _row_offsets(file)
+        with damage_named(file.path):
+            offsets = _row_offsets(file)
         if offsets is not None:
             self._refer(file.path, events, offsets[rows])
         return offsets is not None

@@ -126,7 +126,7 @@ def _read_index_array(path: Path) -> np.ndarray:
         raise FileNotFoundError(f"{path} is missing; {_content(path.parent)}")
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # NumPy raises whatever a broken header leads to
         raise ValueError(f"{path} is not readable as a NumPy array: {error}") from error
     if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):  # an empty list is saved as float64
         raise ValueError(f"{path}: expected a 1-D array of integers, got {array.dtype} {list(array.shape)}")

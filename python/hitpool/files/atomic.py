@@ -120,7 +120,6 @@ def complete_or_nothing(output: Path) -> Iterator[Path]:
         WriteError: If it cannot be written.
     """
     output = Path(output)
-    _refuse_existing(output)
     with alone(output):
         _refuse_existing(output)
         for leftover in output.parent.glob(_pattern(output)):

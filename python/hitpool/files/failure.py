@@ -53,10 +53,8 @@ def write_error(path: Path | str, error: OSError, written: int = 0, expected: in
         expected: Size that it would have had (bytes), if that is known.
     """
     reason = _REASONS.get(error.errno, error.strerror or str(error))
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        reason += f" at {_size(written)}"
-        if expected is not None and expected > written:
-            reason += f" of {_size(expected)}; {_size(expected - written)} are missing"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and expected is not None and expected > written:
+        reason += f" at {_size(written)} of {_size(expected)}; {_size(expected - written)} are missing"
     return WriteError(error.errno, reason, os.fspath(path))
 
 

@@ -43,10 +43,11 @@ def alone(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[Non
         file = None
         while file is None:
             file = _locked(lock, path, wait)
-        file.truncate(0)
-        now = datetime.now().astimezone().isoformat(" ", "seconds")
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
     try:
+        now = datetime.now().astimezone().isoformat(" ", "seconds")
+        with failures_named(lock):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
         yield
     finally:
         lock.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,23 @@ class MetricsTable(CSVLogger):
 
 
 class MetricsBoard(TensorBoardLogger):
-    """TensorBoard logger that writes event files and nothing else."""
+    """TensorBoard logger that writes event files and nothing else; its errors name the folder of them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Adds the metrics of a step."""
+        with failures_named(self.log_dir):
+            super().log_metrics(metrics, step)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Opens the event file."""
+        with failures_named(self.log_dir):
+            super().log_hyperparams(*args, **kwargs)
 
     def save(self) -> None:
         """Flushes the event file."""
         if self._experiment is not None:
-            self._experiment.flush()
+            with failures_named(self.log_dir):
+                self._experiment.flush()
 
 
 class _TableWriter(ExperimentWriter):
