@@ -18,5 +18,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         >>> suggestion("truthMuon_ptt", ["truthMuon_eta", "truthMuon_pt"])
         " (did you mean 'truthMuon_pt'?)"
     """
-    similar = get_close_matches(name, [other for other in known if other != name], n=1, cutoff=0.7)
+    similar = get_close_matches(name, [other for other in known if other != name], n=1, cutoff=0.8)
     return f" (did you mean '{similar[0]}'?)" if similar else ""

@@ -17,7 +17,6 @@ from hitpool.training.fragments import tasks_alone
 class _Loader(yaml.SafeLoader):
     """Reads 1e-5 as a number, as the parser of the command line does; YAML 1.1 takes it for text."""
 
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Builds a mapping; of two equal keys, YAML would take the last without a word."""
         own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -144,7 +143,7 @@ def check(config: dict[str, Any]) -> None:
         if value is not None and value < least:
             raise ValueError(f"trainer.{option}: expected at least {least}, got {value}")
     if config["trainer"].get("val_check_interval") == 0:
-        raise ValueError("trainer.val_check_interval: expected more than 0, got 0; trainer.limit_val_batches 0 is no validation")
+        raise ValueError("trainer.val_check_interval: expected more than 0, got 0 (no validation: limit_val_batches 0)")
     data = config["data"]
     network = _arguments(config["model"]["model"])
     for index, net in enumerate(_modules(network.get("input_nets"))):
