@@ -64,6 +64,7 @@ def evaluate(
 
 
 def _run(objects: Objects, callback: Callback, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         devices=1,
         precision=objects.config["trainer"].get("precision"),
@@ -186,7 +187,6 @@ def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path) -> Non
     console.print(comparison.table(rows, counts, reference))
     if "pt" in bins:
         console.print(comparison.bins_table(bins["pt"], reference))
-    output.mkdir(parents=True, exist_ok=True)
     stored = comparison.as_json(rows, bins, counts, reference)
     (output / "comparison.json").write_text(json.dumps(stored, indent=2, allow_nan=False) + "\n")
     written = ["comparison.json"]
