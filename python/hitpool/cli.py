@@ -136,10 +136,18 @@ def _run(command: str, options: list[str]) -> None:
 
 
 def _train(command: str, options: list[str]) -> None:
-    from hitpool.training.arguments import interpret
+    from hitpool.training import help
+    from hitpool.training.arguments import configuration, interpret
     from hitpool.training.interface import run
 
     _hide_expected_messages()
+    if "-h" in options or "--help" in options:
+        print(help.overview(command), end="")
+        return
+    if parts := [option.removeprefix("--help=") for option in options if option.startswith("--help=")]:
+        print(help.of_part(parts[0], configuration(options)), end="")
+        return
+    options = ["--help" if option == "--help_all" else option for option in options]
     run(interpret(command, options))
 
 

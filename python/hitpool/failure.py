@@ -14,6 +14,7 @@ WRONG_USAGE, FAILED = 2, 1  # exit status
 _EXPECTED = (OSError, ValueError, ImportError, FloatingPointError, MemoryError)
 _SPEAKING = ("hitpool", "lightning", "torch.utils.data")  # packages whose `raise` is meant for the user
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+_LOST = ("Connection closed by peer", "Connection reset by peer")
 _CXX_STACK = re.compile(r"\n(Exception raised from|C\+\+ CapturedTraceback|frame #0)")
 _FROM_ANOTHER_PROCESS = re.compile(r"^[\w.]*(?:Error|Exception): ", re.MULTILINE)
 
@@ -36,6 +37,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return text, WRONG_USAGE
     if any(words in text for words in _OUT_OF_MEMORY):
         return f"not enough memory, a smaller data.batch_size needs less: {text}", FAILED
+    if any(words in text for words in _LOST):
+        return "another process of this training ended, and says why itself", FAILED
     if isinstance(error, _EXPECTED) or _meant_for_the_user(error):
         return text, FAILED
     hint = "--debug shows the traceback; if that ends in hitpool, please report it"

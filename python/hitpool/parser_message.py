@@ -76,7 +76,9 @@ def _choice(reasons: list[_Reason], got: str = "") -> _Reason:
         return max(specific, key=lambda reason: bool(reason.key))
     kinds = list(dict.fromkeys(reason.kind for reason in reasons if reason.kind))
     given = got or next((reason.got for reason in reasons if reason.got), "")
-    return _Reason(kind=" or ".join(kinds), got=given)
+    choices = [kind.removeprefix("one of ") for kind in kinds if kind.startswith("one of ")]
+    kinds = [kind for kind in kinds if not kind.startswith("one of ")]
+    return _Reason(kind=" or ".join([*kinds, *([f"one of {', '.join(choices)}"] if choices else [])]), got=given)
 
 
 def _leaf(first: str, text: str) -> _Reason:
@@ -88,6 +90,8 @@ def _leaf(first: str, text: str) -> _Reason:
         return _Reason(kind="class path" if match[1] else "", got=_short(match[1] or match[2]))
     if match := re.match(r"Not a valid subclass of (\w+)", first):
         return _Reason(kind=f"{match[1]} (class_path and init_args)", got=got)
+    if match := re.match(r"Import path (?:\S+ )?does not correspond to a subclass of (\w+)", first):
+        return _Reason(kind=f"class path of a {match[1]}")
     if match := re.match(r"Subcommand '\w+' does not accept option '(.*)'", first):
         return _Reason(words=f"there is no option '{match[1]}'")
     if match := re.match(r"unrecognized arguments: (.*)", first):
@@ -125,5 +129,6 @@ def _kind(annotation: str) -> str:
 
 
 def _short(value: str) -> str:
-    first, _, more = value.strip().partition("\n")
+    value = re.sub(r"NestedArg\(key='.*', val='?(.*?)'?\)", r"\1", value.strip())
+    first, _, more = value.partition("\n")
     return first if len(first) <= LONGEST_VALUE and not more else f"{first[:LONGEST_VALUE]} ..."

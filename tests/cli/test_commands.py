@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 import re
@@ -22,8 +23,8 @@ def fails(capsys: pytest.CaptureFixture) -> Callable[..., str]:
     def run(*arguments: str) -> str:
         with pytest.raises(SystemExit) as stop:
             main(list(arguments))
-        assert stop.value.code not in (0, None)
-        return f"{stop.value.code}\n{capsys.readouterr().err}"
+        assert stop.value.code in (1, 2)
+        return capsys.readouterr().err.splitlines()[-1]
 
     return run
 
@@ -102,8 +103,8 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
     [
         (["--data.batchsize=3"], "--data.batchsize"),
         (["--trainer.max_epoch=3"], "--trainer.max_epoch"),
-        (["--model.model.encoder.num_layer=3"], "'num_layer' is not accepted"),
-        (["--model.model.tasks.2.asignment_threshold=0.3"], "'asignment_threshold' is not accepted"),
+        (["--model.model.encoder.num_layer=3"], "Encoder has no option 'num_layer' (did you mean"),
+        (["--model.model.tasks.2.asignment_threshold=0.3"], "Task has no option 'asignment_threshold'"),
         (["--model.model.tasks.2.input_constituent=hit"], "set either input_hit or input_constituent"),
         (["--model.optimizer=SGD"], "model.optimizer"),
         (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
@@ -136,7 +137,7 @@ def test_data_that_cannot_be_used_are_named_before_the_training(workplace: Path,
     metadata = Path("other/metadata.yaml")
     metadata.write_text(metadata.read_text().replace("spacePoint_driftR", "spacePoint_radius"))
     message = fails("fit", *folders, "--data.test_dir=other")
-    assert "error: unknown hit field 'spacePoint_driftR'; available columns: " in message
+    assert message.startswith("hitpool fit: unknown hit field 'spacePoint_driftR'; available columns: ")
     assert not Path("runs").exists()
 
 
@@ -147,9 +148,8 @@ def test_a_momentum_that_has_no_inverse_is_named_before_the_training(workplace: 
     with h5py.File(file, "r+") as data:
         data["tracks"][3, 0, columns.index("truthMuon_pt")] = -7.0
     message = fails("fit", "--data.train_dir=data/train", "--data.val_dir=data/val", "--data.test_dir=bad")
-    assert re.search(
-        rf"error: event \d+ \(file {file}, row 3\): target 'truthMuon_pt' of track 0 is -7, expected more", message
-    )
+    expected = rf"event \d+ \(file {file}, row 3\): target 'truthMuon_pt' of track 0 is -7, expected more"
+    assert re.search(f"hitpool fit: {expected}", message)
     assert not Path("runs").exists()
 
 
@@ -171,9 +171,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> Non
     overview = capsys.readouterr().out
     for command in ("fit", "validate", "test", "predict", "simulate", "export"):
         assert f"\n  {command} " in overview
-        with pytest.raises(SystemExit) as stop:
+        with contextlib.suppress(SystemExit):  # of argparse
             main([command, "--help"])
-        assert stop.value.code == 0
         assert "usage: hitpool" in capsys.readouterr().out
     assert "no command 'train'" in fails("train")
 

@@ -86,8 +86,8 @@ def test_same_seed_same_weights() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"data.batchsize": 3}, "'data' does not accept option 'batchsize'"),
-        ({"model.model.tasks.0.loss": 1.0}, r"'loss' is not accepted"),
+        ({"data.batchsize": 3}, r"no option 'data\.batchsize' \(did you mean 'data\.batch_size'\?\)"),
+        ({"model.model.tasks.0.loss": 1.0}, "ObjectValidTask has no option 'loss' .did you mean 'losses'"),
         ({"model.models.tasks.0.loss": 1.0}, r"models"),
         ({"data.max_particles": 3}, r"num_queries is 2 and data\.max_particles is 3: set both"),
         ({"model.model.tasks.2.hit_fields": ["r", "rho"]}, r"tasks\.2\.hit_fields names rho, .*data\.inputs\.hit"),

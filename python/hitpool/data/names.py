@@ -18,5 +18,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         >>> suggestion("truthMuon_ptt", ["truthMuon_eta", "truthMuon_pt"])
         " (did you mean 'truthMuon_pt'?)"
     """
-    similar = get_close_matches(name, [other for other in known if other != name], n=1, cutoff=0.7)
-    return f" (did you mean '{similar[0]}'?)" if similar else ""
+    near = similar(name, known)
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def similar(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most similar to an unknown one, or None if none is."""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.8)), None)

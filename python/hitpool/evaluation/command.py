@@ -74,6 +74,7 @@ def evaluate(
 
 
 def _run(objects: Objects, callback: Callback, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         devices=1,
         precision=objects.config["trainer"].get("precision"),

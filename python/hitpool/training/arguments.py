@@ -41,6 +41,20 @@ class Arguments:
     translation: list[str] = field(default_factory=list)
 
 
+def configuration(options: list[str]) -> dict[str, Any]:
+    """The configuration that `--config` means, without the other options.
+
+    Args:
+        options: Command line behind the subcommand.
+
+    Raises:
+        FileNotFoundError: If a configuration does not exist.
+        ValueError: If one is wrong.
+    """
+    given = [read(find(name)) for name in _known(options)[0].config]
+    return _merged([*_base(given), *given])[0]
+
+
 def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any] | None = None) -> Arguments:
     """Resolves `--config`, `--ckpt_path` and options with a list index.
 
@@ -62,15 +76,9 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
         FileNotFoundError: If a configuration, a run or a checkpoint does not exist.
         ValueError: If a configuration or an option with a list index is wrong.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", "-c", action="append", default=[])
-    parser.add_argument("--ckpt_path")
-    parser.add_argument("--name")
-    parser.add_argument("--runs", default="runs")
-    known, rest = parser.parse_known_args(options)
-
+    known, rest = _known(options)
     given = [read(find(name)) for name in known.config]
-    base = [] if given and not given[0].tasks else [read(find("muon.yaml"))]
+    base = _base(given)
     name = known.name or training_name([*base, *given])
     arguments = Arguments(subcommand, [], Path(known.runs) / name)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
@@ -101,6 +109,19 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     if arguments.checkpoint:
         arguments.options.append(f"--ckpt_path={arguments.checkpoint}")
     return arguments
+
+
+def _known(options: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", "-c", action="append", default=[])
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--name")
+    parser.add_argument("--runs", default="runs")
+    return parser.parse_known_args(options)
+
+
+def _base(given: list[Source]) -> list[Source]:
+    return [] if given and not given[0].tasks else [read(find("muon.yaml"))]
 
 
 def _continue_newest(arguments: Arguments, which: str | None) -> None:
@@ -187,9 +208,9 @@ def _merge(base: Any, over: Any) -> Any:
 def _set(node: Any, path: str, value: Any) -> None:
     *parents, last = path.split(".")
     for key in parents:
-        node = _inside(node, key)
+        node = inside(node, key)
         node = node[_index(node, key, path)] if isinstance(node, list) else node.setdefault(key, {})
-    node = _inside(node, last)
+    node = inside(node, last)
     node[_index(node, last, path) if isinstance(node, list) else last] = value
 
 
@@ -199,8 +220,13 @@ def _index(entries: list[Any], key: str, path: str) -> int:
     return int(key)
 
 
-def _inside(node: Any, key: str) -> Any:
-    """Steps into `init_args`, and into the `modules` of a ModuleList, if the path leaves them out."""
+def inside(node: Any, key: str) -> Any:
+    """Steps into `init_args`, and into the `modules` of a ModuleList, if a path leaves them out.
+
+    Args:
+        node: Part of a configuration.
+        key: Next key of the path.
+    """
     if isinstance(node, dict) and "class_path" in node and key not in ("class_path", "init_args"):
         node = node.setdefault("init_args", {})
         if key.isdecimal() and isinstance(node.get("modules"), list):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hitpool.data.names import suggestion
+from hitpool.data.names import similar
 from hitpool.hepattn import translate, uses_hepattn
 from hitpool.training.fragments import tasks_alone
 
@@ -17,13 +17,15 @@ from hitpool.training.fragments import tasks_alone
 class _Loader(yaml.SafeLoader):
     """Reads 1e-5 as a number, as the parser of the command line does; YAML 1.1 takes it for text."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Builds a mapping; of two equal keys, YAML would take the last without a word."""
-        own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Reads a mapping; of two equal keys, YAML would take the last without a word."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
         for key, _ in node.value:
-            if own.count(key.value) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' is twice", key.start_mark)
-        return super().construct_mapping(node, deep)
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"the key '{key.value}' is there twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return node
 
 
 _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$")
@@ -143,9 +145,7 @@ def check(config: dict[str, Any]) -> None:
         if value is not None and value < least:
             raise ValueError(f"trainer.{option}: expected at least {least}, got {value}")
     if config["trainer"].get("val_check_interval") == 0:
-        raise ValueError(
-            "trainer.val_check_interval: expected more than 0, got 0; trainer.limit_val_batches 0 is no validation"
-        )
+        raise ValueError("trainer.val_check_interval: expected more than 0, got 0 (no validation: limit_val_batches 0)")
     _check_precision((config.get("trainer") or {}).get("precision"))
     data = config["data"]
     network = _arguments(config["model"]["model"])
@@ -191,11 +191,13 @@ def _check_fields(
         raise ValueError(f"{path}.{owner} is {name!r}, but {source} has {list(available)}: give both the same name")
     missing = [field for field in module[option] if field not in available[name]]
     if missing:
-        unused = [field for field in available[name] if field not in module[option]]
-        words = [f"{field}{suggestion(field, unused)}" for field in missing]
+        others = [field for field in available[name] if field not in module[option]]
+        pairs = [f"'{near}' for '{field}'" for field in missing if (near := similar(field, others))]
+        misspelled = f" (it has {', '.join(pairs)}: is one misspelled?)" if pairs else ""
+        listed = f" (it has {', '.join(others)})" if others and not pairs else ""
         raise ValueError(
-            f"{path}.{option} names {', '.join(words)}, which {source}.{name} does not list: add them to"
-            f" {source}.{name}, or remove them from {path}.{option}"
+            f"{path}.{option} names {', '.join(missing)}, which {source}.{name} does not list{misspelled}{listed}:"
+            f" add them to {source}.{name}, or remove them from {path}.{option}"
         )
 
 

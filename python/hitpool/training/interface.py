@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from hitpool import __version__
 from hitpool.cores import available_cores
@@ -148,6 +149,9 @@ class TrainingCLI(LightningCLI):
                 defaults = self._parser(self.arguments.subcommand).get_defaults()
                 line += suggestion(unknown[1], [str(key) for key in defaults.keys()])  # noqa: SIM118  (a Namespace)
             raise (ArgumentError(None, line) if self.arguments.subcommand else ValueError(line)) from error
+        section = self.config[self.arguments.subcommand] if self.arguments.subcommand else self.config
+        if not 0 <= section.seed_everything < 2**32:
+            raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {section.seed_everything}")
 
     def before_instantiate_classes(self) -> None:
         """Chooses the data folders and checks that the parts of the configuration fit together."""
@@ -206,7 +210,11 @@ class TrainingCLI(LightningCLI):
             options["enable_checkpointing"] = False
         options |= {"default_root_dir": str(run), "callbacks": callbacks, "logger": loggers or False}
         options["plugins"] = [*_as_list(options["plugins"]), AtomicCheckpointIO()]
-        return Trainer(**options)
+        try:
+            return Trainer(**options)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            given = ", ".join(f"{name} {options[name]}" for name in ("accelerator", "strategy", "devices", "precision"))
+            raise ValueError(f"trainer ({given}): {error}") from error
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Trains, then tests the best checkpoint, or the last one if there was no validation."""

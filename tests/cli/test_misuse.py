@@ -1,0 +1,308 @@
+"""Whatever a user does wrong ends in one line that names it, before there is a run directory."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from hitpool.cli import DATA_HELP, HELP, main
+from hitpool.training import help as training_help
+from hitpool.training.arguments import configuration
+
+DATA = [f"--data.{part}_dir=data/{part}" for part in ("train", "val", "test")]
+TASK = "--model.model.tasks.2"
+OWN_CLASSES = """\
+from lightning.pytorch import Callback
+
+class Strange(Callback):
+    def __init__(self):
+        self.nothing.there
+
+class NeedsMore(Callback):
+    def __init__(self, least: int):
+        pass
+"""
+
+LIGHTNING = [
+    ("--trainer.accelerator=foo", r"trainer \(accelerator foo, .*invalid accelerator name"),
+    ("--trainer.max_epochs=-5", r"`max_epochs` must be a non-negative integer or -1.* -5"),
+    ("--trainer.strategy=foo", "invalid strategy name"),
+    ("--trainer.devices=-3", r"devices -3, .*should be an int > 0"),
+    ("--trainer.gradient_clip_algorithm=foo", r"foo is invalid. Allowed algorithms: \['value', 'norm'\]"),
+    ("--trainer.limit_train_batches=-1", "invalid value -1 for limit_train_batches"),
+    ("--trainer.max_time=abc", r"duration='abc'"),
+    ("--trainer.profiler=foo", "one of .*simple"),
+]
+PARSED = [
+    ("--trainer.max_epochs=abc", "trainer.max_epochs: expected int or null, got abc"),
+    ("--trainer.precision=foo", "trainer.precision: expected int or null or one of transformer-engine, .*got foo"),
+    ("--trainer.max_epoch=3", "no option --trainer.max_epoch=3 .did you mean 'trainer.max_epochs'"),
+    ("--trainer.callbacks=foo", "trainer.callbacks: expected list or class path or null, got foo"),
+    ("--trainer.callbacks+=foo.Bar", "trainer.callbacks: class path foo.Bar: No module named 'foo'"),
+    ("--trainer.callbacks+=torch.nn.Linear", "expected class path of a Callback or null, got torch.nn.Linear"),
+    ("--trainer.callbacks+=own.Nothing", "class path own.Nothing: module 'own' has no attribute 'Nothing'"),
+    ("--trainer.callbacks+=own.NeedsMore", "trainer.callbacks: NeedsMore: missing: least"),
+    ("--trainer.callbacks+=broken.Any", "invalid syntax .broken.py, line 1"),
+    ("--trainer.callbacks.0.foo=1", "trainer.callbacks: TestReport has no option 'foo'"),
+    ("--data.batch_size=1.5", "data.batch_size: expected int, got 1.5"),
+    ("--data.batch_size", "data.batch_size: expected one argument"),
+    ("--data.scale_factors.r=abc", "data.scale_factors: expected float or null, got abc"),
+    ("--data.inputs=foo", "data.inputs: expected dict, got foo"),
+    ("--model.optimizer=SGD", "model.optimizer: expected one of AdamW, Lion, got SGD"),
+    ("--model.model=foo.Bar", "model.model: class path foo.Bar: No module named 'foo'"),
+    ("--model.model.encoder.num_layers=abc", "model.model.encoder.num_layers: expected int, got abc"),
+    (f"{TASK}.dim=abc", "model.model.tasks.modules.dim: expected int, got abc"),
+    (f"{TASK}.loss=foo", "expected one of cauchy, l1, l2, smooth_l1, got foo"),
+    (f"{TASK}.class_path=hitpool.tasks.Foo", "class path hitpool.tasks.Foo: module 'hitpool.tasks' has no attribute"),
+    ("--config", "--config/-c: expected one argument"),
+    ("foo", "there is no option foo"),
+]
+REFUSED = [
+    (f"{TASK}.assignment_threshold=3", "task parameter_regression: assignment_threshold must be from 0 to 1, got 3.0"),
+    (f"{TASK}.dim=[1", rf"{TASK}.dim: expected a value in YAML, got '\[1'"),
+    ("--model.model.input_nets.0.posenc.sym_fields=[a]", r"PositionEncoder: sym_fields \['a'\] are not among"),
+    ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches: expected at least 1, got 0"),
+    ("--trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch: expected at least 1, got 0"),
+    ("--trainer.val_check_interval=0", "trainer.val_check_interval: expected more than 0, got 0"),
+    ("--trainer.gradient_clip_val=-1", "trainer.gradient_clip_val: expected at least 0, got -1"),
+    ("--data.batch_size=0", "data.batch_size: expected at least 1, got 0"),
+    ("--data.num_workers=-1", "data.num_workers: expected at least 0, got -1"),
+    ("--data.num_train=100000", "data set data/train: expected a number of events from 1 to 96, or -1 for all, got"),
+    ("--data.train_dir=data/train/metadata.yaml", "data set folder data/train/metadata.yaml does not exist"),
+    ("--data.train_dir=null", "data.train_dir is not set: expected the folder of the train data set, got null"),
+    ("--seed_everything=-1", "seed_everything: expected 0 to 4294967295, got -1"),
+    ("--ckpt_path=data", "--ckpt_path: data does not exist"),
+    ("--ckpt_path=data/train/metadata.yaml", "checkpoint data/train/metadata.yaml cannot be read"),
+    ("--model.regression_checkpoint=data", "checkpoint data does not exist"),
+    ("--config=data", "no configuration file data; packaged configurations: acts.yaml, "),
+]
+CONFIGURATIONS = [
+    (b"", "c.yaml: expected keys and values .*got NoneType"),
+    (b"- 3", "c.yaml: expected keys and values .*got list"),
+    (b"a:\n\tb: 3", r"c.yaml is not readable as YAML: line 2, column 1: found character '\\t'"),
+    (
+        b"data: {num_train: 3}\ndata: {num_val: 3}",
+        "c.yaml is not readable as YAML: line 2, column 1: the key 'data' is",
+    ),
+    (bytes(300), "c.yaml is not readable as YAML: unacceptable character #x0000"),
+    (b"\xff\xfe\x00\xff" * 9, "c.yaml is not readable as YAML"),
+    (b"name: 3", "c.yaml: name: expected text, got 3"),
+    (b"name: a", "missing: model.model, data.inputs, data.targets"),
+    (b"foo: 3", "there is no option 'foo'"),
+    (b"trainer: {max_epoch: 3}", "there is no option 'trainer.max_epoch' .did you mean 'trainer.max_epochs'"),
+    (b"model: {model: 3}", "model.model: expected Module .class_path and init_args., got 3"),
+]
+OTHERS = [
+    ("foo", 2, r"hitpool: there is no command 'foo'; the commands are fit, validate, .*bench"),
+    ("data foo", 2, "hitpool data: there is no command 'foo'; the commands are inspect, convert"),
+    ("simulate", 2, "hitpool simulate: missing: output, events; 'hitpool simulate --help'"),
+    ("simulate --output x --events abc", 2, "events: expected int, got abc"),
+    ("simulate --output x --events -1", 1, "events: expected at least 1, got -1"),
+    ("simulate --output data --events 3", 1, "output folder data exists already"),
+    ("simulate --output data/train/metadata.yaml/x --events 3", 1, "data/train/metadata.yaml: file exists"),
+    ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of full, sample, got foo"),
+    ("simulate --output x --events 3 --foo", 2, "there is no option --foo"),
+    ("acts --output x --events -1", 1, "hitpool acts: events: expected at least 1, got -1"),
+    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected <run>/config.yaml"),
+    ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: nothing.ckpt does not exist"),
+    ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
+    ("data inspect", 2, "hitpool data inspect: missing: directory"),
+    ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
+    ("data inspect data/train --json x.txt", 2, "--json x.txt: expected a file ending in .json"),
+    ("data inspect data/train --plots own.py", 1, "hitpool data inspect: own.py: file exists"),
+    ("data convert --input foo", 2, "hitpool data convert: missing: output"),
+    ("data convert --input foo --output x", 1, "input: foo does not exist"),
+    ("data convert --input own.py --output x", 1, "own.py is not readable as ROOT"),
+    ("data convert --input foo --output x --mapping data", 1, "mapping data does not exist"),
+    ("data convert --input foo --output x --workers abc", 2, "workers: expected int, got abc"),
+    ("bench --shapes 1,2,3", 1, "hitpool bench: --shapes 1,2,3: expected main, all, "),
+    ("bench --threads abc", 2, "threads: expected int, got abc"),
+    ("bench --device foo", 2, "--device: invalid choice: 'foo'"),
+    ("bench --plot x.pdf", 2, "--plot x.pdf: expected a file ending in .png"),
+    ("predict --name foo", 1, "hitpool predict: runs/foo holds no run: train with"),
+    ("predict --trainer.foo", 1, "holds no run"),
+]
+
+
+@pytest.fixture
+def place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory with the events, and with classes of the user."""
+    Path("own.py").write_text(OWN_CLASSES)
+    Path("broken.py").write_text("class\n")
+    monkeypatch.syspath_prepend(str(workplace))
+    monkeypatch.delenv("HITPOOL_DEBUG", raising=False)
+    return workplace
+
+
+@pytest.fixture
+def line(capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
+    """Runs a command that fails; gives the exit status and the one line of the error."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(list(arguments))
+        error = capsys.readouterr().err.splitlines()
+        assert [text for text in error if text.startswith("hitpool")] == error[-1:]
+        return stop.value.code, error[-1]
+
+    return run
+
+
+@pytest.mark.parametrize(("option", "expected"), PARSED)
+def test_options_that_the_parser_refuses(place: Path, line: Callable, option: str, expected: str) -> None:
+    status, message = line("fit", *DATA, option)
+    assert re.search(expected, message)
+    assert message.endswith("; 'hitpool fit --help' lists the options")
+    assert (status, Path("runs").exists()) == (2, False)
+
+
+@pytest.mark.parametrize(("option", "expected"), REFUSED)
+def test_options_that_make_no_sense(place: Path, line: Callable, option: str, expected: str) -> None:
+    status, message = line("fit", *DATA, option)
+    assert re.search(expected, message)
+    assert (status, Path("runs").exists()) == (1, False)
+
+
+@pytest.mark.parametrize(("option", "expected"), LIGHTNING)
+def test_options_that_lightning_refuses(place: Path, line: Callable, option: str, expected: str) -> None:
+    status, message = line("fit", *DATA, option)
+    assert re.search(expected, message)
+    assert status == 1
+
+
+@pytest.mark.parametrize(("content", "expected"), CONFIGURATIONS)
+def test_configurations(place: Path, line: Callable, content: bytes, expected: str) -> None:
+    Path("c.yaml").write_bytes(content)
+    _, message = line("fit", *DATA, "--config=c.yaml")
+    assert re.search(expected, message)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("command", "status", "expected"), OTHERS)
+def test_other_commands(place: Path, line: Callable, command: str, status: int, expected: str) -> None:
+    found, message = line(*command.split())
+    assert re.search(expected, message)
+    assert (found, Path("x").exists(), Path("runs").exists()) == (status, False, False)
+
+
+def test_a_fault_in_a_program_is_labelled_and_debug_shows_it(
+    place: Path, line: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["fit", *DATA, "--trainer.callbacks+=own.Strange"]
+    status, message = line(*options)
+    assert message == (
+        "hitpool fit: unexpected AttributeError: 'Strange' object has no attribute 'nothing' (--debug shows the "
+        "traceback; if that ends in hitpool, please report it)"
+    )
+    assert status == 1
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        main([*options, "--debug"])
+    monkeypatch.setenv("HITPOOL_DEBUG", "1")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        main(options)
+
+
+@pytest.mark.parametrize("key", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_processes_of_a_training_say_which_they_are(
+    place: Path, line: Callable, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    for other in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(key, "3")
+    assert line("fit", "--ckpt_path=nothing.ckpt")[1].startswith("hitpool fit (process 3): --ckpt_path: nothing.ckpt")
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("spacePoint_driftR", np.nan, "'spacePoint_driftR' of hit 2 is nan, expected a finite number"),
+        ("spacePoint_truthLink", 7, "'spacePoint_truthLink' of hit 2 is 7, expected -1 "),
+    ],
+)
+def test_bad_hits_are_found_before_the_run(
+    workplace: Path, events: Path, line: Callable, part: str, column: str, value: float, expected: str
+) -> None:
+    folder = workplace / "bad"
+    os.system(f"cp -r {events}/{part} {folder}")
+    number = yaml.safe_load((folder / "metadata.yaml").read_text())["hit_features"].index(column)
+    with h5py.File(next(folder.glob("**/*.h5")), "r+") as file:
+        file["hits"][11, 2, number] = value
+    status, message = line("fit", *DATA, f"--data.{part}_dir=bad")
+    assert re.search(rf"hitpool fit: event 11 \(file bad/.*, row 11\): {expected}", message)
+    assert (status, Path("runs").exists()) == (1, False)
+
+
+def test_a_misspelled_name_lists_the_runs(place: Path, line: Callable) -> None:
+    for name in ("muon", "other"):
+        Path("runs", name, "version_0").mkdir(parents=True)
+    for command in ("fit", "predict"):
+        status, message = line(command, "--name=muonn", "--ckpt_path=last")
+        assert "runs/muonn holds no run (did you mean 'muon'?); runs holds runs of: muon, other" in message
+        assert status == 1
+    assert sorted(os.listdir("runs")) == ["muon", "other"]
+
+
+def test_a_misspelled_target_is_named(place: Path, line: Callable) -> None:
+    fields = configuration([])["data"]["targets"]["particle"]
+    wrong = [field.replace("truthMuon_pt", "truthMuon_ptt") for field in fields]
+    _, message = line("fit", *DATA, f"--data.targets.particle=[{','.join(wrong)}]")
+    expected = (
+        "fields names truthMuon_pt, which data.targets.particle does not list (it has 'truthMuon_ptt' for 'truthM"
+    )
+    assert expected in message
+    options = [f"--data.targets.particle=[{','.join(wrong)}]", f"{TASK}.fields=[{','.join(wrong)}]"]
+    _, message = line("fit", *DATA, *options, f"{TASK}.inverse_fields=[]", f"{TASK}.prediction_range=null")
+    assert "unknown target field 'truthMuon_ptt' (did you mean 'truthMuon_pt'?); available columns: " in message
+
+
+def test_a_run_without_its_configuration_is_named(place: Path, line: Callable) -> None:
+    checkpoint = Path("runs/muon/version_0/ckpts/best.ckpt")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    assert "runs/muon/version_0/config.yaml does not exist: name the configuration" in line("predict")[1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_named(place: Path, line: Callable) -> None:
+    Path("c.yaml").touch(mode=0)
+    assert line("fit", "--config=c.yaml")[1] == "hitpool fit: c.yaml: permission denied"
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_help_is_short_and_true(place: Path, capsys: pytest.CaptureFixture, command: str) -> None:
+    main([command, "--help"])
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) < 75
+    assert max(map(len, short.splitlines())) <= 120
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help_all"])
+    assert stop.value.code == 0
+    known = set(re.findall(r"--[\w.]+", capsys.readouterr().out)) | {"--help", "--help_all", "--debug"}
+    own = set(re.findall(r"--[\w.]+", short))
+    assert {
+        option for option in own - known if not option.startswith(("--model.model.", "--trainer.callbacks."))
+    } == set()
+
+
+def test_help_of_a_part(place: Path, capsys: pytest.CaptureFixture, line: Callable) -> None:
+    for part in re.findall(r"--help=PART +options of a part: (.*)\n +(.*)", training_help.overview("fit"))[0]:
+        for path in filter(None, part.strip().split(", ")):
+            main(["fit", f"--help={path.rstrip(',')}"])
+            assert f"  --{path.split('.')[0]}." in capsys.readouterr().out
+    main(["fit", "--help=model.tasks", "--config=muon_query.yaml"])
+    shown = capsys.readouterr().out
+    assert "--model.model.tasks.2.loss_weight LOSS_WEIGHT" in shown
+    assert "assignment_threshold" not in shown
+    assert "--help=foo: expected a part that begins with trainer, data, model, simulate" in line("fit", "--help=foo")[1]
+    assert "the configuration has no 'tassk' there" in line("fit", "--help=model.tassk")[1]
+
+
+def test_every_command_of_the_overview_is_known() -> None:
+    assert re.findall(r"^  (\w+)  ", DATA_HELP, re.MULTILINE) == ["inspect", "convert"]
+    assert len(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE)) == 10
