@@ -51,7 +51,7 @@ def test_null_forgets_what_is_before() -> None:
 
 @pytest.mark.parametrize("value", ["abc", "{r: abc}", "{r: [}", "3"])
 def test_wrong_values_are_left_to_the_parser(value: str) -> None:
-    with pytest.raises(ValueError, match="data.scale_factors"):
+    with pytest.raises(ValueError, match=r"data\.scale_factors"):
         parsed(f"{OPTION}={value}")
 
 
