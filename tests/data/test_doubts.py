@@ -85,6 +85,12 @@ def test_inputs_far_from_order_one_are_named_with_a_factor(tmp_path: Path) -> No
     )
 
 
+def test_an_input_that_overflows_is_named(tmp_path: Path) -> None:
+    factors = dict.fromkeys(HIT_COLUMNS[:6], 1e-3) | {"spacePoint_channel": 1e38}
+    (line,) = doubts(tmp_path, make_events(60), ["spacePoint_channel", "r"], scale_factors=factors)
+    assert "spacePoint_channel is " in line
+
+
 def test_a_column_of_zeros_is_no_matter_of_scale(tmp_path: Path) -> None:
     assert doubts(tmp_path, changed("hits", "spacePoint_driftR", 0.0), ["spacePoint_driftR", "r"]) == []
 

@@ -55,12 +55,13 @@ def _scales(dataset: EventDataset, hits: np.ndarray) -> list[str]:
     text = known.doubt(max(reach.values(), default=0.0))
     lines = [f"hit columns {', '.join(reach)} times data.scale_factors: {text}"] if text else []
 
-    rms, _ = _measures(features(torch.from_numpy(hits)).numpy())  # [F]
+    most = float(np.finfo(np.float32).max)
+    values = np.nan_to_num(features(torch.from_numpy(hits)).numpy(), nan=most, posinf=most, neginf=-most)
+    rms, _ = _measures(values)  # [F]
     far = [
         f"{name} is {size:.2g} (try data.scale_factors.{name} {factor * 10.0 ** -round(math.log10(size)):.1g})"
         for name, size, factor in zip(features.fields, rms.tolist(), features.scale.tolist(), strict=True)
-        if size and not INPUT[0] <= size <= INPUT[1]
-        if not text or (name in features.columns and name not in reach)
+        if size and not INPUT[0] <= size <= INPUT[1] and (not text or (name in features.columns and name not in reach))
     ]
     if far:
         lines.append(f"inputs far from order one, root mean square after scaling: {', '.join(far)}")
