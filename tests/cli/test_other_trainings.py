@@ -8,6 +8,9 @@ import torch
 from hitpool.cli import main
 from hitpool.config import load
 
+TRACK_FIT = (
+    "{class_path: hitpool.tasks.HelixFit, init_args: {hit_fields: [r], points: [mid_x, mid_y, mid_z], field: 2}}"
+)
 HIDDEN_LAYER = "--model.model.init_args.input_nets.0.init_args.net.init_args.hidden_layers=[7]"
 
 
@@ -45,3 +48,22 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(
     shape = list(weights["model.input_nets.0.net.0.weight"].shape)
     assert f"weight is {shape} in the checkpoint and [7, " in message(HIDDEN_LAYER)
     assert not Path("runs").exists()
+
+
+def test_points_of_a_track_fit_that_are_not_in_metres_end_before_there_is_a_run(
+    workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    fields = [f"--data.scale_factors.mid_{axis}=1000" for axis in "xyz"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *tiny, *fields, f"--model.model.tasks.2.track_fit={TRACK_FIT}"])
+    said = f"{stop.value.code}{capsys.readouterr().err}"
+    assert "HelixFit: the points mid_x, mid_y, mid_z reach " in said
+    assert "expected metres, at most 100: scale them in data.scale_factors (0.001 if they are in mm)" in said
+    assert not Path("runs").exists()
+
+
+def test_wrong_scales_are_a_warning_by_name(workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    main(["fit", *tiny, "--data.scale_factors.spacePoint_time=100", "--trainer.fast_dev_run=1"])
+    said = capsys.readouterr().err
+    assert "warning: inputs far from order one, root mean square after scaling: spacePoint_time is " in said
+    assert said.count("warning: ") == 1

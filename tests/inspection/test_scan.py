@@ -24,6 +24,7 @@ def events() -> Events:
     events, random = make_events(40, seed=1), np.random.default_rng(2)
     for hits, tracks in zip(events.hits, events.tracks, strict=True):
         hits[:, :] = random.uniform(0, 5, hits.shape)
+        hits[:, :6] *= 2000
         hits[:, TECHNOLOGY] = random.choice([0, 2, 5], len(hits))
         hits[:, TRUTH] = np.resize([0, -1, len(tracks) - 1], len(hits))
         if len(hits) < 3:
@@ -280,3 +281,24 @@ def test_the_sample_of_tracks_is_random():
     assert len(kept) == len(set(kept)) == 1000
     quarters = np.bincount((kept * 4 // 50_000).astype(int))
     assert quarters == pytest.approx([250] * 4, abs=5 * np.sqrt(250 * 0.75))
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "number", "unit"),
+    [
+        ("truthMuon_pt", 1000.0, "tracks", "MeV"),
+        ("truthMuon_phi", 57.3, "tracks", "degrees"),
+        ("hits", 1e-3, "hits", "m"),
+    ],
+)
+def test_other_units_are_defects(tmp_path, events, column, factor, number, unit):
+    for hits, tracks in zip(events.hits, events.tracks, strict=True):
+        if column == "hits":
+            hits[:, :6] *= factor
+        else:
+            tracks[:, TRACK_COLUMNS.index(column)] *= factor
+    kind, count, example = only(inspect(write_dataset(tmp_path / "set", events)), "defect")
+    columns = f"hit columns {', '.join(HIT_COLUMNS[:6])} seem" if column == "hits" else f"track column {column} seems"
+    assert kind == f"{columns} to have another unit"
+    assert count == sum(map(len, getattr(events, number)))
+    assert example.endswith(f"; it looks like {unit}")

@@ -246,3 +246,34 @@ def test_before_training_the_task_predicts_what_the_fit_gives():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         HelixFit(**{"hit_fields": ["z"], "field": FIELD} | options)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1000.0, "reach 1"), (300.0, "reach 3")])
+def test_points_that_are_not_in_metres_are_refused_by_name(factor, size):
+    points = points_of(helices(20))
+    points *= factor / abs(points).max() * (1.0 if factor == 1000 else 1.2)
+    with pytest.raises(ValueError, match=f"HelixFit: the points x, y, z {size}.*, expected metres, at most 100: scale"):
+        fit_all(points)
+
+
+def test_padded_points_may_hold_anything():
+    points = tensor(points_of(helices(3)))
+    points[:, 4:] = torch.tensor([1e30, torch.nan, torch.inf])
+    valid = torch.arange(10).expand(3, -1) < 4
+    fit = HelixFit(hit_fields=["z"], field=FIELD)
+    estimate = fit(points, points[..., :1].nan_to_num(0.0) * 0, torch.full((3, 1, 10), 9.0), valid)
+    assert all(values.isfinite().all() for values in estimate.values())
+    with pytest.raises(ValueError, match=r"reach 1e\+30"):
+        fit.check(torch.tensor([[[1e30, torch.nan, 0.0]]]))
+
+
+def test_the_check_of_the_unit_is_no_part_of_a_graph():
+    points = tensor(points_of(helices(4)))
+    fit = HelixFit(hit_fields=["z"], field=FIELD)
+    arguments = points, points[..., 2:], torch.full((4, 1, 10), 9.0)
+    expected = fit(*arguments)
+    traced = torch.jit.trace(fit, arguments, check_trace=False, strict=False)
+    exported = torch.export.export(fit, arguments).module()
+    for name, values in expected.items():
+        torch.testing.assert_close(traced(*arguments)[name], values)
+        torch.testing.assert_close(exported(*arguments)[name], values)

@@ -30,35 +30,42 @@ def doubts(dataset: EventDataset) -> list[str]:
         ValueError: If the hits are bad; names file, event and field.
     """
     hits = dataset.sample_hits(SAMPLE)
-    of_hits = [*_units(dataset, hits), *_inputs(dataset, hits)] if len(hits) else []
+    of_hits = [*_columns(dataset, hits), *_scales(dataset, hits)] if len(hits) else []
     return [*of_hits, *_targets(dataset)]
 
 
-def _units(dataset: EventDataset, hits: np.ndarray) -> list[str]:
+def _columns(dataset: EventDataset, hits: np.ndarray) -> list[str]:
+    """Units of the columns that are used."""
     features = dataset.features
-    used = features.used_columns
-    names = [features.columns[column] for column in used]
-    rms, largest = _measures(hits[:, used])
-    lines = [f"hit column {name}: {text}" for name, text in doubtful_columns(names, rms, largest).items()]
+    names = [features.columns[column] for column in features.used_columns]
+    doubtful = doubtful_columns(names, *_measures(hits[:, features.used_columns]))
+    return [f"hit column {name}: {text}" for name, text in doubtful.items()]
+
+
+def _scales(dataset: EventDataset, hits: np.ndarray) -> list[str]:
+    """Scale of the coordinates of all points; of the inputs that do not depend on them, if that is wrong."""
+    features = dataset.features
+    reach: dict[str, float] = {}  # largest coordinates in m
     for point in features.points:
         columns = point.index.tolist()
-        names = list(dict.fromkeys(features.columns[column] for column in columns))
-        known, _ = coordinates(names) or (COORDINATES[-1], names)
-        known = replace(known, unit="m", low=known.low / 1e3, high=known.high / 1e3, others=IN_METRES)
-        if text := known.doubt(float(np.abs(hits[:, columns] * point.scale.numpy()).max())):
-            lines.append(f"hit columns {', '.join(names)} times data.scale_factors: {text}")
-    return lines
+        scaled = np.abs(hits[:, columns] * point.scale.numpy()).max(0).tolist()
+        reach |= zip((features.columns[column] for column in columns), scaled, strict=True)
+    known, _ = coordinates(list(reach)) or (COORDINATES[-1], [])
+    known = replace(known, unit="m", low=known.low / 1e3, high=known.high / 1e3, others=IN_METRES)
+    text = known.doubt(max(reach.values(), default=0.0))
+    lines = [f"hit columns {', '.join(reach)} times data.scale_factors: {text}"] if text else []
 
-
-def _inputs(dataset: EventDataset, hits: np.ndarray) -> list[str]:
-    rms, _ = _measures(dataset.features(torch.from_numpy(hits)).numpy())  # [F]
-    scale = dataset.features.scale.numpy()
+    most = float(np.finfo(np.float32).max)
+    values = np.nan_to_num(features(torch.from_numpy(hits)).numpy(), nan=most, posinf=most, neginf=-most)
+    rms, _ = _measures(values)  # [F]
     far = [
-        f"{name} is {size:.2g} (data.scale_factors.{name} {factor * 10.0 ** -round(math.log10(size)):.1g})"
-        for name, size, factor in zip(dataset.features.fields, rms, scale, strict=True)
-        if size and not INPUT[0] <= size <= INPUT[1]
+        f"{name} is {size:.2g} (try data.scale_factors.{name} {factor * 10.0 ** -round(math.log10(size)):.1g})"
+        for name, size, factor in zip(features.fields, rms.tolist(), features.scale.tolist(), strict=True)
+        if size and not INPUT[0] <= size <= INPUT[1] and (not text or (name in features.columns and name not in reach))
     ]
-    return [f"inputs far from order one, root mean square after scaling: {', '.join(far)}"] if far else []
+    if far:
+        lines.append(f"inputs far from order one, root mean square after scaling: {', '.join(far)}")
+    return lines
 
 
 def _targets(dataset: EventDataset) -> list[str]:

@@ -239,12 +239,12 @@ class Scan:
         for what, statistics in (("hit", self.hits), ("track", self.tracks)):
             doubtful = doubtful_columns(statistics.names, statistics.rms, statistics.largest)
             for name, text in doubtful.items():
-                self.findings.note(DEFECT, f"{what} column {name} has another unit", statistics.count, text)
+                self.findings.note(DEFECT, f"{what} column {name} seems to have another unit", statistics.count, text)
         if known := coordinates(self.hits.names):
             quantity, names = known
             largest = max(self.hits.largest[self.hits.names.index(name)] for name in names)
             if text := quantity.doubt(float(largest)):
-                kind = f"hit columns {', '.join(names)} have another unit"
+                kind = f"hit columns {', '.join(names)} seem to have another unit"
                 self.findings.note(DEFECT, kind, self.hits.count, text)
 
     def _conclude(self) -> None:

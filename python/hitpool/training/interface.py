@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from hitpool import __version__
 from hitpool.cores import available_cores
 from hitpool.data import HitDataModule
+from hitpool.data.doubts import SAMPLE
 from hitpool.data.names import suggestion
 from hitpool.files import alone, write_text
 from hitpool.parser_message import one_line
@@ -291,7 +292,8 @@ class TrainingCLI(LightningCLI):
 
     def _check_track_fits(self) -> None:
         """Checks the unit of what the track fits of the model will get."""
-        features, hits = self.datamodule.dataset("train").features, self.datamodule.dataset("train").sample_hits(200)
+        dataset = self.datamodule.dataset("train")
+        features, hits = dataset.features, dataset.sample_hits(SAMPLE)
         values = dict(zip(features.fields, features(torch.from_numpy(hits)).unbind(-1), strict=True))  # [hits] each
         for fit in (module for module in self.model.modules() if isinstance(module, HelixFit)):
             fit.check(torch.stack([values[name] for name in fit.points], dim=-1))

@@ -28,7 +28,7 @@ def collect_scale_factors(
     Example:
         >>> own = {"data": {"scale_factors": {"r": 0.2, "s": 0.1}}}
         >>> collect_scale_factors([own], ["--data.scale_factors.r", "0.3", "--data.batch_size=9"])
-        (['--data.batch_size=9'], 'data: {scale_factors: {r: 0.3, s: 0.1}}\\n')
+        (['--data.batch_size=9'], 'data:\n  scale_factors: {r: 0.3, s: 0.1}\n')
     """
     sections = [content.get("data") for content in configurations]
     tables = [data["scale_factors"] for data in sections if isinstance(data, Mapping) and "scale_factors" in data]

@@ -1,0 +1,65 @@
+"""Tables of scale factors add up, in whatever form they are given."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hitpool.config import load
+from hitpool.training.arguments import interpret
+from hitpool.training.interface import TrainingCLI
+from hitpool.training.scale_factors import collect_scale_factors
+
+OPTION = "--data.scale_factors"
+
+
+def parsed(*options: str) -> dict[str, float] | None:
+    return TrainingCLI(interpret(None, list(options))).settings["data"]["scale_factors"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (f"{OPTION}.r", "0.3", f"{OPTION}.spacePoint_readOutSide=2"),
+        (OPTION, "{r: 0.3, spacePoint_readOutSide: 2.0}"),
+        (f"{OPTION}={{r: 3e-1}}", f"{OPTION}={{spacePoint_readOutSide: 2}}"),
+        (f"{OPTION}+={{r: 0.3, spacePoint_readOutSide: 2.0}}",),
+        (OPTION, "{r: 9}", f"{OPTION}.r=0.3", f"{OPTION}.spacePoint_readOutSide", "2"),
+    ],
+)
+def test_options_add_to_the_table(options: tuple[str, ...]) -> None:
+    default = load("muon.yaml").datamodule.scale_factors
+    assert len(default) > 20
+    assert parsed(*options) == default | {"r": 0.3, "spacePoint_readOutSide": 2.0}
+
+
+def test_configurations_add_to_the_table(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"data": {"scale_factors": {"r": 0.3, "sp.x": 1e-3}}}))
+    default = load("muon.yaml").datamodule.scale_factors
+    configurations = ("--config=muon.yaml", f"--config={file}")
+    assert parsed(*configurations) == default | {"r": 0.3, "sp.x": 1e-3}
+    assert parsed(*configurations, f"{OPTION}.sp.x=2e-3") == default | {"r": 0.3, "sp.x": 2e-3}
+    indexed = "--model.model.tasks.2.loss_weight=3"  # merges the files in another way
+    assert parsed(*configurations, indexed, f"{OPTION}.s=7") == default | {"r": 0.3, "sp.x": 1e-3, "s": 7.0}
+
+
+def test_null_forgets_what_is_before() -> None:
+    assert parsed(OPTION, "null") is None
+    assert parsed(f"{OPTION}=null", OPTION, "{r: 0.3}") == {"r": 0.3}
+
+
+@pytest.mark.parametrize("value", ["abc", "{r: abc}", "{r: [}", "3"])
+def test_wrong_values_are_left_to_the_parser(value: str) -> None:
+    with pytest.raises(ValueError, match=r"data\.scale_factors"):
+        parsed(f"{OPTION}={value}")
+
+
+def test_a_missing_value_is_named() -> None:
+    with pytest.raises(ValueError, match=r"--data.scale_factors.r: expected a value"):
+        collect_scale_factors([], [f"{OPTION}.r"])
+
+
+def test_other_options_are_left_alone() -> None:
+    options = ["--data.scale_factors_of_mine", "{a: 1}", "--data.batch_size=3"]
+    assert collect_scale_factors([{"data": None}, {}], options) == (options, None)
