@@ -44,14 +44,15 @@ def weighted_pool(
     x = features.to(p.dtype).unsqueeze(-3)  # [..., 1, M, D]
 
     weight = torch.where(selected, p, 0.0).unsqueeze(-1)  # [..., N, M, 1]
+    weight_sum = weight.sum(-2, keepdim=True)  # [..., N, 1, 1]
     total = (weight * torch.where(chosen, x, 0.0)).sum(-2, keepdim=True)  # [..., N, 1, D]
-    mean = total / weight.sum(-2, keepdim=True).clamp_min(1e-8)
+    mean = total / weight_sum.clamp_min(1e-8)
 
-    x = torch.where(p.isnan().unsqueeze(-1), math.nan, x)  # [..., N, M, D] a NaN logit is not hidden
-    infinity = x.new_full((*x.shape[:-2], 1, x.shape[-1]), math.inf)  # an extremum exists also for M = 0
+    infinity = x.new_full((*p.shape[:-1], 1, x.shape[-1]), math.inf)  # an extremum exists also for M = 0
     highest = torch.cat([torch.where(chosen, x, -math.inf), -infinity], -2).max(-2, keepdim=True).values
     lowest = torch.cat([torch.where(chosen, x, math.inf), infinity], -2).min(-2, keepdim=True).values
-    highest, lowest = (torch.where(any_selected, extremum, 0.0) for extremum in (highest, lowest))
+    poison = weight_sum - weight_sum  # 0, or NaN if a logit is
+    highest, lowest = (torch.where(any_selected, extremum + poison, 0.0) for extremum in (highest, lowest))
     return torch.cat([mean, total, highest, lowest], -2).to(features.dtype)
 
 
