@@ -20,8 +20,8 @@ def attention_by_definition(query, key, value, mask=None):
     score = torch.einsum("bqhe,bkhe->bhqk", query, key) / math.sqrt(query.shape[-1])
     if mask is not None:
         score = torch.where(mask.unsqueeze(1), score, -INF)
-    weight = (score - score.logsumexp(-1, keepdim=True)).exp()  # the gradient of the tangent of torch's softmax fails
-    return torch.einsum("bhqk,bkhe->bqhe", weight, value)
+    weight = (score - score.detach().amax(-1, keepdim=True)).exp()  # gradients of tangents of torch's softmax fail
+    return torch.einsum("bhqk,bkhe->bqhe", weight / weight.sum(-1, keepdim=True), value)
 
 
 def pool_sample(hits=7, seed=0):
@@ -251,8 +251,6 @@ def special_samples(dtype):
     yield attention, attention_by_masked_definition, tuple(arrays), (mask,), True
     mask = (torch.rand(2, 6, 6, generator=generator) > 0.4) & mask
     mask[:, 1] = False  # a query that may attend to nothing
-    arrays = [array.clone() for array in arrays]
-    arrays[0][:, 1] = NAN
     yield attention, attention_by_masked_definition, tuple(arrays), (mask,), True
 
 

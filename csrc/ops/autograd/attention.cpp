@@ -47,7 +47,7 @@ struct Definition {
       score = at::where(allowed, score, at::where(asks, minus_infinity, zero));
     }
     // A softmax in elementary ops: gradients of tangents of torch's own fail.
-    weight = (score - score.logsumexp(-1, /*keepdim=*/true).detach()).exp();
+    weight = (score - score.detach().logsumexp(-1, /*keepdim=*/true)).exp();
     weight = weight / weight.sum(-1, /*keepdim=*/true);
     if (mask.has_value()) weight = at::where(asks, weight, zero);
   }
