@@ -20,40 +20,96 @@ Mask optional(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
-// Builds [B, H, Q, K]. What has no influence is replaced before anything is computed from it: afterwards NaN would stay
-// in the derivatives.
+// The definition in torch's ops, which builds [B, H, Q, K]. What has no influence is replaced before anything is computed
+// from it: afterwards NaN would stay in the derivatives.
+struct Definition {
+  double scale;
+  at::Tensor zero;
+  at::Tensor allowed;            // [B, 1, 1 or Q, K], undefined: everything is
+  at::Tensor asks;               // [B, 1, 1 or Q, 1] the query may attend to something
+  at::Tensor asked;              // [B, 1, K, 1] the key may be attended to
+  at::Tensor query, key, value;  // [B, H, Q or K, E]
+  at::Tensor weight;             // [B, H, Q, K]
+
+  Definition(const at::Tensor& query_in, const at::Tensor& key_in, const at::Tensor& value_in, const Mask& mask)
+      : scale(1 / std::sqrt(static_cast<double>(query_in.size(-1)))), zero(at::zeros({}, query_in.options())) {
+    if (mask.has_value()) {
+      allowed = mask->unsqueeze(1);
+      asks = allowed.any(-1, /*keepdim=*/true);
+      asked = allowed.any(-2, /*keepdim=*/true).mT();
+    }
+    query = of_queries(query_in);
+    key = of_keys(key_in);
+    value = of_keys(value_in);
+    auto score = (query * scale).matmul(key.mT());
+    if (mask.has_value()) {
+      const auto minus_infinity = at::scalar_tensor(-std::numeric_limits<double>::infinity(), score.options());
+      score = at::where(allowed, score, at::where(asks, minus_infinity, zero));
+    }
+    // A softmax in elementary ops: gradients of tangents of torch's own fail.
+    weight = (score - score.detach().logsumexp(-1, /*keepdim=*/true)).exp();
+    weight = weight / weight.sum(-1, /*keepdim=*/true);
+    if (mask.has_value()) weight = at::where(asks, weight, zero);
+  }
+
+  at::Tensor of_queries(const at::Tensor& tensor) const {
+    const auto by_head = tensor.transpose(1, 2);
+    return asks.defined() ? at::where(asks, by_head, zero) : by_head;
+  }
+  at::Tensor of_keys(const at::Tensor& tensor) const {
+    const auto by_head = tensor.transpose(1, 2);
+    return asked.defined() ? at::where(asked, by_head, zero) : by_head;
+  }
+};
+
 at::Tensor attention_by_definition(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
-  const double scale = 1 / std::sqrt(static_cast<double>(query.size(-1)));
-  if (!mask.has_value()) {
-    const auto score = (query * scale).transpose(1, 2).matmul(key.permute({0, 2, 3, 1}));  // [B, H, Q, K]
-    return score.softmax(-1).matmul(value.transpose(1, 2)).transpose(1, 2);
-  }
-  const auto zero = at::zeros({}, query.options());
-  const auto minus_infinity = at::scalar_tensor(-std::numeric_limits<double>::infinity(), query.options());
-  const auto asks = mask->any(-1).unsqueeze(-1).unsqueeze(-1);   // [B, 1 or Q, 1, 1] the query may attend to something
-  const auto asked = mask->any(-2).unsqueeze(-1).unsqueeze(-1);  // [B, K, 1, 1] the key may be attended to
-  const auto q = at::where(asks, query * scale, zero);
-  const auto k = at::where(asked, key, zero);
-  const auto v = at::where(asked, value, zero);
-  auto score = q.transpose(1, 2).matmul(k.permute({0, 2, 3, 1}));
-  score = at::where(mask->unsqueeze(1), score, at::where(asks.transpose(1, 2), minus_infinity, zero));
-  const auto weight = at::where(asks.transpose(1, 2), score.softmax(-1), zero);
-  return weight.matmul(v.transpose(1, 2)).transpose(1, 2);
+  const Definition d(query, key, value, mask);
+  return d.weight.matmul(d.value).transpose(1, 2);
 }
 
 variable_list gradients_by_definition(
     const at::Tensor& grad, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
-  const auto attend = [&](const variable_list& in) {
-    return variable_list{attention_by_definition(in[0], in[1], in[2], mask)};
-  };
-  return pull_back(attend, {query, key, value}, {grad});
+  const Definition d(query, key, value, mask);
+  const auto g = grad.transpose(1, 2);             // [B, H, Q, E]
+  const auto grad_weight = g.matmul(d.value.mT());  // [B, H, Q, K]
+  const auto grad_score =
+      d.scale * d.weight * (grad_weight - (grad_weight * d.weight).sum(-1, /*keepdim=*/true));
+  return {
+      grad_score.matmul(d.key).transpose(1, 2), grad_score.mT().matmul(d.query).transpose(1, 2),
+      d.weight.mT().matmul(g).transpose(1, 2)};
+}
+
+// Gradients of gradients_by_definition, contracted with `toward`: those of <tangent of the attention in that direction,
+// grad>.
+variable_list second_gradients(
+    const variable_list& toward, const at::Tensor& grad, const at::Tensor& query, const at::Tensor& key,
+    const at::Tensor& value, const Mask& mask) {
+  const Definition d(query, key, value, mask);
+  const auto over_keys = [](const at::Tensor& tensor) { return tensor.sum(-1, /*keepdim=*/true); };
+  const auto dquery = d.of_queries(toward[0]), dkey = d.of_keys(toward[1]), dvalue = d.of_keys(toward[2]);
+  const auto dscore = d.scale * (dquery.matmul(d.key.mT()) + d.query.matmul(dkey.mT()));  // [B, H, Q, K]
+  const auto mean_dscore = over_keys(d.weight * dscore);
+  const auto dweight = d.weight * (dscore - mean_dscore);
+  const auto dout = dweight.matmul(d.value) + d.weight.matmul(dvalue);
+
+  const auto g = grad.transpose(1, 2);
+  const auto grad_weight = g.matmul(d.value.mT());
+  const auto mean_grad = over_keys(grad_weight * d.weight);
+  const auto by_dscore = d.weight * (grad_weight - mean_grad);
+  const auto by_weight = grad_weight * (dscore - mean_dscore) - mean_grad * dscore + g.matmul(dvalue.mT());
+  const auto by_score = d.weight * (by_weight - over_keys(d.weight * by_weight));
+  return {
+      dout.transpose(1, 2), (d.scale * (by_dscore.matmul(dkey) + by_score.matmul(d.key))).transpose(1, 2),
+      (d.scale * (by_dscore.mT().matmul(dquery) + by_score.mT().matmul(d.query))).transpose(1, 2),
+      dweight.mT().matmul(g).transpose(1, 2)};
 }
 
 struct Attention {
   static constexpr bool is_traceable = false;
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    if (!grads[0].defined()) return variable_list(3);
     const auto saved = ctx->get_saved_variables();
     auto [query, key, value] =
         attention_backward(grads[0], saved[4], saved[5], saved[0], saved[1], saved[2], optional(saved[3]));
@@ -66,10 +122,9 @@ struct AttentionBackward {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto gradients = [&](const variable_list& in) {
-      return gradients_by_definition(in[0], in[1], in[2], in[3], optional(saved[4]));
-    };
-    return pull_back(gradients, {saved[0], saved[1], saved[2], saved[3]}, grads);
+    variable_list toward;
+    for (int i = 0; i < 3; ++i) toward.push_back(or_zeros(grads[i], saved[i + 1]));
+    return second_gradients(toward, saved[0], saved[1], saved[2], saved[3], optional(saved[4]));
   }
 };
 

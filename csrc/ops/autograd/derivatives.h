@@ -1,8 +1,9 @@
-// What the autograd kernels of all ops share. Values and first gradients come from the ops' own kernels; tangents
-// (forward mode) and gradients of gradients come from the definition, written in torch's ops.
+// What the autograd kernels of all ops share. Values and first gradients come from the ops' own kernels. Tangents (forward
+// mode) and gradients of gradients come from formulas in torch's ops, so that they can be differentiated any number of
+// times, in both modes and under torch.func.
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <torch/csrc/autograd/autograd.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -51,25 +52,8 @@ AutogradContext& record(
   return node->ctx_;  // the outputs keep it alive
 }
 
-// The gradients, with respect to `inputs`, of outputs = function(inputs) contracted with `grads` (undefined: zero).
-// They can be differentiated again if the function can, in both modes.
-template <class Function>
-variable_list pull_back(const Function& function, const variable_list& inputs, const variable_list& grads) {
-  const bool differentiable = torch::autograd::compute_requires_grad(inputs, grads);
-  at::AutoGradMode with_graph(true);
-  variable_list own;  // an input that was computed from another input is here independent of it
-  for (const auto& input : inputs) {
-    own.push_back(input.view_as(input));
-    if (!own.back().requires_grad()) own.back().set_requires_grad(true);
-  }
-  const variable_list results = function(own);
-  variable_list outputs, given;
-  for (size_t i = 0; i < results.size(); ++i) {
-    if (!grads[i].defined()) continue;
-    outputs.push_back(results[i]);
-    given.push_back(grads[i]);
-  }
-  return torch::autograd::grad(outputs, own, given, /*retain_graph=*/differentiable, /*create_graph=*/differentiable);
+inline at::Tensor or_zeros(const at::Tensor& grad, const at::Tensor& like) {
+  return grad.defined() ? grad : at::zeros_like(like);
 }
 
 }  // namespace hitpool

@@ -13,9 +13,13 @@
 namespace hitpool {
 namespace {
 
-// -grad / sin(theta) from the angle to the nearer half of the beam axis, so that it is -inf at both ends; NaN outside.
-at::Tensor gradient_by_definition(const at::Tensor& grad, const at::Tensor& theta) {
-  const auto type = theta.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+at::ScalarType arithmetic_type(const at::Tensor& theta) {
+  return theta.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// sin(theta) from the angle to the nearer half of the beam axis: +0 at both ends, NaN outside.
+at::Tensor sine(const at::Tensor& theta) {
+  const auto type = arithmetic_type(theta);
   const auto t = theta.to(type);
   const auto number = [&](double value, at::ScalarType as) { return at::scalar_tensor(value, t.options().dtype(as)); };
   const auto pi_of_type = number(kPiHigh, theta.scalar_type()).to(type);
@@ -24,13 +28,18 @@ at::Tensor gradient_by_definition(const at::Tensor& grad, const at::Tensor& thet
   const auto far = at::where(t.eq(pi_of_type), pi_of_type - t, (pi - t) + rest);
   const auto x = at::where(t.gt(pi / 2), far, t + 0);  // + 0: no -0
   const auto nan = number(std::numeric_limits<double>::quiet_NaN(), type);
-  return (-grad.to(type) / (x.sin() * at::where(x.ge(0), number(1, type), nan))).to(theta.scalar_type());
+  return x.sin() * at::where(x.ge(0), number(1, type), nan);
+}
+
+at::Tensor gradient_by_definition(const at::Tensor& grad, const at::Tensor& theta) {
+  return (-grad.to(arithmetic_type(theta)) / sine(theta)).to(theta.scalar_type());
 }
 
 struct Pseudorapidity {
   static constexpr bool is_traceable = false;
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    if (!grads[0].defined()) return variable_list(1);
     return {pseudorapidity_backward(grads[0], ctx->get_saved_variables()[0])};
   }
 };
@@ -39,8 +48,14 @@ struct PseudorapidityBackward {
   static constexpr bool is_traceable = false;
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const auto gradient = [](const variable_list& in) { return variable_list{gradient_by_definition(in[0], in[1])}; };
-    return pull_back(gradient, ctx->get_saved_variables(), grads);
+    if (!grads[0].defined()) return variable_list(2);
+    const auto saved = ctx->get_saved_variables();
+    const auto &grad = saved[0], &theta = saved[1];
+    const auto type = arithmetic_type(theta);
+    const auto slope = theta.to(type).cos() / sine(theta).square();  // of -1 / sin(theta)
+    return {
+        pseudorapidity_backward(grads[0], theta),
+        (grads[0].to(type) * grad.to(type) * slope).to(theta.scalar_type())};
   }
 };
 

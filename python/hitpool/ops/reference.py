@@ -39,19 +39,20 @@ def weighted_pool(
     selected = ~(p.detach() < torch.tensor(threshold, dtype=p.dtype, device=p.device))  # NaN counts as selected
     if valid is not None:
         selected = selected & valid.unsqueeze(-2)  # [..., N, M]
-    chosen = selected.unsqueeze(-1)  # [..., N, M, 1]
-    any_selected = chosen.sum(-2, keepdim=True) > 0  # [..., N, 1, 1]
     x = features.to(p.dtype).unsqueeze(-3)  # [..., 1, M, D]
 
     weight = torch.where(selected, p, 0.0).unsqueeze(-1)  # [..., N, M, 1]
-    total = (weight * torch.where(chosen, x, 0.0)).sum(-2, keepdim=True)  # [..., N, 1, D]
-    mean = total / weight.sum(-2, keepdim=True).clamp_min(1e-8)
+    weight_sum = weight.sum(-2, keepdim=True)  # [..., N, 1, 1]
+    total = (weight * torch.where(selected.unsqueeze(-1), x, 0.0)).sum(-2, keepdim=True)  # [..., N, 1, D]
+    mean = total / weight_sum.clamp_min(1e-8)
 
-    x = torch.where(p.isnan().unsqueeze(-1), math.nan, x)  # [..., N, M, D] a NaN logit is not hidden
-    infinity = x.new_full((*x.shape[:-2], 1, x.shape[-1]), math.inf)  # an extremum exists also for M = 0
-    highest = torch.cat([torch.where(chosen, x, -math.inf), -infinity], -2).max(-2, keepdim=True).values
-    lowest = torch.cat([torch.where(chosen, x, math.inf), infinity], -2).min(-2, keepdim=True).values
-    highest, lowest = (torch.where(any_selected, extremum, 0.0) for extremum in (highest, lowest))
+    # Extrema over M + 1 rows: the last, of zeros, is for no hit; the first selected hit stands in for unselected ones.
+    x = torch.cat([x, x.new_zeros(*x.shape[:-2], 1, x.shape[-1])], -2)
+    chosen = torch.cat([selected, ~selected.any(-1, keepdim=True)], -1).unsqueeze(-1)  # [..., N, M + 1, 1]
+    first = torch.take_along_dim(x, chosen.int().argmax(-2, keepdim=True), -2)  # [..., N, 1, D]
+    x = torch.where(chosen, x, first)
+    poison = weight_sum - weight_sum  # 0, or NaN if a logit is
+    highest, lowest = x.max(-2, keepdim=True).values + poison, x.min(-2, keepdim=True).values + poison
     return torch.cat([mean, total, highest, lowest], -2).to(features.dtype)
 
 

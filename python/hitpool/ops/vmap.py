@@ -1,4 +1,4 @@
-"""How the ops run under `torch.func.vmap`: all elements of the batch in one call, without the loop that is torch's fallback."""
+"""How the ops run under `torch.func.vmap`: the whole batch in one call, without the loop that is torch's fallback."""
 
 from __future__ import annotations
 
