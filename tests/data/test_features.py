@@ -112,10 +112,10 @@ def test_rounding_decides_nothing_where_phi_jumps():
     hits = torch.cat([high, low, torch.ones(300, 3)], dim=-1)
     features = HitFeatures(MUON_COLUMNS, [f"mid_{name}" for name in POINT_FIELDS])
     expected = features(hits)
+    assert (expected[:, POINT_FIELDS.index("phi")] > 3).all()
     for _ in range(5):
         noisy = features(hits * (1 + 1e-7 * torch.randn(hits.shape, generator=generator)))
         torch.testing.assert_close(noisy, expected, rtol=1e-5, atol=1e-5)
-        assert (noisy[:, POINT_FIELDS.index("phi")] == torch.tensor(math.pi)).all()
 
 
 @pytest.mark.parametrize(("x", "y"), [(-8000, -0.2), (-8000, 0.2), (-8000, 0.04), (8000, -0.04), (8000, 0.04), (0, -9)])
