@@ -116,6 +116,12 @@ def test_fields_of_inputs_and_their_position_encoding_are_checked() -> None:
     encoder = {"class_path": "PositionEncoder", "init_args": {"input_name": "hit", "fields": ["phi"]}}
     with pytest.raises(ValueError, match=r"input_nets\.0\.posenc\.fields names phi"):
         check(config(input_name="hit", fields=["x"], posenc=encoder))
+    encoder = {
+        "class_path": "PositionEncoder",
+        "init_args": {"input_name": "hit", "fields": ["x"], "angles": [["y", "s"]]},
+    }
+    with pytest.raises(ValueError, match=r"input_nets\.0\.posenc\.angles names s,"):
+        check(config(input_name="hit", fields=["x"], posenc=encoder))
 
 
 def test_fields_of_the_track_fit_are_checked() -> None:

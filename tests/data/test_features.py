@@ -19,9 +19,9 @@ MILLIMETRES = {"X": 1e-3, "Y": 1e-3, "Z": 1e-3}
 
 def point_fields(x: float, y: float, z: float) -> list[float]:
     """The definition, in float64, one hit at a time."""
-    s = math.sqrt(x**2 + y**2 + z**2)
+    r, s = math.hypot(x, y), math.sqrt(x**2 + y**2 + z**2)
     theta = math.acos(min(1.0, max(-1.0, z / s)))
-    return [x, y, z, math.hypot(x, y), s, theta, math.atan2(y, x), -math.log(math.tan(theta / 2))]
+    return [x, y, z, r, s, theta, math.atan2(y, x), -math.log(math.tan(theta / 2)), x / r, y / r]
 
 
 def random_hits(number: int, columns: int, seed: int = 0) -> torch.Tensor:
@@ -89,9 +89,10 @@ def test_leading_dimensions_are_free():
         ((0.0, 0.0, 0.0), {"r": 0.0, "s": 0.0, "theta": math.pi / 2, "phi": 0.0, "eta": 0.0}),
         ((-0.0, -0.0, -0.0), {"r": 0.0, "s": 0.0, "theta": math.pi / 2, "phi": 0.0, "eta": 0.0}),
         ((0.0, 0.0, 5000.0), {"r": 0.0, "s": 5.0, "theta": 0.0, "phi": 0.0, "eta": ETA_LIMIT}),
+        ((0.0, -0.0, 5000.0), {"phi": 0.0, "cos_phi": 1.0, "sin_phi": 0.0}),
         ((-0.0, 0.0, -5000.0), {"r": 0.0, "s": 5.0, "theta": math.pi, "phi": 0.0, "eta": -ETA_LIMIT}),
         ((1e-4, 0.0, 20000.0), {"theta": 5e-9, "phi": 0.0, "eta": ETA_LIMIT}),
-        ((1e-30, 0.0, 0.0), {"s": 0.0, "theta": math.pi / 2, "eta": 0.0}),
+        ((1e-30, 0.0, 0.0), {"s": 0.0, "theta": math.pi / 2, "eta": 0.0, "cos_phi": 1.0, "sin_phi": 0.0}),
     ],
 )
 def test_axis_and_origin_are_finite(position, expected):
@@ -99,6 +100,28 @@ def test_axis_and_origin_are_finite(position, expected):
     got = dict(zip(POINT_FIELDS, features(torch.tensor([position]))[0].tolist(), strict=True))
     assert all(map(math.isfinite, got.values()))
     assert {name: got[name] for name in expected} == pytest.approx(expected, abs=1e-12, rel=1e-6)
+
+
+def test_rounding_decides_nothing_where_phi_jumps():
+    """Sensors whose middles lie at y = 0, x < 0 but for rounding, and space points there with +0 and -0."""
+    generator = torch.Generator().manual_seed(0)
+    x, half = torch.linspace(-12000, -400, 300), 1500 * torch.rand(300, generator=generator)
+    high, low = torch.stack([x, half, x], dim=-1), torch.stack([x, -half, x], dim=-1)
+    low[:50, 1], high[:50, 1] = -0.0, 0.0
+    low[50:100, 1], high[50:100, 1] = -0.0, -0.0
+    hits = torch.cat([high, low, torch.ones(300, 3)], dim=-1)
+    features = HitFeatures(MUON_COLUMNS, [f"mid_{name}" for name in POINT_FIELDS])
+    expected = features(hits)
+    assert (expected[:, POINT_FIELDS.index("phi")] > 3).all()
+    for _ in range(5):
+        noisy = features(hits * (1 + 1e-7 * torch.randn(hits.shape, generator=generator)))
+        torch.testing.assert_close(noisy, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("x", "y"), [(-8000, -0.2), (-8000, 0.2), (-8000, 0.04), (8000, -0.04), (8000, 0.04), (0, -9)])
+def test_phi_is_exact_beyond_the_jump(x, y):
+    got = HitFeatures(["X", "Y", "Z"], ["phi"], MILLIMETRES, XYZ)(torch.tensor([[float(x), y, 100.0]]))
+    assert got.item() == pytest.approx(math.atan2(y, x), abs=3e-7)
 
 
 def test_eta_is_exact_close_to_the_beam_axis():

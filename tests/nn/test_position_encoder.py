@@ -33,6 +33,18 @@ def test_symmetric_field_has_period_two_pi(offset: float) -> None:
     assert (plain[:, 0] - plain[:, 1]).abs().max() > 0.1
 
 
+def test_angles_are_encoded_from_cosine_and_sine_as_symmetric_fields() -> None:
+    eta, phi, psi = torch.randn(3, 2, 4)
+    phi[0, 0], psi[0, 0] = math.pi, -math.pi
+    x = {"hit_eta": eta, "hit_phi": phi, "hit_psi": psi}
+    x |= {"hit_cos_phi": phi.cos(), "hit_sin_phi": phi.sin(), "hit_c": psi.cos(), "hit_s": psi.sin()}
+    expected = PositionEncoder("hit", 32, fields=["eta", "phi", "psi"], sym_fields=["phi", "psi"])(x)
+    encoder = PositionEncoder("hit", 32, fields=["eta"], angles=[("cos_phi", "sin_phi"), ("c", "s")])
+    torch.testing.assert_close(encoder(x), expected, atol=1e-4, rtol=0)
+    turn = x | {"hit_sin_phi": -x["hit_sin_phi"]}  # at the jump from pi to -pi
+    torch.testing.assert_close(encoder(turn)[0, 0], encoder(x)[0, 0], atol=1e-4, rtol=0)
+
+
 def test_left_over_features_are_zero() -> None:
     encoding = PositionEncoder("hit", 11, fields=["r", "phi"])({"hit_r": torch.ones(1, 4), "hit_phi": torch.ones(1, 4)})
     assert encoding.shape == (1, 4, 11)
@@ -46,6 +58,7 @@ def test_left_over_features_are_zero() -> None:
         ({"dim": 8, "fields": []}, "fields is empty"),
         ({"dim": 8, "fields": ["r"], "sym_fields": ["phi"]}, r"sym_fields \['phi'\] are not among"),
         ({"dim": 3, "fields": ["r", "phi"]}, "2 fields need dim >= 4, got dim = 3"),
+        ({"dim": 3, "fields": ["r"], "angles": [("c", "s")]}, "2 fields need dim >= 4, got dim = 3"),
         ({"dim": 8, "fields": ["r"], "base": 0.5}, "base = 0.5"),
     ],
 )

@@ -62,6 +62,19 @@ def test_one_task_takes_the_place_of_its_like(new: dict[str, Any]) -> None:
     assert (after, names) == (config(VALID, MASK, new), [new["init_args"]["name"]])
 
 
+def test_hit_fields_of_tasks_become_inputs_of_the_data() -> None:
+    fields = ["x", "y"]
+    before = config(REGRESSION) | {"data": {"inputs": {"hit": fields}}, "net": fields}  # one list, as by a YAML alias
+    pooling = "WeightedPoolingObjectHitRegressionTask"
+    for option in ("input_hit", "input_constituent"):
+        after, _ = put_tasks(
+            before, [task(pooling, "parameter_regression", hit_fields=["y", "phi"], **{option: "hit"})]
+        )
+        assert (after["data"]["inputs"]["hit"], after["net"]) == (["x", "y", "phi"], ["x", "y"])
+    after, _ = put_tasks(before, [REGRESSION])
+    assert after["data"] == before["data"]
+
+
 def test_a_place_that_is_not_clear_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"whose place does task x \(hitpool\.tasks\.Other\) take.*track_valid"):
         put_tasks(config(VALID, MASK), [task("Other", "x")])

@@ -30,11 +30,14 @@ DEFAULT_SCALE_FACTORS: dict[str, float] = {
 DEFAULT_POINTS: dict[str, list[list[str]]] = {"": [_LOW_EDGE], "mid_": [_LOW_EDGE, _HIGH_EDGE]}
 """Points of the muon-spectrometer columns: low edge of the sensor (no prefix) and its midpoint (``mid_``)."""
 
-POINT_FIELDS = ("x", "y", "z", "r", "s", "theta", "phi", "eta")
+POINT_FIELDS = ("x", "y", "z", "r", "s", "theta", "phi", "eta", "cos_phi", "sin_phi")
 """Fields derived from each point, in this order."""
 
 ETA_LIMIT = 10.0
 """Largest absolute eta of a derived field: a hit on the beam axis gets this value instead of infinity."""
+
+PHI_CUT_WIDTH = 1e-5
+"""How far beyond phi = pi (rad) a hit still gets pi: far more than the rounding of float32, far less than a sensor."""
 
 
 class PointFields(nn.Module):
@@ -42,7 +45,12 @@ class PointFields(nn.Module):
 
     The point is the mean of one or more coordinate triples. With its coordinates x, y, z:
     r = sqrt(x^2 + y^2), s = sqrt(x^2 + y^2 + z^2), theta = atan2(r, z) (which is arccos(z / s) without its
-    loss of precision near the beam axis), phi = atan2(y, x), eta = -ln tan(theta / 2).
+    loss of precision near the beam axis), phi = atan2(y, x), eta = -ln tan(theta / 2), cos_phi = x / r and
+    sin_phi = y / r.
+
+    phi jumps by 2 pi at x < 0, y = 0, where the middle of a sector may lie. So that rounding does not decide between
+    pi and -pi, phi is pi up to ``PHI_CUT_WIDTH`` beyond the jump. cos_phi and sin_phi have no jump: they are the
+    better inputs of a network.
 
     Every finite hit gives finite fields: on the beam axis phi is 0 and eta is +-``ETA_LIMIT`` (which also
     bounds eta close to the axis); at the origin, which has no direction, theta is pi/2, phi and eta are 0.
@@ -56,6 +64,7 @@ class PointFields(nn.Module):
         super().__init__()
         self.num_triples = len(triples)
         self.eta_limit = ETA_LIMIT
+        self.phi_cut_width = PHI_CUT_WIDTH
         index = [triple[axis] for axis in range(3) for triple in triples]  # all x, then all y, then all z
         scale = [scale_factors[column] for column in index]
         self.register_buffer("index", torch.tensor(index), persistent=False)
@@ -68,7 +77,7 @@ class PointFields(nn.Module):
             hits: Hits as on disk, [..., C].
 
         Returns:
-            Metres and radians, [..., 8].
+            Metres and radians, [..., 10].
         """
         coordinates = hits.index_select(-1, self.index) * self.scale  # [..., 3 * triples]
         n = self.num_triples
@@ -78,18 +87,22 @@ class PointFields(nn.Module):
         r = torch.sqrt(x * x + y * y)
         s = torch.sqrt(x * x + y * y + z * z)
         theta = torch.atan2(r, z).masked_fill(s == 0, math.pi / 2)
-        phi = torch.atan2(y, x).masked_fill(r == 0, 0.0)
+        below_cut = (y <= 0) & (y >= self.phi_cut_width * x)  # holds at x < 0 only
+        phi = torch.atan2(y.masked_fill(below_cut, 0.0), x).masked_fill(r == 0, 0.0)
         forward_eta = pseudorapidity(torch.atan2(r, z.abs()))  # an angle near pi has fewer digits than one near 0
         eta = torch.sign(z) * forward_eta.clamp(max=self.eta_limit)
-        return torch.stack([x, y, z, r, s, theta, phi, eta], dim=-1)
+        length = r.masked_fill(r == 0, 1.0)
+        cos_phi = (x / length).masked_fill(r == 0, 1.0)
+        sin_phi = y / length
+        return torch.stack([x, y, z, r, s, theta, phi, eta, cos_phi, sin_phi], dim=-1)
 
 
 class HitFeatures(nn.Module):
     """Turns hits as they are on disk into the hit fields of the model.
 
-    A field is either a column, multiplied by its scale factor, or ``<prefix>x, y, z, r, s, theta, phi, eta``
-    of a point (see ``PointFields``). The module works under ``torch.jit.trace`` and ``torch.jit.script``, so
-    that data set and exported model share it.
+    A field is either a column, multiplied by its scale factor, or ``<prefix>x, y, z, r, s, theta, phi, eta,
+    cos_phi, sin_phi`` of a point (see ``PointFields``). The module works under ``torch.jit.trace`` and
+    ``torch.jit.script``, so that data set and exported model share it.
 
     Args:
         columns: Names of the C columns on disk, in their order.

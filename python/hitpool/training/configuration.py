@@ -153,7 +153,9 @@ def check(config: dict[str, Any]) -> None:
         path = f"model.model.input_nets.{index}"
         _check_fields(path, net, "fields", "input_name", "data.inputs", data["inputs"])
         posenc = _arguments(net.get("posenc") or {})
-        _check_fields(f"{path}.posenc", posenc, "fields", "input_name", "data.inputs", data["inputs"])
+        posenc = posenc | {"angles": [field for pair in posenc.get("angles") or () for field in pair]}
+        for option in ("fields", "angles"):
+            _check_fields(f"{path}.posenc", posenc, option, "input_name", "data.inputs", data["inputs"])
     for index, task in enumerate(_modules(network.get("tasks"))):
         path = f"model.model.tasks.{index}"
         hits = "input_constituent" if task.get("input_constituent") else "input_hit"

@@ -38,7 +38,8 @@ def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict
     """Puts tasks into the model of a complete configuration.
 
     Several tasks are all tasks of the model. A single one takes the place of the task with its name or, if there is
-    none, of the only task of its kind (validity, hit mask, regression).
+    none, of the only task of its kind (validity, hit mask, regression). Hit fields of the tasks that `data.inputs` does
+    not list are added to it.
 
     Args:
         config: A configuration with `model.model.tasks`; it is left as it is.
@@ -58,6 +59,12 @@ def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict
         raise ValueError("there is no model.model.tasks to put the tasks into: give a complete configuration") from None
     tasks = copy.deepcopy(tasks)
     container["modules"] = tasks if len(tasks) > 1 else _replaced(present, tasks[0])
+    inputs = (config.get("data") or {}).get("inputs") or {}
+    for task in tasks:
+        arguments = task.get("init_args") or {}
+        hits = arguments.get("input_hit") or arguments.get("input_constituent")
+        if hits in inputs:
+            inputs[hits] = list(dict.fromkeys([*inputs[hits], *(arguments.get("hit_fields") or ())]))
     return config, [str(_name(task)) for task in tasks]
 
 
