@@ -20,8 +20,8 @@ Mask optional(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
-// The definition in torch's ops, which builds [B, H, Q, K]. What has no influence is replaced before anything is computed
-// from it: afterwards NaN would stay in the derivatives.
+// The definition in torch's ops, which builds [B, H, Q, K]. What has no influence is replaced before anything is
+// computed from it: afterwards NaN would stay in the derivatives.
 struct Definition {
   double scale;
   at::Tensor zero;
@@ -71,7 +71,7 @@ at::Tensor attention_by_definition(
 variable_list gradients_by_definition(
     const at::Tensor& grad, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
   const Definition d(query, key, value, mask);
-  const auto g = grad.transpose(1, 2);             // [B, H, Q, E]
+  const auto g = grad.transpose(1, 2);              // [B, H, Q, E]
   const auto grad_weight = g.matmul(d.value.mT());  // [B, H, Q, K]
   const auto grad_score =
       d.scale * d.weight * (grad_weight - (grad_weight * d.weight).sum(-1, /*keepdim=*/true));

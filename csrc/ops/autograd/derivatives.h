@@ -1,6 +1,6 @@
-// What the autograd kernels of all ops share. Values and first gradients come from the ops' own kernels. Tangents (forward
-// mode) and gradients of gradients come from formulas in torch's ops, so that they can be differentiated any number of
-// times, in both modes and under torch.func.
+// What the autograd kernels of all ops share. Values and first gradients come from the ops' own kernels. Tangents
+// (forward mode) and gradients of gradients come from formulas in torch's ops, so that they can be differentiated any
+// number of times, in both modes and under torch.func.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/zeros_like.h>

@@ -176,7 +176,8 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_autograd(
   at::Tensor grad_logits, grad_features;
   {
     at::AutoDispatchBelowADInplaceOrView guard;
-    std::tie(grad_logits, grad_features) = weighted_pool_backward(grad, index, sums, logits, features, valid, threshold);
+    std::tie(grad_logits, grad_features) =
+        weighted_pool_backward(grad, index, sums, logits, features, valid, threshold);
   }
   if (torch::autograd::compute_requires_grad(grad, logits, features)) {
     record<WeightedPoolBackward>(

@@ -1,4 +1,4 @@
-"""The ops in plain PyTorch: their definition, the oracle of the tests, and a form for `torch.func` and exporters."""
+"""The ops in plain PyTorch: their definition, the oracle of the tests, and a form for exporters."""
 
 from __future__ import annotations
 
