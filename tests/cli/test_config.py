@@ -132,10 +132,10 @@ def test_fields_of_the_track_fit_are_checked() -> None:
         load("acts.yaml", {f"{path}.hit_fields": ["r", "rho"]})
 
 
-@pytest.mark.parametrize("content", [b"trainer: [1", b"name: \xff"])
+@pytest.mark.parametrize("content", [b"trainer: [1", b"name: \xff", b"model:\n  dim: *dim\n"])
 def test_files_that_are_not_yaml_are_named(content: bytes) -> None:
     Path("broken.yaml").write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.yaml is not readable as YAML"):
+    with pytest.raises(ValueError, match=r"^broken\.yaml is not readable as YAML.*$"):
         load("broken.yaml")
 
 

@@ -198,6 +198,16 @@ def test_what_is_not_known_is_an_error(old: str, new: str, message: str, capsys:
     assert not Path("runs").exists()
 
 
+def test_data_of_other_experiments_are_refused_in_one_line() -> None:
+    config = yaml.safe_load((DATA / "hepattn_fork.yaml").read_text())
+    config["data"] |= {"particle_min_pt": 0.6, "hit_volume_ids": [7, 8, 9], "scale_dict_path": "scales.yaml"}
+    Path("other.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    options = "'data.particle_min_pt', 'data.hit_volume_ids', 'data.scale_dict_path'"
+    with pytest.raises(SystemExit, match=rf"^hitpool fit: other.yaml: .* does not accept option {options}; it has .*$"):
+        main(["fit", "--config=other.yaml", *FOLDERS])
+    assert not Path("runs").exists()
+
+
 def test_help_works_with_a_configuration_of_hepattn(capsys: pytest.CaptureFixture) -> None:
     shutil.copy(DATA / "hepattn_fork.yaml", "theirs.yaml")
     with pytest.raises(SystemExit) as stop:

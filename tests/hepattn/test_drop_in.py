@@ -234,11 +234,50 @@ def test_wrong_order_of_tasks_is_explained(kind: str, build: Callable, batch: Ca
         model(inputs)
 
 
-def test_mask_task_that_skips_a_layer_is_explained(build: Callable, batch: Callable) -> None:
-    model, (inputs, _) = build("upstream", has_intermediate_loss=True), batch()
+@pytest.mark.parametrize("skipped", [["layer_0"], ["layer_0", "layer_1"]])
+def test_layers_without_the_mask_task_are_skipped(build: Callable, batch: Callable, skipped: list[str]) -> None:
+    model, (inputs, targets) = build("upstream", has_intermediate_loss=True, cost_weight=1.0), batch()
     model.tasks[1].has_first_layer_loss = False
-    with pytest.raises(ValueError, match=r"run in every layer in which this task runs.*\['track_valid'\]"):
+    model.tasks[1].has_intermediate_loss = skipped == ["layer_0"]
+    outputs = model(inputs)
+    losses = model.loss(outputs, targets)
+    total(losses).backward()
+    preds = model.predict(outputs)
+    metrics = model.metrics(preds, targets)
+    for layer in LAYERS:
+        for results in (outputs, losses, preds, metrics):
+            assert bool(results[layer][REGRESSION]) == (layer not in skipped)
+    model.tasks = model.decoder.tasks = nn.ModuleList([model.tasks[0], model.tasks[2]])  # no mask task at all
+    with pytest.raises(ValueError, match=r"no track_hit_logit.*outputs before it: \['track_valid'\]"):
         model(inputs)
+
+
+@pytest.mark.parametrize("sanity_check", [True, False])
+def test_standardize_true_learns_in_training(kind: str, build: Callable, batch: Callable, sanity_check: bool) -> None:
+    model, (inputs, targets) = build(kind, standardize=True, cost_weight=1.0, has_intermediate_loss=True), batch()
+
+    def step() -> dict:
+        outputs = model(inputs)
+        losses = model.loss(outputs, dict(targets))
+        if model.training:
+            total(losses).backward()
+        preds = model.predict(outputs)
+        assert all(m.isfinite() for m in model.metrics(preds, targets)["final"][REGRESSION].values())
+        return preds["final"][REGRESSION]
+
+    if sanity_check:
+        model.eval()
+        with torch.no_grad(), pytest.warns(UserWarning, match="those of the evaluated particles"):
+            step()
+    model.train()
+    step()
+    valid = targets["particle_valid"]
+    torch.testing.assert_close(model.tasks[2].space.mean[0], targets["particle_truthMuon_eta"][valid].mean())
+    other = build(kind, seed=9, standardize=True)
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        expected = model.eval().predict(model(inputs))["final"][REGRESSION]
+        torch.testing.assert_close(other.eval().predict(other(inputs))["final"][REGRESSION], expected)
 
 
 def test_unified_decoding_is_refused(build: Callable, batch: Callable) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hitpool.hepattn import translate, uses_hepattn
 from hitpool.hepattn.parts import DATA_MODULES, PARTS, REPLACED, WRAPPERS
+from hitpool.tasks.target_space import TargetSpace
 
 
 def module(name: str, place: str = "models", /, **arguments: Any) -> dict[str, Any]:
@@ -228,6 +230,33 @@ def test_regression_has_the_defaults_of_its_code_base() -> None:
         module("ObjectRegressionTask", "models.task", dim=8, cost_weight=1.0, has_intermediate_loss=False)
     )
     assert final["init_args"]["has_intermediate_loss"] is False
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_normalised_pt_is_learned_in_its_unit_from_pt(inverse: bool) -> None:
+    arguments = {"dim": 8, "fields": ["truthMuon_eta", "truthMuon_pt_norm"]}
+    if inverse:
+        arguments["inverse_fields"] = ["truthMuon_pt_norm"]
+    task = module("WeightedPoolingObjectHitRegressionTask", "models.task", **arguments)
+    data = {"targets": {"particle": ["truthMuon_pt", "truthMuon_pt_norm", "truthMuon_eta"]}}
+    config, lines = translated({"data": data, "model": {"model": module("MaskFormer", dim=8, tasks=modules(task))}})
+    assert config["data"]["targets"] == {"particle": ["truthMuon_pt", "truthMuon_eta"]}
+    assert "replaced: truthMuon_pt_norm -> truthMuon_pt in units of 200 GeV" in lines
+    ours, _ = translated(task)
+    assert ours["init_args"]["fields"] == ["truthMuon_eta", "truthMuon_pt"]
+    options = {name: ours["init_args"].get(name) for name in ("fields", "inverse_fields")}
+    space = TargetSpace(**options, standardize=ours["init_args"]["standardize"])
+    learned = space.encode(torch.tensor([0.7, 50.0])).tolist()
+    assert learned == pytest.approx([0.7, 200 / 50 if inverse else 50 / 200])
+
+
+def test_plain_lists_of_modules_are_module_lists() -> None:
+    net = module("InputNet", input_name="hit", fields=["r"])
+    plain, _ = network(tasks=[valid_task()], input_nets=[net])
+    listed, _ = network(tasks=modules(valid_task()), input_nets=modules(net))
+    inside, _ = network(decoder={"tasks": [valid_task()]}, input_nets=[net])
+    assert plain == listed
+    assert plain["tasks"] == inside["tasks"]
 
 
 def test_one_argument_of_the_wide_head_brings_the_others() -> None:

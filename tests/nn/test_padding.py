@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitpool.nn import DecoderLayerConfig, Dense, Encoder, InputNet, MaskFormer, MaskFormerDecoder, PositionEncoder
+from hitpool.nn import Dense, Encoder, InputNet, MaskFormer, PositionEncoder
 from hitpool.tasks import HelixFit
 
 JUNK = [torch.nan, torch.inf, -torch.inf, 1e30]
@@ -65,15 +65,12 @@ def test_each_network_alone(junk: float) -> None:
     fields, embed = torch.randn(2, 3, 3), torch.randn(3, 3, 8)
     posenc = PositionEncoder("hit", 8, fields=["r", "phi"], sym_fields=["phi"])
     net, encoder = InputNet("hit", ["phi", "r"], Dense(2, 8), posenc), Encoder(2, 8, num_heads=2)
-    decoder = MaskFormerDecoder(2, 2, DecoderLayerConfig(dim=8, num_heads=2))
 
     def results(number: float) -> list[list[Tensor]]:
         r, phi = fields.masked_fill(~valid, number)
         inputs = {"hit_r": r, "hit_phi": phi, "hit_valid": valid}
         hits = embed.masked_fill(padded, number)
-        decoded, _ = decoder({"hit_embed": hits, "hit_valid": valid}, [])
         runs = [(net, net(inputs)), (posenc, posenc(inputs)), (encoder, encoder(hits, valid).masked_fill(padded, 0))]
-        runs += [(decoder, decoded["query_embed"])]
         return [[result, *gradients(module, result)] if result.requires_grad else [result] for module, result in runs]
 
     for expected, found in zip(results(0.0), results(junk), strict=True):

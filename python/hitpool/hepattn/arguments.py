@@ -8,6 +8,7 @@ _DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_a
 _ATTENTION_HINTS = ("attn_type", "torch_compile", "window_size")
 _ATTENTION_DIFFERS = {"bias": True, "qkv_norm": False, "value_residual": False}
 _DENSE_DIFFERS = {"activation": None, "norm_input": False, "bias": True}
+_PT_NORM, _PT_NORM_UNIT = "pt_norm", 200.0  # GeV
 _SILU = ("torch.nn.SiLU", "torch.nn.modules.activation.SiLU")
 
 
@@ -27,6 +28,9 @@ def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, A
     uses = args.pop("use_query_masks", settings.pop("use_query_masks", beside))
     if not uses and "tasks" in args:
         args["tasks"] = _without_query_masks(args["tasks"], f"{path}.tasks", notices)
+    for name in ("tasks", "input_nets"):
+        if isinstance(args.get(name), list):
+            args[name] = {"class_path": "torch.nn.ModuleList", "init_args": {"modules": args[name]}}
     if "dim" not in args:
         encoder = (args.get("encoder") or {}).get("init_args") or {}
         args["dim"] = encoder.get("dim", (settings.get("decoder_layer_config") or {}).get("dim"))
@@ -134,8 +138,31 @@ def hit_mask(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
 
 
 def regression(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
-    """With `cost_weight`, which only upstream has, the task is by default scored in front of each decoder layer too."""
+    """With `cost_weight`, which only upstream has, the task is by default scored in front of each decoder layer too.
+
+    A target `<prefix>pt_norm`, which the fork's data module makes as pt / 200 GeV, becomes pt, learned in units of 200
+    GeV: the loss is the same, and predictions are in GeV.
+    """
+    inverse = args.get("inverse_fields") or []
+    for field in args.get("fields") or []:
+        if field.endswith(_PT_NORM):
+            unit = 1 / _PT_NORM_UNIT if field in inverse else _PT_NORM_UNIT
+            args["standardize"] = {**(args.get("standardize") or {}), without_norm(field): [0.0, unit]}
+            notices.replace(field, f"{without_norm(field)} in units of {_PT_NORM_UNIT:g} GeV")
+    for name in ("fields", "inverse_fields"):
+        if args.get(name):
+            args[name] = [without_norm(field) for field in args[name]]
     return {"has_intermediate_loss": True} | args if "cost_weight" in args else args
+
+
+def without_norm(field: str) -> str:
+    """Name of the target from which the fork's data module makes a field.
+
+    Example:
+        >>> without_norm("truthMuon_pt_norm"), without_norm("truthMuon_eta")
+        ('truthMuon_pt', 'truthMuon_eta')
+    """
+    return field.removesuffix("_norm") if field.endswith(_PT_NORM) else field
 
 
 def pooling(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:

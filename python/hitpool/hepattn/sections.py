@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hitpool.hepattn.arguments import without_norm
 from hitpool.hepattn.notices import Notices
 from hitpool.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, supported
 
@@ -63,6 +64,8 @@ def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
     if isinstance(data.get("targets"), dict) and "hit" in data["targets"]:
         notices.hint("data.targets.hit")
         data["targets"] = {name: fields for name, fields in data["targets"].items() if name != "hit"}
+    for name, fields in (data.get("targets") or {}).items():
+        data["targets"] = data["targets"] | {name: list(dict.fromkeys(map(without_norm, fields or [])))}
     return data
 
 

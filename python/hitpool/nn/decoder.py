@@ -125,7 +125,6 @@ class MaskFormerDecoder(nn.Module):
         """
         embed, valid = f"{input_name}_embed", x[f"{input_name}_valid"]
         allowed = allowed_keys(valid).unsqueeze(1)  # [B, 1, M]
-        x = x | {embed: x[embed].masked_fill(~valid.unsqueeze(-1), 0)}
         x = x | {"query_embed": self.queries.expand(valid.shape[0], -1, -1)}  # [B, N, D]
         outputs: dict[str, dict] = {}
         for index, layer in enumerate(self.layers):

@@ -102,9 +102,8 @@ def mask_bce_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         valid: bool [B, 1, M], False at padded hits.
     """
     logit = torch.where(valid, at_least_float32(logit), 0.0)
-    total = (softplus(logit) * valid).sum(-1, keepdim=True) - logit @ target.to(
-        logit.dtype
-    ).mT  # softplus(-x) = softplus(x) - x
+    # softplus(-x) = softplus(x) - x
+    total = (softplus(logit) * valid).sum(-1, keepdim=True) - logit @ target.to(logit.dtype).mT
     return total / valid.sum(-1, keepdim=True).clamp(min=1)
 
 

@@ -109,19 +109,17 @@ class Task(nn.Module):
         """
         return {}
 
-    def embeddings(self, x: dict[str, Any], name: str, valid: Tensor | None = None) -> Tensor:
+    def embeddings(self, x: dict[str, Any], name: str) -> Tensor:
         """Embeddings that the task reads, in the type of its layers.
 
         Args:
             x: As for `forward`.
             name: Objects or hits: reads `<name>_embed`.
-            valid: bool [B, M], False at padded hits, whose embeddings may hold anything and become 0.
 
         Returns:
             [B, N or M, D].
         """
-        embed = x[f"{name}_embed"].to(layer_dtype(self))
-        return embed if valid is None else embed.masked_fill(~valid.unsqueeze(-1), 0)
+        return x[f"{name}_embed"].to(layer_dtype(self))
 
     @property
     def guides_decoder(self) -> bool:

@@ -76,11 +76,10 @@ class ObjectHitMaskTask(Task):
         self.hit_net = Dense(dim, dim)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
-        valid = x[f"{self.input_hit}_valid"]  # [B, M]
         objects = self.object_net(self.embeddings(x, self.input_object))  # [B, N, D]
-        hits = self.hit_net(self.embeddings(x, self.input_hit, valid))  # [B, M, D]
+        hits = self.hit_net(self.embeddings(x, self.input_hit))  # [B, M, D]
         logit = objects @ hits.mT  # [B, N, M]
-        padded = ~valid.unsqueeze(-2)  # [B, 1, M]
+        padded = ~x[f"{self.input_hit}_valid"].unsqueeze(-2)  # [B, 1, M]
         return {f"{self.output_object_hit}_logit": logit.masked_fill(padded, torch.finfo(logit.dtype).min)}
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tens
         fields: Names in the order of the last dimension.
 
     Returns:
-        The fields [B, M, F], float32 or, if they are, float64.
+        A new tensor with the fields [B, M, F], float32 or, if they are, float64.
 
     Raises:
         KeyError: A field is missing.

@@ -134,7 +134,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         """Regress from pooled hits.
 
         Raw fields, pooling and head run in the type of the layers under autocast too: bfloat16 coordinates have
-        steps of 31 mm at 6 m. What padded hits hold has no influence.
+        steps of 31 mm at 6 m. Raw fields of padded hits have no influence.
 
         Args:
             x: `<input_object>_embed` [B, N, D], `<input_hit>_embed` [B, M, D], `<input_hit>_valid` bool [B,
@@ -158,9 +158,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             return {}
         valid = x[f"{self.input_hit}_valid"]  # [B, M]
         queries = self.embeddings(x, self.input_object)  # [B, N, D]
-        encoded = self.encoded_hit_net(self.embeddings(x, self.input_hit, valid))  # [B, M, P]
+        encoded = self.encoded_hit_net(self.embeddings(x, self.input_hit))  # [B, M, P]
         with torch.autocast(queries.device.type, enabled=False):
-            raw = raw_fields(x, self.input_hit, self.hit_fields).masked_fill(~valid.unsqueeze(-1), 0)  # [B, M, F]
+            raw = raw_fields(x, self.input_hit, self.hit_fields).masked_fill_(~valid.unsqueeze(-1), 0)  # [B, M, F]
             raw = self.raw_hit_net(raw.to(dtype))  # [B, M, P]
             features = torch.cat([raw, encoded.to(dtype)], dim=-1)  # [B, M, 2P]
             pooled = weighted_pool(logits, features, valid, threshold=self.assignment_threshold)  # [B, N, 4, 2P]

@@ -1,5 +1,6 @@
 """Configuration files: find, read, check that their parts fit together."""
 
+import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -103,6 +104,7 @@ def read(path: Path) -> Source:
                 source.tasks = translated["tasks"]
             else:
                 source.content, lines = translate(content, gpu)
+                _check_data_options(source.content.get("data"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         source.rewritten = True
@@ -114,6 +116,18 @@ def _where_and_what(error: Exception) -> str:
     """Line, column and problem of a YAML file, without the quotation."""
     mark = getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
+
+
+def _check_data_options(data: Any) -> None:
+    """Refuses the options of other experiments' data modules."""
+    from hitpool.data import HitDataModule
+
+    known = inspect.signature(HitDataModule).parameters
+    if unknown := [f"'data.{name}'" for name in data or {} if name not in known]:
+        raise ValueError(
+            f"hitpool's data module does not accept option {', '.join(unknown)}; it has {', '.join(known)}, and reads"
+            " data sets of other experiments when they are converted (hitpool data convert)"
+        )
 
 
 def training_name(sources: Iterable[Source]) -> str:

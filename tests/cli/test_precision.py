@@ -1,0 +1,39 @@
+"""Precisions of the Trainer from the command line."""
+
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+
+from hitpool.cli import main
+from hitpool.training.configuration import check
+
+
+def test_float64_from_training_to_export(workplace: Path, tiny: list[str]) -> None:
+    main(["fit", *tiny, "--name=exact", "--trainer.max_epochs=1", "--trainer.precision=64-true"])
+    checkpoint = workplace / "runs/exact/version_0/ckpts/best.ckpt"
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert {value.dtype for value in state.values()} == {torch.float64}
+    main(["predict", "--name=exact"])
+    with h5py.File(workplace / "runs/exact/version_0/predictions.h5") as file:
+        assert file["0/preds/final/parameter_regression/track_truthMuon_pt"].dtype == "float64"
+    main(["export", f"--checkpoint={checkpoint}", "--output=model.pt"])
+    assert Path("model.pt").is_file()
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"])
+def test_what_rounds_coordinates_is_refused_before_any_work(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["fit", f"--trainer.precision={precision}"])
+    assert f"trainer.precision is {precision}, in which hit coordinates are rounded" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", [None, 32, 64, "16", "bf16", "16-mixed", "bf16-mixed", "32-true", "64-true"])
+def test_other_precisions_pass(precision: str | int | None) -> None:
+    data = {"inputs": {"hit": ["x"]}, "targets": {"particle": ["pt"]}}
+    check({"data": data, "model": {"model": {}}, "trainer": {"precision": precision}})
