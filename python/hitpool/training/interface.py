@@ -28,6 +28,7 @@ from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
 from hitpool.training.samples import PARTS, Samples
+from hitpool.training.trainer_options import check_callbacks, check_options
 
 DESCRIPTIONS = {
     "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
@@ -162,6 +163,9 @@ class TrainingCLI(LightningCLI):
         """Builds data, model and callbacks; simulates the events if none are given; then builds the trainer."""
         try:
             self.config_init = self.parser.instantiate(self.config)
+            options = self._get(self.config_init, "trainer")
+            check_options(options)
+            check_callbacks(_as_list(options["callbacks"]))
         except ValueError as error:
             self._fail(error)
         self.datamodule = self._get(self.config_init, "data")
