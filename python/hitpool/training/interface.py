@@ -296,10 +296,14 @@ class TrainingCLI(LightningCLI):
         self._parser(self.subcommand).error(str(error), error)
 
     def _say_how_to_continue(self) -> None:
+        place = f"stopped in epoch {self.trainer.current_epoch + 1}"
+        if self.arguments.checkpoint is None and runs.checkpoint(self.run_directory, "last") is None:
+            say(f"{place}, before the first checkpoint")
+            return
         command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]
         if self.arguments.folder.parent != Path("runs"):
             command.insert(1, f"--runs {self.arguments.folder.parent}")
-        say(f"stopped in epoch {self.trainer.current_epoch + 1}; continue with: {' '.join(command)}")
+        say(f"{place}; continue with: {' '.join(command)}")
 
     @rank_zero_only
     def _say_what_was_written(self) -> None:

@@ -53,8 +53,8 @@ def check_options(trainer: dict[str, Any]) -> None:
     """
     if trainer["barebones"]:
         raise ValueError(
-            "trainer.barebones is not supported: it has neither checkpoints nor metrics; hitpool bench --model measures "
-            "the speed of a training"
+            "trainer.barebones is not supported: it has neither checkpoints nor metrics; "
+            "hitpool bench --model measures the speed of a training"
         )
     if trainer["overfit_batches"]:
         raise ValueError(NO_OVERFIT_BATCHES)
