@@ -68,6 +68,20 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert list(other) != orders[2]
 
 
+def test_the_rest_of_an_epoch_is_the_same():
+    sampler = LengthGroupedBatchSampler(lengths(100), 8, seed=3)
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    continued = LengthGroupedBatchSampler(lengths(100), 8, seed=3)
+    continued.continue_epoch(1, 5)
+    assert len(continued) == len(sampler)
+    assert list(continued) == orders[1][5:]
+    continued.set_epoch(2)
+    assert list(continued) == orders[2]
+
+
 def test_members_and_order_change_from_epoch_to_epoch():
     sampler = LengthGroupedBatchSampler(lengths(2000), 20, seed=1)
     epochs = []

@@ -12,7 +12,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make_run(name: str, version: int, checkpoints: tuple[str, ...] = ("last", "best")) -> Path:
+def make_run(name: str, version: int, checkpoints: tuple[str, ...] = ("best", "last")) -> Path:
     run = Path("runs", name, f"version_{version}")
     (run / "ckpts").mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"name": name, "version": version}))
@@ -62,12 +62,20 @@ def test_last_without_checkpoint_starts_from_the_beginning_in_the_same_run() -> 
     arguments = interpret("fit", ["--ckpt_path=last"])
     assert (arguments.run, arguments.checkpoint) == (None, None)
     assert "from the beginning" in arguments.notice
-    make_run("muon", 0)
     run = make_run("muon", 1, checkpoints=())
     arguments = interpret("fit", ["--ckpt_path=last"])
     assert (arguments.run, arguments.checkpoint) == (run, None)
     assert configs(arguments.options) == [str(run / "config.yaml")]
     assert "from the beginning" in arguments.notice
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_run_without_checkpoint_does_not_hide_an_older_one(command: str) -> None:
+    run = make_run("muon", 0)
+    make_run("muon", 1, checkpoints=())
+    arguments = interpret(command, ["--ckpt_path=last"])
+    assert (arguments.run, arguments.checkpoint) == (run, run / "ckpts" / "last.ckpt")
+    assert arguments.notice.startswith("runs/muon/version_1 has no checkpoint; ")
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
@@ -76,8 +84,11 @@ def test_best_is_the_default_after_training(command: str) -> None:
         interpret(command, [])
     interpret(command, ["--help"])
     make_run("muon", 0, checkpoints=("last",))
-    with pytest.raises(FileNotFoundError, match=r"best\.ckpt does not exist"):
-        interpret(command, [])
+    with pytest.raises(FileNotFoundError, match=r"version_0 has no best\.ckpt"):
+        interpret(command, ["--ckpt_path=best"])
+    arguments = interpret(command, [])
+    assert arguments.checkpoint == Path("runs/muon/version_0/ckpts/last.ckpt")
+    assert "has no best.ckpt, there was no validation; using" in arguments.notice
     assert interpret(command, ["--ckpt_path=last"]).checkpoint == Path("runs/muon/version_0/ckpts/last.ckpt")
     run = make_run("muon", 1)
     assert interpret(command, []).checkpoint == run / "ckpts" / "best.ckpt"

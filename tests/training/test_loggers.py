@@ -47,6 +47,22 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     assert rows(tmp_path) == [{"loss": "9.0", "step": "0"}]
 
 
+def test_rows_are_dropped_when_there_are_new_ones(tmp_path: Path) -> None:
+    first = table(tmp_path)
+    for step in range(4):
+        first.log_metrics({"loss": float(step)}, step=step)
+    first.save()
+    assert first.rows == 4
+    second = MetricsTable(keep=2, save_dir=str(tmp_path), name="muon", version="version_0")
+    assert second.rows == 2
+    second.save()
+    assert len(rows(tmp_path)) == 4
+    second.log_metrics({"loss": 7.0}, step=2)
+    second.save()
+    assert second.rows == 3
+    assert [row["loss"] for row in rows(tmp_path)] == ["0.0", "1.0", "7.0"]
+
+
 def test_half_a_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,step,loss\n0,3,1.5\n0,1")

@@ -24,6 +24,18 @@ def test_mean_over_the_events_of_the_batches_that_define_it() -> None:
     assert means.collect(1) == {}
 
 
+def test_means_go_on_after_a_restart() -> None:
+    whole, first, second = MetricMeans(), MetricMeans(), MetricMeans()
+    for means in (whole, first):
+        means.add({"a": torch.tensor(0.1)}, 3)
+    assert first.means(1) == whole.means(1)
+    second.load_state_dict(first.state_dict())
+    for means in (whole, second):
+        means.add({"a": torch.tensor(0.7), "b": torch.tensor(1.0)}, 4)
+    assert second.collect(1) == whole.collect(1)
+    assert second.means(1) == {}
+
+
 class ByRank(TrackingModule):
     """Its first process has no purity, its second no efficiency."""
 

@@ -1,4 +1,7 @@
+import os
 from pathlib import Path
+
+import torch
 
 from hitpool.training import runs
 
@@ -23,3 +26,33 @@ def test_other_files_are_no_runs(tmp_path: Path) -> None:
 def test_run_of_a_checkpoint(tmp_path: Path) -> None:
     assert runs.of_checkpoint(tmp_path / "version_3" / "ckpts" / "best.ckpt") == tmp_path / "version_3"
     assert runs.of_checkpoint(tmp_path / "elsewhere.ckpt") is None
+
+
+def test_a_checkpoint_of_a_callback_belongs_to_its_run(tmp_path: Path) -> None:
+    run = tmp_path / "version_3"
+    (run / "checkpoints").mkdir(parents=True)
+    assert runs.of_checkpoint(run / "checkpoints" / "step=2.ckpt") is None
+    (run / "config.yaml").write_text("name: muon")
+    assert runs.of_checkpoint(run / "checkpoints" / "step=2.ckpt") == run
+    assert runs.of_checkpoint(run / "hpc_ckpt_1.ckpt") == run
+
+
+def test_the_last_checkpoint_is_the_most_recent_that_can_be_continued(tmp_path: Path) -> None:
+    def write(name: str, time: int, **content: int) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        torch.save({"state_dict": {}, **content}, path)
+        os.utime(path, (time, time))
+        return path
+
+    assert runs.checkpoint(tmp_path) is None
+    last = write("ckpts/last.ckpt", 10, optimizer_states=1)
+    assert runs.checkpoint(tmp_path) == runs.checkpoint(tmp_path, "last") == last
+    assert runs.checkpoint(tmp_path, "best") is None
+    best = write("ckpts/best.ckpt", 9, optimizer_states=1)
+    assert runs.checkpoint(tmp_path) == runs.checkpoint(tmp_path, "best") == best
+    step = write("checkpoints/step=7.ckpt", 11, optimizer_states=1)
+    write("checkpoints/weights.ckpt", 13)
+    assert runs.checkpoint(tmp_path, "last") == step
+    requeued = write("hpc_ckpt_1.ckpt", 12, optimizer_states=1)
+    assert runs.checkpoint(tmp_path, "last") == requeued

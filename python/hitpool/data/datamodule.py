@@ -15,6 +15,11 @@ from hitpool.data.dataset import EventDataset
 from hitpool.data.doubts import doubts
 from hitpool.data.packing import collate
 
+NO_OVERFIT_BATCHES = (
+    "trainer.overfit_batches is not supported: Lightning would replace the batch sampler; set data.num_train (and "
+    "data.val_dir to the training folder) instead"
+)
+
 
 class HitDataModule(pl.LightningDataModule):
     """Reads training, validation and test events from data set folders and gives padded batches.
@@ -104,10 +109,7 @@ class HitDataModule(pl.LightningDataModule):
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
         """
         if stage == "fit" and self.trainer is not None and self.trainer.overfit_batches > 0:
-            raise ValueError(
-                "trainer.overfit_batches is not supported: Lightning would replace the batch sampler; "
-                "set data.num_train (and data.val_dir to the training folder) instead"
-            )
+            raise ValueError(NO_OVERFIT_BATCHES)
         self._stored, self._place = {}, (0, 0, False)
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             self.dataset(split)

@@ -38,6 +38,7 @@ from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
+from hitpool.training.trainer_options import check_callbacks, check_options
 
 DESCRIPTIONS = {
     "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
@@ -172,6 +173,9 @@ class TrainingCLI(LightningCLI):
         """Builds data, model and callbacks; simulates the events if none are given; then builds the trainer."""
         try:
             self.config_init = self.parser.instantiate(self.config)
+            options = self._get(self.config_init, "trainer")
+            check_options(options)
+            check_callbacks(_as_list(options["callbacks"]))
         except ValueError as error:
             raise ValueError(one_line(str(error))) from error
         self.datamodule = self._get(self.config_init, "data")
@@ -323,10 +327,14 @@ class TrainingCLI(LightningCLI):
         return available_cores() if number is None and deterministic else number
 
     def _say_how_to_continue(self) -> None:
+        place = f"stopped in epoch {self.trainer.current_epoch + 1}"
+        if self.arguments.checkpoint is None and runs.checkpoint(self.run_directory, "last") is None:
+            say(f"{place}, before the first checkpoint")
+            return
         command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]
         if self.arguments.folder.parent != Path("runs"):
             command.insert(1, f"--runs {self.arguments.folder.parent}")
-        say(f"stopped in epoch {self.trainer.current_epoch + 1}; continue with: {' '.join(command)}")
+        say(f"{place}; continue with: {' '.join(command)}")
 
     @rank_zero_only
     def _say_what_was_written(self) -> None:

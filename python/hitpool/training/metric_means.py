@@ -22,8 +22,9 @@ class MetricMeans:
             events: Number of its events, the weight of the batch.
         """
         for name, value in metrics.items():
+            value = value.detach().to(torch.promote_types(value.dtype, torch.float32))
             total, number = self._sums.get(name, (torch.zeros_like(value), 0))
-            self._sums[name] = total.to(value.device) + value.detach() * events, number + events
+            self._sums[name] = total.to(value.device) + value * events, number + events
 
     def collect(self, world_size: int) -> dict[str, float]:
         """Takes the means and starts anew, see `means`."""

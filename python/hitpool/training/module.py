@@ -134,9 +134,11 @@ class TrackingModule(LightningModule):
         checkpoint["epoch_so_far"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes to the batch after which the checkpoint was written."""
+        """Goes to the batch after which the checkpoint of a training that is continued was written."""
+        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+            return
         place = continue_exactly(checkpoint["loops"]["fit_loop"])
-        if self.trainer.state.fn == TrainerFn.FITTING and isinstance(self.trainer.datamodule, HitDataModule):
+        if isinstance(self.trainer.datamodule, HitDataModule):
             self.trainer.datamodule.continue_epoch(*place)
         states = checkpoint.get("epoch_so_far", [])
         if self.global_rank < len(states):

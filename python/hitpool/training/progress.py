@@ -31,7 +31,8 @@ class EpochLines(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints epoch, losses, speed and time."""
         metrics = trainer.callback_metrics | pl_module.train_means()
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        last = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""
+        parts = [f"epoch {trainer.current_epoch + 1}{last}"]
         for name in ("train/loss", "val/loss"):
             if name in metrics:
                 parts.append(f"{name} {metrics[name].item():.4f}")

@@ -55,7 +55,7 @@ def checkpoint(run: Path, which: str | None = None) -> Path | None:
     if which != "last" and best.is_file():
         return best
     paths = [] if which == "best" else [*run.glob("*.ckpt"), *run.glob("*/*.ckpt")]
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name == "last.ckpt"), reverse=True):
         if path.name == "last.ckpt" or "optimizer_states" in read_checkpoint(path):
             return path
     return None
