@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-COUNT = int(os.environ.get("HITPOOL_FUZZ", "3"))
+COUNT = int(os.environ.get("HITPOOL_FUZZ", "2"))
 
 
 @pytest.mark.parametrize("command", ["simulate", "convert", "unpack", "fit", "predict", "export"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ class PredictionWriter(Callback):
                     own = own[..., hit_valid[i]]
                 group[path] = _writable(own)
         batches = trainer.num_predict_batches[dataloader_idx]
-        self.target.expected = os.fstat(self.target.fileno()).st_size * batches // (batch_idx + 1)
+        self.target.expected = self.file.id.get_filesize() * batches // (batch_idx + 1)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Completes the file and moves it to its place."""
