@@ -20,7 +20,7 @@ OWN_CLASSES = """\
 from lightning.pytorch import Callback
 
 class Strange(Callback):
-    def __init__(self):
+    def setup(self, trainer, pl_module, stage):
         self.nothing.there
 
 class NeedsMore(Callback):
@@ -34,7 +34,7 @@ LIGHTNING = [
     ("--trainer.strategy=foo", "invalid strategy name"),
     ("--trainer.devices=-3", r"devices -3, .*should be an int > 0"),
     ("--trainer.gradient_clip_algorithm=foo", r"foo is invalid. Allowed algorithms: \['value', 'norm'\]"),
-    ("--trainer.limit_train_batches=-1", "invalid value -1 for limit_train_batches"),
+    ("--trainer.limit_train_batches=-1", "invalid value -1.* for limit_train_batches"),
     ("--trainer.max_time=abc", r"duration='abc'"),
     ("--trainer.profiler=foo", "one of .*simple"),
 ]
@@ -87,7 +87,7 @@ CONFIGURATIONS = [
     (b"a:\n\tb: 3", r"c.yaml is not readable as YAML: line 2, column 1: found character '\\t'"),
     (
         b"data: {num_train: 3}\ndata: {num_val: 3}",
-        "c.yaml is not readable as YAML: line 2, column 1: the key 'data' is",
+        "c.yaml is not readable as YAML: line 2, column 1: the key 'data' is there",
     ),
     (bytes(300), "c.yaml is not readable as YAML: unacceptable character #x0000"),
     (b"\xff\xfe\x00\xff" * 9, "c.yaml is not readable as YAML"),
