@@ -92,6 +92,8 @@ def _leaf(first: str, text: str) -> _Reason:
         return _Reason(kind=f"{match[1]} (class_path and init_args)", got=got)
     if match := re.match(r"Import path (?:\S+ )?does not correspond to a subclass of (\w+)", first):
         return _Reason(kind=f"class path of a {match[1]}")
+    if match := re.match(r"Group '(.*)' does not accept option '(.*)'", first):
+        return _Reason(words=f"there is no option '{match[1]}.{match[2]}'")
     if match := re.match(r"(?:Subcommand '\w+' does not accept option|Option) '(.*?)'(?: is not accepted)?$", first):
         return _Reason(words=f"there is no option '{match[1]}'")
     if match := re.match(r"unrecognized arguments: (.*)", first):
