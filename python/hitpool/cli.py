@@ -183,7 +183,7 @@ def _unknown_command(command: str, text: str) -> ArgumentError:
 
 def _fail(command: str, options: list[str], error: Exception) -> NoReturn:
     """Ends with a line that says what is wrong."""
-    from hitpool.failure import WRONG_USAGE, explain
+    from hitpool.failure import FAILED, WRONG_USAGE, explain
 
     line, status = explain(error)
     name = f"hitpool {command}" if command in _commands(HELP) else "hitpool"
@@ -194,6 +194,8 @@ def _fail(command: str, options: list[str], error: Exception) -> NoReturn:
     process = next((os.environ[key] for key in PROCESS_NUMBERS if key in os.environ), "0")
     if process != "0":
         name += f" (process {process})"
+    if status == FAILED:
+        sys.exit(f"{name}: {line}")
     print(f"{name}: {line}", file=sys.stderr, flush=True)
     sys.exit(status)
 

@@ -70,8 +70,8 @@ def _items(text: str) -> list[_Reason]:
 
 
 def _choice(reasons: list[_Reason], got: str = "") -> _Reason:
-    """Of several alternatives the one that says more than the kind of value, else all kinds."""
-    specific = [reason for reason in reasons if reason.words]
+    """Of several alternatives the one that says more than the kind of the whole value, else all kinds."""
+    specific = [reason for reason in reasons if reason.words or reason.key]
     if specific:
         return max(specific, key=lambda reason: bool(reason.key))
     kinds = list(dict.fromkeys(reason.kind for reason in reasons if reason.kind))
@@ -92,7 +92,9 @@ def _leaf(first: str, text: str) -> _Reason:
         return _Reason(kind=f"{match[1]} (class_path and init_args)", got=got)
     if match := re.match(r"Import path (?:\S+ )?does not correspond to a subclass of (\w+)", first):
         return _Reason(kind=f"class path of a {match[1]}")
-    if match := re.match(r"Subcommand '\w+' does not accept option '(.*)'", first):
+    if match := re.match(r"Group '(.*)' does not accept option '(.*)'", first):
+        return _Reason(words=f"there is no option '{match[1]}.{match[2]}'")
+    if match := re.match(r"(?:Subcommand '\w+' does not accept option|Option) '(.*?)'(?: is not accepted)?$", first):
         return _Reason(words=f"there is no option '{match[1]}'")
     if match := re.match(r"unrecognized arguments: (.*)", first):
         return _Reason(words=f"there is no option {match[1]}")
@@ -106,7 +108,7 @@ def _leaf(first: str, text: str) -> _Reason:
 
 def _in_class(words: str, path: str) -> str:
     name = path.rpartition(".")[2]
-    if match := re.match(r"Option '(.*)' is not accepted", words):
+    if match := re.match(r"there is no option '(.*)'", words):
         return f"{name} has no option '{match[1]}'{suggestion(match[1], _options(path))}"
     if words.startswith(("missing: ", "there is no option")):
         return f"{name}: {words}"

@@ -20,7 +20,7 @@ OWN_CLASSES = """\
 from lightning.pytorch import Callback
 
 class Strange(Callback):
-    def __init__(self):
+    def setup(self, trainer, pl_module, stage):
         self.nothing.there
 
 class NeedsMore(Callback):
@@ -34,7 +34,7 @@ LIGHTNING = [
     ("--trainer.strategy=foo", "invalid strategy name"),
     ("--trainer.devices=-3", r"devices -3, .*should be an int > 0"),
     ("--trainer.gradient_clip_algorithm=foo", r"foo is invalid. Allowed algorithms: \['value', 'norm'\]"),
-    ("--trainer.limit_train_batches=-1", "invalid value -1 for limit_train_batches"),
+    ("--trainer.limit_train_batches=-1", "invalid value -1.* for limit_train_batches"),
     ("--trainer.max_time=abc", r"duration='abc'"),
     ("--trainer.profiler=foo", "one of .*simple"),
 ]
@@ -87,7 +87,7 @@ CONFIGURATIONS = [
     (b"a:\n\tb: 3", r"c.yaml is not readable as YAML: line 2, column 1: found character '\\t'"),
     (
         b"data: {num_train: 3}\ndata: {num_val: 3}",
-        "c.yaml is not readable as YAML: line 2, column 1: the key 'data' is",
+        "c.yaml is not readable as YAML: line 2, column 1: the key 'data' is there",
     ),
     (bytes(300), "c.yaml is not readable as YAML: unacceptable character #x0000"),
     (b"\xff\xfe\x00\xff" * 9, "c.yaml is not readable as YAML"),
@@ -113,7 +113,7 @@ OTHERS = [
     ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
-    ("data inspect data/train --json x.txt", 2, "--json x.txt: expected a file ending in .json"),
+    ("data inspect data/train --json x.txt", 1, "--json x.txt: expected a file ending in .json"),
     ("data inspect data/train --plots own.py", 1, "hitpool data inspect: own.py: file exists"),
     ("data convert --input foo", 2, "hitpool data convert: missing: output"),
     ("data convert --input foo --output x", 1, "input: foo does not exist"),
@@ -123,7 +123,7 @@ OTHERS = [
     ("bench --shapes 1,2,3", 1, "hitpool bench: --shapes 1,2,3: expected main, all, "),
     ("bench --threads abc", 2, "threads: expected int, got abc"),
     ("bench --device foo", 2, "--device: invalid choice: 'foo'"),
-    ("bench --plot x.pdf", 2, "--plot x.pdf: expected a file ending in .png"),
+    ("bench --plot x.pdf", 1, "--plot x.pdf: expected a file ending in .png"),
     ("predict --name foo", 1, "hitpool predict: runs/foo holds no run: train with"),
     ("predict --trainer.foo", 1, "holds no run"),
 ]
@@ -147,8 +147,11 @@ def line(capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
         with pytest.raises(SystemExit) as stop:
             main(list(arguments))
         error = capsys.readouterr().err.splitlines()
+        status = stop.value.code
+        if isinstance(status, str):  # Python prints it and ends with 1
+            error, status = [*error, *status.splitlines()], 1
         assert [text for text in error if text.startswith("hitpool")] == error[-1:]
-        return stop.value.code, error[-1]
+        return status, error[-1]
 
     return run
 

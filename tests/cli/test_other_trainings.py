@@ -30,9 +30,9 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(
     workplace: Path, tiny: list[str], command: str, capsys: pytest.CaptureFixture
 ) -> None:
     def message(*options: str) -> str:
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit) as stop:
             main([command, *tiny, "--ckpt_path=given.ckpt", *options])
-        return capsys.readouterr().err
+        return f"{stop.value.code}{capsys.readouterr().err}"
 
     Path("given.ckpt").write_bytes(b"abc")
     assert message().startswith(f"hitpool {command}: checkpoint given.ckpt cannot be read: ")

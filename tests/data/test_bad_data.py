@@ -275,9 +275,10 @@ def test_more_tracks_than_slots(tmp_path, layout):
 
 
 def test_unknown_fields(directory):
-    with pytest.raises(
-        ValueError, match=r"unknown hit field 'theta_x'; available columns: spacePoint_globEdgeHighX.*mid_r"
-    ):
+    message = (
+        r"unknown hit field 'theta_x' .did you mean 'theta'\?.; available columns: spacePoint_globEdgeHighX.*mid_r"
+    )
+    with pytest.raises(ValueError, match=message):
         load(directory, inputs={"hit": ["theta_x"]})
     message = r"unknown target field 'truthMuon_p'; available columns: truthMuon_pt, .*fields: truthMuon_qpt"
     with pytest.raises(ValueError, match=message):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -119,7 +119,7 @@ def run(options: list[str]) -> None:
         for name, ending in (("json", ".json"), ("markdown", ".md"), ("plot", ".png")):
             file = getattr(arguments, name)
             if file is not None and Path(file).suffix != ending:
-                raise ArgumentError(None, f"--{name} {file}: expected a file ending in {ending}")
+                raise ValueError(f"--{name} {file}: expected a file ending in {ending}")
             if file is not None:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)
         bench(

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -38,7 +38,7 @@ def run(options: list[str]) -> None:
     arguments = parser.parse_args(options)
     if arguments.json is not None:
         if Path(arguments.json).suffix != ".json":
-            raise ArgumentError(None, f"--json {arguments.json}: expected a file ending in .json")
+            raise ValueError(f"--json {arguments.json}: expected a file ending in .json")
         Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
     if arguments.plots is not None:
         Path(arguments.plots).mkdir(parents=True, exist_ok=True)

@@ -154,11 +154,12 @@ def check(config: dict[str, Any]) -> None:
             does not list, or has another number of queries than the data has particle slots. The message says what
             to change.
     """
+    trainer = config.get("trainer") or {}
     for option, least in LEAST.items():
-        value = config["trainer"].get(option)
+        value = trainer.get(option)
         if value is not None and value < least:
             raise ValueError(f"trainer.{option}: expected at least {least}, got {value}")
-    if config["trainer"].get("val_check_interval") == 0:
+    if trainer.get("val_check_interval") == 0:
         raise ValueError("trainer.val_check_interval: expected more than 0, got 0 (no validation: limit_val_batches 0)")
     _check_precision((config.get("trainer") or {}).get("precision"))
     data = config["data"]
