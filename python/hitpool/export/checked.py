@@ -28,7 +28,7 @@ class CheckedModel(nn.Module):
             What the model returns.
 
         Raises:
-            ValueError: If a shape or dtype is another one; names the columns. From C++ it is a
+            ValueError: If a shape or dtype is another one; lists the columns if their number is wrong. From C++ it is a
                 `torch::jit::JITException`.
         """
         if hits.dim() != 3 or hits.size(-1) != len(self.columns):

@@ -33,9 +33,10 @@ def export(checkpoint: Path, output: Path) -> None:
     The file is used after `torch.ops.load_library(hitpool.library_path())`, in Python or C++. Its method
     `forward(hits [B, M, C] float32, valid [B, M] bool)` returns parameters [B, N, K], track probabilities [B,
     N] and hit probabilities [B, N, M], with any B and M, and records no gradients; other shapes and dtypes are
-    an error that names the columns. The C columns are those of the training data, all of them, as the checkpoint
-    says; one without them (written before it did, or weights alone) gives a model that takes only what it uses,
-    and a line that says so. Names, order and units of columns and parameters are in the extra file `hitpool.json`.
+    an error, which lists the columns if their number is wrong. The C columns are those of the training data, all
+    of them, as the checkpoint says; one that does not (an old one, or weights alone) gives a model that takes only
+    what it uses, and a line that says so. Names, order and units of columns and parameters are in the extra file
+    `hitpool.json`.
 
     Args:
         checkpoint: Checkpoint in the folder `ckpts` of a run directory.
