@@ -79,7 +79,7 @@ class PredictionWriter(Callback):
                 if name.startswith(self.per_hit):
                     own = own[..., hit_valid[i]]
                 group[path] = _writable(own)
-        batches = trainer.num_predict_batches[dataloader_idx]
+        batches = sum(trainer.num_predict_batches)
         self.target.expected = self.file.id.get_filesize() * batches // (batch_idx + 1)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
