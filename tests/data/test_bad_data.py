@@ -280,7 +280,7 @@ def test_unknown_fields(directory):
     )
     with pytest.raises(ValueError, match=message):
         load(directory, inputs={"hit": ["theta_x"]})
-    message = r"unknown target field 'truthMuon_p'; available columns: truthMuon_pt, .*fields: truthMuon_qpt"
+    message = r"unknown target field 'truthMuon_p' .did you mean 'truthMuon_pt'\?.; available columns: .*truthMuon_qpt"
     with pytest.raises(ValueError, match=message):
         load(directory, targets={"particle": ["truthMuon_p"]})
     with pytest.raises(ValueError, match=r"target fields named more than once: truthMuon_q"):
