@@ -1,5 +1,6 @@
-"""Rounding of the inputs does not change what the model says, whatever the azimuth."""
+"""Rounding of the inputs does not change what the models say, whatever the azimuth."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from hitpool.config import Objects
+from hitpool.config import Objects, load
 from hitpool.export import DeployedModel
 from hitpool.nn import MaskFormer
 from hitpool.tasks.target_space import wrap_angle
@@ -62,3 +63,30 @@ def test_the_default_model_does_not_see_rounding(
     hits = hits[..., [columns.index(name) for name in model.columns]]
     noise = torch.randn(hits.shape, generator=torch.Generator().manual_seed(5))
     assert largest_change(model, hits, hits * (1 + 1e-7 * noise), valid) < 1e-3
+
+
+def test_the_model_with_a_helix_fit_does_not_see_rounding() -> None:
+    """Straight tracks along phi = pi, whose hits have y = +-1e-6 mm."""
+    objects = load("acts.yaml", {"trainer.accelerator": "cpu"})
+    torch.manual_seed(3)
+    network = copy.deepcopy(objects.model.model)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    data = objects.datamodule
+    model = DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points).eval()
+    r = torch.linspace(30, 1000, 10).expand(20, 10)
+    slope = torch.linspace(-3, 3, 20)[:, None]
+    values = {"x": -r, "y": torch.full_like(r, 1e-6), "z": r * slope, "volume": torch.full_like(r, 8)}
+    values |= {
+        "layer": torch.full_like(r, 2),
+        "var_loc0": torch.full_like(r, 2e-4),
+        "var_loc1": torch.full_like(r, 2e-4),
+    }
+    above, below = (
+        torch.stack([values[name] * (sign if name == "y" else 1) for name in model.columns], dim=-1) for sign in (1, -1)
+    )
+    valid = torch.ones(20, 10, dtype=torch.bool)
+    noise = torch.randn(above.shape, generator=torch.Generator().manual_seed(5))
+    for changed in (below, above * (1 + 1e-7 * noise)):
+        assert largest_change(model, above, changed, valid) < 1e-3

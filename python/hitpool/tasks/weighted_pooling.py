@@ -10,7 +10,7 @@ from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 from hitpool.tasks.base import one_input
-from hitpool.tasks.helix import QUANTITIES, HelixFit
+from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
 
@@ -117,7 +117,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
-        size = dim + 8 * self.pooled_dim + (len(QUANTITIES) if track_fit else 0)
+        size = dim + 8 * self.pooled_dim + (6 if track_fit else 0)
         hidden = [regression_hidden_dim or size // 2] * ((regression_num_layers or 1) - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
@@ -169,7 +169,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.track_fit is None:
                 return {f"{self.output_object}_regr": self.regression_head(torch.cat(features, dim=-1))}
             fit = self._fit(x, logits)
-            features += [fit[name].unsqueeze(-1) for name in QUANTITIES]
+            direction = fit["phi"].cos(), fit["phi"].sin()  # phi itself jumps at pi
+            features.append(torch.stack([fit["eta"], *direction, fit["qpt"], fit["d0"], fit["z0"]], dim=-1))
             correction = self.regression_head(torch.cat(features, dim=-1))  # [B, N, K]
             return {f"{self.output_object}_regr": self._learned(fit, correction)}
 
