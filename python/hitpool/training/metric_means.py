@@ -44,11 +44,15 @@ class MetricMeans:
         """Continues with the sums of `state_dict`."""
         self._sums = dict(state)
 
+    def of_this_process(self) -> dict[str, Tensor]:
+        """Means so far of this process, without waiting for the device."""
+        return {name: total / number for name, (total, number) in self._sums.items()}
+
     def means(self, world_size: int) -> dict[str, float]:
         """Gives the means so far; with several processes all must call it, and all get the same.
 
         Args:
-            world_size: Number of processes; 1 for the means of this one alone.
+            world_size: Number of processes.
 
         Returns:
             Means by name, in alphabetical order.

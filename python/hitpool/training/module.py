@@ -180,7 +180,8 @@ class TrackingModule(LightningModule):
         inputs, targets = batch
         _, losses, events = self._matched_loss(inputs, targets, "train")
         self._train_means.add(losses, events)
-        self.trainer.callback_metrics.update(_as_metrics("train", self._train_means.means(world_size=1)))
+        means = self._train_means.of_this_process()
+        self.trainer.callback_metrics.update({f"train/{name}": mean for name, mean in means.items()})
         self._last_loss = losses["loss"].detach()
         self._epoch_events += events
         speed = self._epoch_events * self.trainer.world_size / (time.monotonic() - self._epoch_start)
@@ -207,7 +208,8 @@ class TrackingModule(LightningModule):
 
     def train_means(self) -> dict[str, Tensor]:
         """Means of the loss and its terms over the events of this epoch so far; all processes must call it."""
-        return _as_metrics("train", self._train_means.means(self.trainer.world_size))
+        means = self._train_means.means(self.trainer.world_size)
+        return {f"train/{name}": torch.tensor(mean) for name, mean in means.items()}
 
     def on_validation_start(self) -> None:
         """Tells the validations of a plan from the one with which a training is stopped."""
@@ -305,10 +307,6 @@ class TrackingModule(LightningModule):
         if progress.is_last_batch or progress.current.processed % self.trainer.accumulate_grad_batches == 0:
             return {}
         return {name: parameter.grad for name, parameter in self.named_parameters() if parameter.grad is not None}
-
-
-def _as_metrics(stage: str, means: dict[str, float]) -> dict[str, Tensor]:
-    return {f"{stage}/{name}": torch.tensor(mean) for name, mean in means.items()}
 
 
 def _flatten(losses: Outputs) -> Iterator[tuple[str, Tensor]]:
