@@ -11,9 +11,8 @@ def register_rules() -> None:
 
     The batch V is one more leading dimension; attention has one leading dimension only, so there [V, B] becomes [V B].
     """
-    for name in ("weighted_pool", "_weighted_pool_for_backward", "_weighted_pool_backward"):
-        _register(name, joined=False)
-    for name in ("pseudorapidity", "_pseudorapidity_backward"):
+    pool = ("weighted_pool", "_weighted_pool_for_backward", "_weighted_pool_backward")
+    for name in (*pool, "pseudorapidity", "_pseudorapidity_backward"):
         _register(name, joined=False)
     for name in ("attention", "_attention_with_log_sum", "_attention_backward"):
         _register(name, joined=True)

@@ -25,6 +25,7 @@ from hitpool.training.schedule import OneCycle
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 Outputs = dict[str, dict[str, dict[str, Tensor]]]  # layer -> task -> name
 DEFAULT_CYCLE = OneCycle()
+NAMED_EVENTS = 8  # in a message about a batch
 
 
 class TrackingModule(LightningModule):
@@ -277,7 +278,7 @@ class TrackingModule(LightningModule):
             terms = ", ".join(f"{name} = {value.item():g}" for name, value in losses.items() if not value.isfinite())
             raise FloatingPointError(
                 f"{stage} step {self.global_step} of epoch {self.current_epoch}: the loss is {loss.item():g}"
-                f" ({terms or 'the sum overflows'}); events {targets['sample_id'].tolist()}"
+                f" ({terms or 'the sum overflows'}); {_events(targets['sample_id'].tolist())}"
             )
         return outputs, {"loss": loss, **losses}, len(targets["sample_id"])
 
@@ -307,6 +308,11 @@ class TrackingModule(LightningModule):
         if progress.is_last_batch or progress.current.processed % self.trainer.accumulate_grad_batches == 0:
             return {}
         return {name: parameter.grad for name, parameter in self.named_parameters() if parameter.grad is not None}
+
+
+def _events(numbers: list[int]) -> str:
+    rest = f" and {len(numbers) - NAMED_EVENTS} more" if len(numbers) > NAMED_EVENTS else ""
+    return f"events {numbers[:NAMED_EVENTS]}{rest}"
 
 
 def _flatten(losses: Outputs) -> Iterator[tuple[str, Tensor]]:
