@@ -85,7 +85,7 @@ def test_the_rest_of_an_epoch_needs_the_same_batches(workplace: Path, tiny: list
     main(["fit", *tiny, *OPTIONS, "--trainer.max_steps=2"])
     stored = Path("runs/muon/version_0/config.yaml").read_text()
     table = Path("runs/muon/version_0/metrics.csv").read_text()
-    with pytest.raises(ValueError, match=r"after 2 batches of epoch 1.*data\.batch_size: expected 8, got 12"):
+    with pytest.raises(SystemExit, match=r"after 2 batches of epoch 1.*data\.batch_size: expected 8, got 12"):
         main(["fit", "--ckpt_path=last", "--trainer.max_steps=6", "--data.batch_size=12"])
     assert Path("runs/muon/version_0/config.yaml").read_text() == stored
     assert Path("runs/muon/version_0/metrics.csv").read_text() == table
@@ -118,17 +118,16 @@ def test_the_most_recent_checkpoint_of_a_run_is_the_last(
     ],
 )
 def test_what_is_not_supported_is_refused_before_there_is_a_run(
-    workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture, options: list[str], expected: str
+    workplace: Path, tiny: list[str], options: list[str], expected: str
 ) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=expected):
         main(["fit", *tiny, *options])
-    assert expected in capsys.readouterr().err
     assert not Path("runs").exists()
 
 
 def test_a_failed_start_leaves_no_run(workplace: Path, tiny: list[str]) -> None:
     main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
-    with pytest.raises(ValueError, match="val_check_interval"):
+    with pytest.raises(SystemExit, match="val_check_interval"):
         main(["fit", *tiny, *OPTIONS, "--trainer.val_check_interval=5"])
     assert [path.name for path in Path("runs/muon").iterdir()] == ["version_0"]
 

@@ -175,16 +175,20 @@ def test_overrides_reach_translated_files(capsys: pytest.CaptureFixture) -> None
             "models.MambaEncoder",
             "mine.yaml: model.model.init_args.encoder.class_path: hitpool has no",
         ),
-        ("num_layers", "num_layerz", "Option 'num_layerz' is not accepted"),
-        ("null_weight", "null_wait", "Option 'null_wait' is not accepted"),
+        ("num_layers", "num_layerz", "Encoder has no option 'num_layerz' (did you mean 'num_layers'?)"),
+        ("null_weight", "null_wait", "has no option 'null_wait' (did you mean 'null_weight'?)"),
         (
             "mask_bce",
             "mask_iou",
             "losses ['mask_iou'] do not exist; choose from ['mask_bce', 'mask_dice', 'mask_focal']",
         ),
         ("event_max_num_particles", "event_max", "does not accept option 'data.event_max'"),
-        ("use_attn_masks", "use_attn_mask", "Option 'use_attn_mask' is not accepted"),
-        ("default_root_dir", "default_root", "does not accept option 'trainer.default_root'"),
+        ("use_attn_masks", "use_attn_mask", "MaskFormer has no option 'use_attn_mask'"),
+        (
+            "default_root_dir",
+            "default_root",
+            "no option 'trainer.default_root' (did you mean 'trainer.default_root_dir'?)",
+        ),
         ("mtl: false", "mtl: true", "mine.yaml: model.mtl is True"),
     ],
 )
@@ -210,7 +214,5 @@ def test_data_of_other_experiments_are_refused_in_one_line() -> None:
 
 def test_help_works_with_a_configuration_of_hepattn(capsys: pytest.CaptureFixture) -> None:
     shutil.copy(DATA / "hepattn_fork.yaml", "theirs.yaml")
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config=theirs.yaml", "--help"])
-    assert stop.value.code == 0
+    main(["fit", "--config=theirs.yaml", "--help"])
     assert capsys.readouterr().out.startswith("usage: hitpool")

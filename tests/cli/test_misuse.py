@@ -51,7 +51,6 @@ PARSED = [
     ("--trainer.callbacks.0.foo=1", "trainer.callbacks: TestReport has no option 'foo'"),
     ("--data.batch_size=1.5", "data.batch_size: expected int, got 1.5"),
     ("--data.batch_size", "data.batch_size: expected one argument"),
-    ("--data.scale_factors.r=abc", "data.scale_factors: expected float or null, got abc"),
     ("--data.inputs=foo", "data.inputs: expected dict, got foo"),
     ("--model.optimizer=SGD", "model.optimizer: expected one of AdamW, Lion, got SGD"),
     ("--model.model=foo.Bar", "model.model: class path foo.Bar: No module named 'foo'"),
@@ -63,6 +62,7 @@ PARSED = [
     ("foo", "there is no option foo"),
 ]
 REFUSED = [
+    ("--data.scale_factors.r=abc", "data.scale_factors.r: expected a number, got abc"),
     (f"{TASK}.assignment_threshold=3", "task parameter_regression: assignment_threshold must be from 0 to 1, got 3.0"),
     (f"{TASK}.dim=[1", rf"{TASK}.dim: expected a value in YAML, got '\[1'"),
     ("--model.model.input_nets.0.posenc.sym_fields=[a]", r"PositionEncoder: sym_fields \['a'\] are not among"),

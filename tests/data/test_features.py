@@ -173,7 +173,7 @@ def test_nothing_is_stored_in_checkpoints():
     [
         (
             {"fields": ["spacePoint_tme"]},
-            r"unknown hit field 'spacePoint_tme'; available columns: .*spacePoint_time.*mid_eta",
+            r"unknown hit field 'spacePoint_tme' .did you mean 'spacePoint_time'..; available columns: .*mid_eta",
         ),
         ({"fields": []}, "at least one field"),
         ({"fields": ["r", "eta", "r"]}, "named more than once: r"),

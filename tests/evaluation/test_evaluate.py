@@ -23,7 +23,7 @@ from hitpool.simulation.writer import Writer
 
 COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q")
 NO_FIT = 7  # every seventh track has no fit
-EVENTS = 240
+EVENTS = 480
 
 pytestmark = pytest.mark.filterwarnings("ignore:You called `self.log")  # there is no logger
 

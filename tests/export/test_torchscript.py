@@ -127,7 +127,8 @@ def test_columns_that_are_not_used_have_no_influence(exported: Path, data_set: P
     module, metadata = load(exported)
     columns = metadata["inputs"][0]["columns"]
     unused = [i for i, column in enumerate(columns) if not column["used"]]
-    assert [columns[i]["name"] for i in unused] == ["spacePoint_readOutSide", "spacePoint_truthLink"]
+    names = {columns[i]["name"].removeprefix("spacePoint_") for i in unused}
+    assert names == {"stationPhi", "readOutSide", "truthLink"}
     hits, valid = random_hits(data_set, columns_of(data_set), 4, 30)
     expected = module(hits, valid)
     hits[..., unused] = torch.nan
@@ -289,7 +290,7 @@ def test_export_of_a_checkpoint(
     capsys.readouterr()
     export(checkpoint.with_name("old.ckpt"), output)
     said = capsys.readouterr().err
-    assert "old.ckpt does not say which columns its data set has: the exported model takes the 18 that it uses" in said
+    assert "old.ckpt does not say which columns its data set has: the exported model takes the 17 that it uses" in said
     needed = needed_columns(trained.datamodule.inputs["hit"])
     assert said.strip().endswith(", ".join(needed))
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """Tables of scale factors add up, in whatever form they are given."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ OPTION = "--data.scale_factors"
 
 
 def parsed(*options: str) -> dict[str, float] | None:
-    return TrainingCLI(interpret(None, list(options))).settings["data"]["scale_factors"]
+    with ExitStack() as held:
+        return TrainingCLI(interpret(None, list(options)), held).settings["data"]["scale_factors"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,12 @@ def test_null_forgets_what_is_before() -> None:
     assert parsed(f"{OPTION}=null", OPTION, "{r: 0.3}") == {"r": 0.3}
 
 
-@pytest.mark.parametrize("value", ["abc", "{r: abc}", "{r: [}", "3"])
+def test_a_factor_that_is_no_number_is_named() -> None:
+    with pytest.raises(ValueError, match=r"data\.scale_factors\.r: expected a number, got abc"):
+        parsed(f"{OPTION}.r=abc")
+
+
+@pytest.mark.parametrize("value", ["abc", "{r: [}", "3"])
 def test_wrong_values_are_left_to_the_parser(value: str) -> None:
     with pytest.raises(ValueError, match=r"data\.scale_factors"):
         parsed(f"{OPTION}={value}")

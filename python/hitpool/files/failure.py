@@ -33,12 +33,13 @@ def failures_named(path: Path | str) -> Iterator[None]:
         path: The file or folder.
 
     Raises:
-        WriteError: For every error of the operating system that is not one yet.
+        WriteError: For every error of the operating system but those that are one already, and those that name a file
+            in the place of a folder.
     """
     try:
         yield
     except OSError as error:
-        if isinstance(error, WriteError) or error.errno is None:
+        if isinstance(error, (WriteError, FileExistsError, NotADirectoryError)) or error.errno is None:
             raise
         raise write_error(path, error) from error
 

@@ -25,6 +25,9 @@ def collect_scale_factors(
         The options without those of scale factors, and a configuration with the whole table as YAML; None if the
         parser needs no help, with at most one table.
 
+    Raises:
+        ValueError: If an option has no value, or the factor of a field is no number.
+
     Example:
         >>> own = {"data": {"scale_factors": {"r": 0.2, "s": 0.1}}}
         >>> collect_scale_factors([own], ["--data.scale_factors.r", "0.3", "--data.batch_size=9"])
@@ -48,8 +51,18 @@ def collect_scale_factors(
         return options, None
     merged = None
     for table in tables:
+        if isinstance(table, Mapping):
+            _check(table)
         merged = {**merged, **table} if isinstance(table, Mapping) and isinstance(merged, Mapping) else table
     return rest, yaml.safe_dump({"data": {"scale_factors": merged}}, default_flow_style=None, sort_keys=False)
+
+
+def _check(table: Mapping[str, Any]) -> None:
+    for field, factor in table.items():
+        try:
+            float(factor)
+        except (TypeError, ValueError):
+            raise ValueError(f"data.scale_factors.{field}: expected a number, got {factor}") from None
 
 
 def _read(text: str) -> Any:
