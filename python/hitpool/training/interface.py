@@ -182,7 +182,8 @@ class TrainingCLI(LightningCLI):
         self.model = self._get(self.config_init, "model")
         if self.arguments.checkpoint:
             fitting_weights(self.arguments.checkpoint, self.model)  # Lightning loads them; errors come before any work
-            self.continued = read_checkpoint(self.arguments.checkpoint)
+            stored = read_checkpoint(self.arguments.checkpoint)
+            self.continued = {name: stored.get(name) for name in self.continued}
         elif self.subcommand == "fit":
             copy.deepcopy(self.model).load_other_trainings()
         if self.samples:
