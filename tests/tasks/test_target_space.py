@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -153,16 +155,25 @@ def test_batches_without_particles_or_with_equal_ones_give_a_spread_of_one() -> 
     assert (space.mean.item(), space.spread.item()) == (pytest.approx(0.3), 1)
 
 
-def learn_in_process(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    space = TargetSpace(["eta"], standardize=True)
-    space.learn(particles(10, seed=rank), training=True)
-    torch.save(space.state_dict(), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+LEARN = """
+import sys
+import torch
+from hitpool.tasks.target_space import TargetSpace
+
+folder, rank = sys.argv[1], int(sys.argv[2])
+torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+space = TargetSpace(["eta"], standardize=True)
+space.learn(torch.load(f"{folder}/particles_{rank}.pt"), training=True)
+torch.save(space.state_dict(), f"{folder}/{rank}.pt")
+torch.distributed.destroy_process_group()
+"""
 
 
 def test_all_processes_of_a_training_learn_the_same(tmp_path) -> None:
-    torch.multiprocessing.spawn(learn_in_process, (str(tmp_path),), nprocs=2)
+    for rank in range(2):
+        torch.save(particles(10, seed=rank), tmp_path / f"particles_{rank}.pt")
+    processes = [subprocess.Popen([sys.executable, "-c", LEARN, tmp_path, str(rank)]) for rank in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
     both = torch.cat([particles(10, seed=rank) for rank in range(2)])
     for rank in range(2):
         state = torch.load(tmp_path / f"{rank}.pt")
