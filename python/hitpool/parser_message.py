@@ -88,6 +88,8 @@ def _leaf(first: str, text: str) -> _Reason:
         return _Reason(kind=_kind(match[1]), got=got)
     if match := re.match(r"Expected a dot import path string: (.*)|Expected a path but (.*) either not", first):
         return _Reason(kind="class path" if match[1] else "", got=_short(match[1] or match[2]))
+    if match := re.match(r"Not of type (\w+)", first):
+        return _Reason(kind=re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match[1]).lower())
     if match := re.match(r"Not a valid subclass of (\w+)", first):
         return _Reason(kind=f"{match[1]} (class_path and init_args)", got=got)
     if match := re.match(r"Import path (?:\S+ )?does not correspond to a subclass of (\w+)", first):

@@ -49,6 +49,7 @@ PARSED = [
     ("--trainer.callbacks+=own.NeedsMore", "trainer.callbacks: NeedsMore: missing: least"),
     ("--trainer.callbacks+=broken.Any", "invalid syntax .broken.py, line 1"),
     ("--trainer.callbacks.0.foo=1", "trainer.callbacks: TestReport has no option 'foo'"),
+    ("--threads=two", "threads: expected positive int or null, got two"),
     ("--data.batch_size=1.5", "data.batch_size: expected int, got 1.5"),
     ("--data.batch_size", "data.batch_size: expected one argument"),
     ("--data.inputs=foo", "data.inputs: expected dict, got foo"),
