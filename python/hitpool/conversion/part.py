@@ -13,6 +13,7 @@ from hitpool.conversion.cuts import Cuts, Ntuple, Step, select
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.root import read_events
 from hitpool.files import replacing
+from hitpool.simulation.writer import padded_bytes
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -51,7 +52,8 @@ def convert_part(part: Part, mapping: Mapping, cuts: Cuts) -> None:
     numbers = [None if name is None else names.index(name) for name in (mapping.pt, mapping.eta)]
     events, steps = select(read_events(part.source, mapping, part.start, part.stop), cuts, *numbers)
     events.hits[:, [column.name for column in mapping.hits].index(mapping.truth_link)] = events.link
-    with replacing(part.output, _padded_bytes(events)) as target, h5py.File(target, "w") as file:
+    size = padded_bytes(events.hits, events.num_hits) + padded_bytes(events.tracks, events.num_tracks)
+    with replacing(part.output, size) as target, h5py.File(target, "w") as file:
         file.attrs["hit_features"] = np.array([column.name for column in mapping.hits], dtype="S")
         file.attrs["track_features"] = np.array(names, dtype="S")
         file.attrs["num_events"] = file.attrs["valid_events_count"] = len(events.num_hits)
@@ -85,12 +87,6 @@ def _write_events(file: h5py.File, events: Ntuple) -> None:
     file["num_hits"] = events.num_hits.astype(np.int32)
     file["num_tracks"] = events.num_tracks.astype(np.int32)
     file["event_numbers"] = events.event_number
-
-
-def _padded_bytes(events: Ntuple) -> int:
-    """Size of the hits and tracks on disk."""
-    tables = (events.hits, events.num_hits), (events.tracks, events.num_tracks)
-    return sum(len(counts) * max(1, int(counts.max(initial=0))) * values.shape[1] * 4 for values, counts in tables)
 
 
 def _write_padded(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:

@@ -52,7 +52,8 @@ class Writer:
         name = f"data/events_{len(self.files):04d}.h5"
         count = events.num_hits.size
         start = sum(entry["event_count"] for entry in self.files)
-        with replacing(self.folder / name, _padded_bytes(events)) as target, h5py.File(target, "w") as file:
+        size = padded_bytes(events.hits, events.num_hits) + padded_bytes(events.tracks, events.num_tracks)
+        with replacing(self.folder / name, size) as target, h5py.File(target, "w") as file:
             file.attrs["hit_features"] = np.array(self.hit_features, dtype="S")
             file.attrs["track_features"] = np.array(self.track_features, dtype="S")
             _write_padded(file, "hits", events.hits, events.num_hits)
@@ -95,10 +96,14 @@ class Writer:
         write_text(self.folder / "metadata.yaml", yaml.safe_dump(metadata, sort_keys=False))
 
 
-def _padded_bytes(events: Events) -> int:
-    """Size of the hits and tracks on disk."""
-    tables = (events.hits, events.num_hits), (events.tracks, events.num_tracks)
-    return sum(counts.size * int(counts.max()) * values.shape[1] * 4 for values, counts in tables)
+def padded_bytes(values: np.ndarray, counts: np.ndarray) -> int:
+    """Size on disk (bytes) of float32 rows that are padded to the longest event.
+
+    Args:
+        values: Rows of all events [all rows, columns].
+        counts: Number of rows of each event.
+    """
+    return counts.size * max(1, int(counts.max(initial=0))) * values.shape[1] * 4
 
 
 def _write_padded(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:

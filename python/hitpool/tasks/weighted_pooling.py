@@ -14,6 +14,8 @@ from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
 
+FIT_FEATURES = 6  # eta, cosine and sine of phi, q / pT, d0, z0
+
 
 class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     """Regression from the query and from the hits assigned to it.
@@ -117,7 +119,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
-        size = dim + 8 * self.pooled_dim + (6 if track_fit else 0)
+        size = dim + 8 * self.pooled_dim + (FIT_FEATURES if track_fit else 0)
         hidden = [regression_hidden_dim or size // 2] * ((regression_num_layers or 1) - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)

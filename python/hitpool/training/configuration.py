@@ -161,7 +161,7 @@ def check(config: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{option}: expected at least {least}, got {value}")
     if trainer.get("val_check_interval") == 0:
         raise ValueError("trainer.val_check_interval: expected more than 0, got 0 (no validation: limit_val_batches 0)")
-    _check_precision((config.get("trainer") or {}).get("precision"))
+    _check_precision(trainer.get("precision"))
     data = config["data"]
     network = _arguments(config["model"]["model"])
     for index, net in enumerate(_modules(network.get("input_nets"))):

@@ -48,6 +48,11 @@ class ThreadChoice:
         self._skip = WARM_UP
 
     @property
+    def chosen(self) -> int:
+        """The fastest number so far; `threads` is another one during a trial."""
+        return self.numbers[self._chosen]
+
+    @property
     def calibrated(self) -> bool:
         """Whether all numbers were tried."""
         return not self._untried and self._trial is None
@@ -97,7 +102,7 @@ class ThreadChoice:
 
     def _end_trial(self) -> None:
         self._trial, self._costs = None, []
-        self.threads = self.numbers[self._chosen]
+        self.threads = self.chosen
         self._wait = 0.0 if self._untried else self._trial_seconds / SHARE
 
 
@@ -142,9 +147,14 @@ class Threads(Callback):
         if self._choice.calibrated and (changed or not calibrated):
             say(self._report())
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Goes back to the choice from a trial that is under way."""
+        if self._choice is not None:
+            torch.set_num_threads(self._choice.chosen)
+
     def _report(self) -> str:
         choice = self._choice
-        return f"{choice.threads} of {choice.numbers[-1]} threads are the fastest now; --threads fixes the number"
+        return f"{choice.chosen} of {choice.numbers[-1]} threads are the fastest now; --threads fixes the number"
 
 
 def _padded_hits(batch: Any) -> int:
