@@ -8,9 +8,7 @@ import torch
 from hitpool.cli import main
 from hitpool.config import load
 
-TRACK_FIT = (
-    "{class_path: hitpool.tasks.HelixFit, init_args: {hit_fields: [r], points: [mid_x, mid_y, mid_z], field: 2}}"
-)
+TRACK_FIT = "{class_path: hitpool.fits.HelixFit, init_args: {hit_fields: [r], points: [mid_x, mid_y, mid_z], field: 2}}"
 HIDDEN_LAYER = "--model.model.init_args.input_nets.0.init_args.net.init_args.hidden_layers=[7]"
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hitpool.fits import HelixFit
 from hitpool.nn import Dense, Encoder, InputNet, MaskFormer, PositionEncoder
-from hitpool.tasks import HelixFit
 
 JUNK = [torch.nan, torch.inf, -torch.inf, 1e30]
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitpool.tasks import HelixFit, WeightedPoolingObjectHitRegressionTask
+from hitpool.fits import HelixFit
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 
 COMMON = {"input_hit": "hit", "input_object": "query", "output_object": "track", "target_object": "particle", "dim": 8}
 REGRESSION = {"name": "regression", "hit_fields": ["x", "z"], "fields": ["truthMuon_eta"], "loss_weight": 1.0, **COMMON}
@@ -56,7 +57,7 @@ def test_fit_alone(x: dict, junk: float) -> None:
 
     def results(number: float) -> list[Tensor]:
         hits = points.masked_fill(~x["hit_valid"].unsqueeze(-1), number)
-        estimate = fit(hits, hits[..., 1:2], 2 * x["hit_embed"][..., :2].mT, x["hit_valid"])
+        estimate = fit(hits[..., [0, 1, 2, 1]], 2 * x["hit_embed"][..., :2].mT, x["hit_valid"])
         fit.zero_grad()
         sum(value.sum() for value in estimate.values()).backward()
         return [*estimate.values(), *(parameter.grad for parameter in fit.parameters())]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hitpool.fits import HelixFit
 from hitpool.tasks import (
-    HelixFit,
     ObjectHitMaskTask,
     ObjectRegressionTask,
     ObjectValidTask,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from tracking import FIELDS, HIT_FIELDS, Events, make_network, make_regression
 
-from hitpool.tasks import HelixFit, WeightedPoolingObjectHitRegressionTask
+from hitpool.fits import HelixFit
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
 from hitpool.training import TrackingModule
 from hitpool.training.foreign_checkpoint import load_regression_task

@@ -251,9 +251,17 @@ class HitDataModule(pl.LightningDataModule):
         """The test batches again."""
         return self._loader("test", reshuffle=False)
 
-    def _loader(self, split: str, reshuffle: bool) -> DataLoader:
+    def whole_dataloader(self, split: str) -> DataLoader:
+        """All batches of a data set, in the same order every time, whatever other processes read.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+        """
+        return self._loader(split, reshuffle=False, whole=True)
+
+    def _loader(self, split: str, reshuffle: bool, whole: bool = False) -> DataLoader:
         dataset = self.dataset(split)
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        distributed = not whole and torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler = LengthGroupedBatchSampler(
             dataset.num_hits,
             self.batch_size,

@@ -2,7 +2,6 @@
 
 from hitpool.tasks.base import Task
 from hitpool.tasks.frozen_encoder import FrozenEncoderRegressionTask
-from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.object_hit_mask import ObjectHitMaskTask
 from hitpool.tasks.object_valid import ObjectValidTask
 from hitpool.tasks.regression import ObjectRegressionTask, RegressionTask
@@ -10,7 +9,6 @@ from hitpool.tasks.weighted_pooling import WeightedPoolingObjectHitRegressionTas
 
 __all__ = [
     "FrozenEncoderRegressionTask",
-    "HelixFit",
     "ObjectHitMaskTask",
     "ObjectRegressionTask",
     "ObjectValidTask",

@@ -23,10 +23,15 @@ class Task(nn.Module):
         self.name = name
         self.dim = dim
         self.inputs: list[str] = []
-        self.outputs = outputs
+        self._outputs = outputs
         self.has_intermediate_loss = has_intermediate_loss
         self.has_first_layer_loss = has_intermediate_loss
         self.permute_loss = True
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the tensors [B, N, ...] that `forward` returns and that matching permutes."""
+        return self._outputs
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Outputs of the task.

@@ -1,19 +1,22 @@
 """Estimates the parameters of objects from their hits."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hitpool.fits import FitResponse, HelixFit, ToroidFit
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 from hitpool.tasks.base import one_input
-from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
+from hitpool.tasks.target_space import wrap_angle
 
+QUANTITIES = ("qpt", "eta", "phi")
 FIT_FEATURES = 6  # eta, cosine and sine of phi, q / pT, d0, z0
 
 
@@ -49,9 +52,12 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         dropout: Probability of dropping a hidden feature of the head in training; None for 0.
         layer_norm: Put a LayerNorm in front of every linear layer of the head. Advisable with `periodic_fields`:
             pooled sums are large, and the wrapped loss does not pull in predictions that are whole turns off.
-        track_fit: Fit of the assigned hits. The head then learns what has to be added to its results, by the part
-            of a field's name behind the last underscore: eta, phi, pt or qpt. Advisable with `standardize` in units
-            of the resolution.
+        track_fit: Fit of the assigned hits. Without `response`, the head learns what has to be added to its results, by
+            the part of a field's name behind the last underscore: eta, phi, pt or qpt. Advisable with `standardize` in
+            units of the resolution.
+        response: Network that corrects the results of `track_fit` and gives their errors. The head learns as without a
+            fit, and is what the response falls back to. It is trained in the second phase of `hitpool fit`, with
+            everything else as it is; before, the predictions are the head's.
         input_constituent: Another name of `input_hit`; exactly one of them is needed.
         **kwargs: Options of every regression task.
 
@@ -78,7 +84,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_num_layers: int | None = None,
         dropout: float | None = None,
         layer_norm: bool = False,
-        track_fit: HelixFit | None = None,
+        track_fit: HelixFit | ToroidFit | None = None,
+        response: FitResponse | None = None,
         input_constituent: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -119,12 +126,19 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
-        size = dim + 8 * self.pooled_dim + (FIT_FEATURES if track_fit else 0)
+        self.response = response
+        self.describing = False
+        self.late_names = ["features"]
+        if response is not None:
+            self._check_response()
+            self.late_names = ["regr", "fit", "pooled", "features"]
+        corrects_fit = track_fit is not None and response is None
+        size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
         hidden = [regression_hidden_dim or size // 2] * ((regression_num_layers or 1) - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
         self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout or 0.0, norm=layer_norm)
-        if track_fit:  # at first the fit as it is
+        if corrects_fit:  # at first the fit as it is
             nn.init.zeros_(self.regression_head[-1].weight)
             nn.init.zeros_(self.regression_head[-1].bias)
 
@@ -145,8 +159,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 from `x`.
 
         Returns:
-            `<output_object>_regr` [B, N, K] in the learned space; nothing in front of a decoder layer for which the
-            mask task does not run.
+            `<output_object>_regr` [B, N, K] in the learned space; with a trained response `<output_object>_error`
+            [B, N, 3] of q / pT, eta and phi in physical units; nothing in front of a decoder layer for which the mask
+            task does not run.
 
         Raises:
             ValueError: There are no logits for the final outputs, or mean and spread of the targets, which a track fit
@@ -154,6 +169,55 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             KeyError: A raw field is missing.
             TypeError: The task was brought to a type below float32.
         """
+        described = self._describe(x, outputs)
+        kept = {self.late_key(name): value for name, value in described.items()} if self.describing else {}
+        return self._regress(described) | kept if described else {}
+
+    def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
+        """Predictions in physical units, with the errors `<output_object>_<field>_error` of a trained response."""
+        preds = super().predict(outputs, query_mask, **kwargs)
+        if f"{self.output_object}_error" not in outputs:
+            return preds
+        error = dict(zip(QUANTITIES, outputs[f"{self.output_object}_error"].unbind(-1), strict=True))  # [B, N] each
+        for field, name in zip(self.fields, self._quantities(), strict=True):
+            value = preds[f"{self.output_object}_{field}"]
+            if name in error:
+                preds[f"{self.output_object}_{field}_error"] = error[name]
+            elif name == "pt":
+                preds[f"{self.output_object}_{field}_error"] = value.square() * error["qpt"]
+        return preds
+
+    @property
+    def outputs(self) -> list[str]:
+        errors = [f"{self.output_object}_error"] if self.response and (self.response.ready or self.describing) else []
+        return [*super().outputs, *errors, *(map(self.late_key, self.late_names) if self.describing else ())]
+
+    @property
+    def late_part(self) -> nn.Module | None:
+        """What the second phase of a training fits: the response, or the head; None if the head corrects a fit."""
+        if self.response is not None:
+            return self.response
+        return self.regression_head if self.track_fit is None else None
+
+    def late_loss(self, kept: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+        """Loss of `late_part` alone.
+
+        Args:
+            kept: Outputs named `<output_object>_late_...`, of P true objects [P, ...], made while `describing`.
+            targets: `<target_object>_<field>` [P] of these objects, in physical units.
+        """
+        described = {name: kept[self.late_key(name)] for name in self.late_names}
+        physical = torch.stack([targets[f"{self.target_object}_{field}"] for field in self.fields], dim=-1)  # [P, K]
+        if self.response is not None:
+            return self.response.loss(described, self._chosen(physical.double()))
+        learned = self._regress(described)[f"{self.output_object}_regr"]
+        return self.loss_weight * self._terms(learned, physical.to(learned.dtype)).mean()
+
+    def late_key(self, name: str) -> str:
+        return f"{self.output_object}_late_{name}"
+
+    def _describe(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None) -> dict[str, Tensor]:
+        """What is known of each object before `late_part` [B, N, ...]; nothing without logits."""
         dtype = precise_dtype(self, f"task {self.name}")
         logits = self._logits(x, outputs)  # [B, N, M]
         if logits is None:
@@ -167,33 +231,89 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             features = torch.cat([raw, encoded.to(dtype)], dim=-1)  # [B, M, 2P]
             pooled = weighted_pool(logits, features, valid, threshold=self.assignment_threshold)  # [B, N, 4, 2P]
             raw_pooled, encoded_pooled = pooled.split(self.pooled_dim, dim=-1)
-            features = [queries, raw_pooled.flatten(-2), encoded_pooled.flatten(-2)]
+            described = torch.cat([queries, raw_pooled.flatten(-2), encoded_pooled.flatten(-2)], dim=-1)
             if self.track_fit is None:
-                return {f"{self.output_object}_regr": self.regression_head(torch.cat(features, dim=-1))}
-            fit = self._fit(x, logits)
-            direction = fit["phi"].cos(), fit["phi"].sin()  # phi itself jumps at pi
-            features.append(torch.stack([fit["eta"], *direction, fit["qpt"], fit["d0"], fit["z0"]], dim=-1))
-            correction = self.regression_head(torch.cat(features, dim=-1))  # [B, N, K]
-            return {f"{self.output_object}_regr": self._learned(fit, correction)}
+                return {"features": described}
+            if self.response is None:
+                return {"features": described, **self._fit(x, logits)}
+            learned = self.regression_head(described)  # [B, N, K]
+            if not (self.response.ready or self.describing):
+                return {"regr": learned}
+            fit = self._fit(x, logits.detach())
+            return {
+                "regr": learned,
+                **self.response.describe(fit, self._chosen(learned.double() * self.space.spread + self.space.mean)),
+            }
+
+    def _regress(self, described: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs from what `_describe` gave."""
+        name = f"{self.output_object}_regr"
+        if self.response is None:
+            features = described["features"]
+            if self.track_fit is None:
+                return {name: self.regression_head(features)}
+            direction = described["phi"].cos(), described["phi"].sin()  # phi itself jumps at pi
+            fit = [described["eta"], *direction, *(described[name] for name in ("qpt", "d0", "z0"))]
+            correction = self.regression_head(torch.cat([features, torch.stack(fit, dim=-1)], dim=-1))  # [B, N, K]
+            return {name: self._added(described, correction)}
+        learned = described["regr"]
+        if "features" not in described:
+            return {name: learned}
+        estimate, error = self.response(described)  # [B, N, 3]
+        return {
+            name: self._corrected(estimate, error, learned),
+            f"{self.output_object}_error": error.to(learned.dtype),
+        }
 
     def _fit(self, x: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
         """Results of the fit [B, N] by quantity."""
-        points = raw_fields(x, self.input_hit, self.track_fit.points)  # [B, M, 3]
-        fields = raw_fields(x, self.input_hit, self.track_fit.hit_fields)  # [B, M, F]
-        return self.track_fit(points, fields, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
+        hits = raw_fields(x, self.input_hit, self.track_fit.inputs)  # [B, M, F]
+        return self.track_fit(hits, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
 
-    def _learned(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
+    def _quantities(self) -> list[str]:
+        """Of each field the part of its name behind the last underscore."""
+        return [field.rsplit("_", 1)[-1] for field in self.fields]
+
+    def _check_response(self) -> None:
+        names = self._quantities()
+        if missing := [name for name in QUANTITIES if names.count(name) != 1]:
+            raise ValueError(
+                f"task {self.name}: a response corrects q / pT, eta and phi: expected one field each that ends in qpt, "
+                f"eta and phi, got {self.fields}, {missing} not once"
+            )
+        given = getattr(self.track_fit, "gives", ())
+        if missing := [name for name in self.response.needs if name not in given]:
+            raise ValueError(
+                f"task {self.name}: the response reads {missing} of the track fit, which "
+                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or leave out the response"
+            )
+
+    def _chosen(self, values: Tensor) -> Tensor:
+        """The columns of q / pT, eta and phi [..., 3] among those of the fields [..., K]."""
+        names = self._quantities()
+        return torch.stack([values[..., names.index(name)] for name in QUANTITIES], dim=-1)
+
+    def _corrected(self, estimate: Tensor, error: Tensor, learned: Tensor) -> Tensor:
+        """Estimates of q / pT, eta and phi [B, N, 3] in the learned space; others as in `learned` [B, N, K]."""
+        qpt, eta, phi = estimate.unbind(-1)
+        known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
+        if self.space.sign.any():  # the logit of about the probability that the charge is positive
+            known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
+        return self._encoded(known, learned)
+
+    def _added(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
         self.space.check_known(self.name)
-        known = {name: fit[name] for name in ("eta", "phi", "qpt")}
-        known["pt"] = 1 / fit["qpt"].abs().clamp(min=1e-6)
-        names = [field.rsplit("_", 1)[-1] for field in self.fields]
-        physical = torch.stack([known.get(name, torch.ones_like(fit["eta"])) for name in names], dim=-1)  # [B, N, K]
-        fitted = [
-            value if name in known else torch.zeros_like(value)
-            for name, value in zip(names, self.space.encode(physical).unbind(-1), strict=True)
-        ]
-        return torch.stack(fitted, dim=-1) + correction
+        known = {name: fit[name] for name in QUANTITIES} | {"pt": 1 / fit["qpt"].abs().clamp(min=1e-6)}
+        return self._encoded(known, torch.zeros_like(correction)) + correction
+
+    def _encoded(self, known: dict[str, Tensor], others: Tensor) -> Tensor:
+        """Known quantities [B, N] in the learned space, as far as they are fields; the others as they are [B, N, K]."""
+        names = self._quantities()
+        physical = torch.stack([known.get(name, torch.ones_like(known["eta"])) for name in names], dim=-1)  # [B, N, K]
+        encoded = self.space.encode(physical).to(others.dtype)
+        is_known = torch.tensor([name in known for name in names], device=others.device)
+        return torch.where(is_known, encoded, others)
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:
         """Logits of the mask task; None in front of a decoder layer for which it does not run."""

@@ -33,6 +33,7 @@ _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
+FIT_FIELDS = ("high", "low", "radius", "radius_variance", "wire_variance", "technology")
 LEAST = {  # numbers for which Lightning trains something else, or divides by zero
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -177,7 +178,7 @@ def check(config: dict[str, Any]) -> None:
         _check_fields(path, task, "hit_fields", hits, "data.inputs", data["inputs"])
         _check_fields(path, task, "fields", "target_object", "data.targets", data["targets"])
         fit = _arguments(task.get("track_fit") or {}) | {hits: task.get(hits)}
-        for option in ("points", "hit_fields"):
+        for option in ("points", "hit_fields", *FIT_FIELDS):
             _check_fields(f"{path}.track_fit", fit, option, hits, "data.inputs", data["inputs"])
     queries = _arguments(network.get("decoder") or {}).get("num_queries")
     slots = data.get("max_particles")
@@ -206,9 +207,10 @@ def _check_fields(
     name = module.get(owner)
     if name not in available:
         raise ValueError(f"{path}.{owner} is {name!r}, but {source} has {list(available)}: give both the same name")
-    missing = [field for field in module[option] if field not in available[name]]
+    fields = [module[option]] if isinstance(module[option], str) else module[option]
+    missing = [field for field in fields if field not in available[name]]
     if missing:
-        others = [field for field in available[name] if field not in module[option]]
+        others = [field for field in available[name] if field not in fields]
         pairs = [f"'{near}' for '{field}'" for field in missing if (near := similar(field, others))]
         misspelled = f" (it has {', '.join(pairs)}: is one misspelled?)" if pairs else ""
         listed = f" (it has {', '.join(others)})" if others and not pairs else ""

@@ -25,9 +25,9 @@ from hitpool.data import HitDataModule
 from hitpool.data.doubts import SAMPLE
 from hitpool.data.names import suggestion
 from hitpool.files import alone, write_text
+from hitpool.fits import HelixFit, ToroidFit
 from hitpool.parser_message import one_line
 from hitpool.tasks.checkpoint_file import read_checkpoint
-from hitpool.tasks.helix import HelixFit
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
@@ -228,6 +228,8 @@ class TrainingCLI(LightningCLI):
         try:
             with self._nothing_left_of_a_failed_start():
                 self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+            checkpoint = None if self.trainer.fast_dev_run else self._checkpoint_to_test()
+            self._second_phase(model, datamodule, checkpoint)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue()
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
@@ -236,7 +238,7 @@ class TrainingCLI(LightningCLI):
         if datamodule.test_dir is None:
             say("not tested: data.test_dir is not set")
         else:
-            self.trainer.test(model, datamodule, ckpt_path=self._checkpoint_to_test(), verbose=False)
+            self.trainer.test(model, datamodule, ckpt_path=checkpoint, verbose=False)
         self._say_what_was_written()
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
@@ -254,6 +256,25 @@ class TrainingCLI(LightningCLI):
     def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
         self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
+
+    def _second_phase(self, model: TrackingModule, datamodule: LightningDataModule, checkpoint: Path | None) -> None:
+        """Trains what the configuration leaves for the end, and puts it into the checkpoint, in the first process."""
+        limit = self.trainer.num_training_batches * self.trainer.world_size
+        if not model.refinement.epochs or self.trainer.fast_dev_run or not limit:
+            return
+        if checkpoint:
+            model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+        if self.trainer.is_global_zero:
+            model.to(self.trainer.strategy.root_device)
+            bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
+            say("second phase: the assignment stays as it is, the response of the track fit is trained")
+            report = model.refine(datamodule, self._get(self.config_init, "seed_everything"), limit, bars)
+            model.cpu()
+            if report and checkpoint:
+                content = read_checkpoint(checkpoint) | {"state_dict": model.state_dict()}
+                AtomicCheckpointIO().save_checkpoint(content, checkpoint)
+            say(report or "second phase: done before")
+        self.trainer.strategy.barrier()
 
     def _checkpoint_to_test(self) -> Path | None:
         """The best checkpoint of a training, or the last; None for the weights in memory."""
@@ -300,8 +321,8 @@ class TrainingCLI(LightningCLI):
         dataset = self.datamodule.dataset("train")
         features, hits = dataset.features, dataset.sample_hits(SAMPLE)
         values = dict(zip(features.fields, features(torch.from_numpy(hits)).unbind(-1), strict=True))  # [hits] each
-        for fit in (module for module in self.model.modules() if isinstance(module, HelixFit)):
-            fit.check(torch.stack([values[name] for name in fit.points], dim=-1))
+        for fit in (module for module in self.model.modules() if isinstance(module, HelixFit | ToroidFit)):
+            fit.check(torch.stack([values[name] for name in fit.inputs], dim=-1))
 
     def _inverse_fields(self) -> set[str]:
         """Targets that the model learns as 1 / value."""

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -20,11 +21,13 @@ from hitpool.training.loggers import MetricsTable
 from hitpool.training.metric_means import MetricMeans
 from hitpool.training.optimizers import AdamW, Lion
 from hitpool.training.progress import say
+from hitpool.training.refinement import Refinement, refine, refined_task
 from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 Outputs = dict[str, dict[str, dict[str, Tensor]]]  # layer -> task -> name
 DEFAULT_CYCLE = OneCycle()
+NO_REFINEMENT = Refinement()
 NAMED_EVENTS = 8  # in a message about a batch
 
 
@@ -39,6 +42,7 @@ class TrackingModule(LightningModule):
         model: Network with tasks, see `hitpool.nn.MaskFormer`.
         optimizer: AdamW (Loshchilov and Hutter, arXiv:1711.05101) or Lion (Chen et al., arXiv:2302.06675).
         lrs_config: Learning rate over the training, and weight decay.
+        refinement: Second phase of the training, by default none.
         regression_checkpoint: Checkpoint of hepattn or hitpool whose pooled regression a new training starts from, as
             far as it fits; see `hitpool.training.foreign_checkpoint`.
     """
@@ -49,6 +53,7 @@ class TrackingModule(LightningModule):
         model: nn.Module,
         optimizer: Literal["AdamW", "Lion"] = "AdamW",
         lrs_config: OneCycle = DEFAULT_CYCLE,
+        refinement: Refinement = NO_REFINEMENT,
         regression_checkpoint: str | None = None,
     ) -> None:
         super().__init__()
@@ -56,6 +61,7 @@ class TrackingModule(LightningModule):
         self.model = model
         self.optimizer = optimizer
         self.lrs_config = lrs_config
+        self.refinement = refinement
         self.regression_checkpoint = regression_checkpoint
         self._metrics = MetricMeans()
         self._train_means = MetricMeans()
@@ -100,6 +106,28 @@ class TrackingModule(LightningModule):
                 f"regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not {len(tasks)}"
             )
         return [*reports, str(load_regression_task(self.regression_checkpoint, tasks[0]))]
+
+    def refine(
+        self, datamodule: HitDataModule, seed: int = 0, limit: int | None = None, bars: bool = False
+    ) -> str | None:
+        """Runs the second phase of the training, if there is one and the weights have not been through it.
+
+        Args:
+            datamodule: The data of the training.
+            seed: Of the order of the tracks.
+            limit: Training batches that are used; None for all.
+            bars: Show progress bars.
+
+        Returns:
+            What was done, in one line; None if nothing was to be done.
+        """
+        if not self.refinement.epochs:
+            return None
+        response = refined_task(self.model).response
+        if response is not None and response.ready:
+            return None
+        training = islice(datamodule.whole_dataloader("train"), limit)
+        return refine(self.model, training, datamodule.whole_dataloader("val"), self.refinement, seed, bars)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and the learning rate of each step."""
@@ -147,7 +175,10 @@ class TrackingModule(LightningModule):
             self._gradients = states[self.global_rank]["gradients"]
 
     def on_train_start(self) -> None:
-        """Restores the gradients of steps whose batches were not all read."""
+        """Restores the gradients of steps whose batches were not all read; what a second phase learned is outdated."""
+        for task in self.model.tasks:
+            if getattr(task, "response", None) is not None:
+                task.response.declare(trained=False)
         for name, gradient in self._gradients.items():
             parameter = self.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)

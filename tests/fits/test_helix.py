@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.optimize import least_squares
 
-from hitpool.tasks import HelixFit, WeightedPoolingObjectHitRegressionTask
+from hitpool.fits import HelixFit
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 
 FIELD = 2.0
 RADII = np.array([0.032, 0.072, 0.116, 0.172, 0.26, 0.36, 0.5, 0.66, 0.82, 1.02])
@@ -41,10 +42,15 @@ def tensor(values):
     return torch.from_numpy(values).float()
 
 
+def with_z(points):
+    """The points and z once more, from which the fit judges the precision."""
+    return torch.cat([points, points[..., 2:]], dim=-1)
+
+
 def fit_all(points, fit=None):
     fit = fit or HelixFit(hit_fields=["z"], field=FIELD)
     points = tensor(points)
-    return fit(points, points[..., 2:], torch.full((len(points), 1, points.shape[1]), 9.0))
+    return fit(with_z(points), torch.full((len(points), 1, points.shape[1]), 9.0))
 
 
 def differences(estimate, helix):
@@ -122,7 +128,7 @@ def test_unassigned_and_padded_hits_have_no_influence():
     valid = torch.ones(50, 20, dtype=torch.bool)
     valid[:, 10] = False
     order = torch.randperm(20)
-    estimate = fit(both[:, order], both[:, order, 2:], logits[..., order], valid[:, order])
+    estimate = fit(with_z(both[:, order]), logits[..., order], valid[:, order])
     for name, values in alone.items():
         torch.testing.assert_close(estimate[name][:, :1], values, atol=1e-6, rtol=1e-6)
         assert estimate[name].isfinite().all()
@@ -145,7 +151,7 @@ def test_few_hits_give_finite_results_and_gradients(hits):
     logits = torch.full((4, 1, 10), -9.0)
     logits[..., :hits] = 9.0
     fit = HelixFit(hit_fields=["z"], field=FIELD)
-    estimate = fit(points, points[..., 2:], logits)
+    estimate = fit(with_z(points), logits)
     assert all(values.isfinite().all() for values in estimate.values())
     if hits == 0:
         assert all((values == 0).all() for values in estimate.values())
@@ -170,7 +176,7 @@ def test_it_learns_which_hits_are_precise():
     logits = torch.full((1, 1, 10), 9.0)
 
     def error(fit, helix, points):
-        estimate = fit(points, kind.expand(len(points), -1, -1), logits.expand(len(points), -1, -1))
+        estimate = fit(torch.cat([points, kind.expand(len(points), -1, -1)], -1), logits.expand(len(points), -1, -1))
         return (estimate["qpt"].squeeze(-1) - tensor(helix["qpt"])) * 1e3
 
     def fit_with(log_sigma):
@@ -261,16 +267,16 @@ def test_padded_points_may_hold_anything():
     points[:, 4:] = torch.tensor([1e30, torch.nan, torch.inf])
     valid = torch.arange(10).expand(3, -1) < 4
     fit = HelixFit(hit_fields=["z"], field=FIELD)
-    estimate = fit(points, points[..., :1].nan_to_num(0.0) * 0, torch.full((3, 1, 10), 9.0), valid)
+    estimate = fit(with_z(points), torch.full((3, 1, 10), 9.0), valid)
     assert all(values.isfinite().all() for values in estimate.values())
     with pytest.raises(ValueError, match=r"reach 1e\+30"):
-        fit.check(torch.tensor([[[1e30, torch.nan, 0.0]]]))
+        fit.check(torch.tensor([[[1e30, torch.nan, 0.0, 0.0]]]))
 
 
 def test_the_check_of_the_unit_is_no_part_of_a_graph():
     points = tensor(points_of(helices(4)))
     fit = HelixFit(hit_fields=["z"], field=FIELD)
-    arguments = points, points[..., 2:], torch.full((4, 1, 10), 9.0)
+    arguments = with_z(points), torch.full((4, 1, 10), 9.0)
     expected = fit(*arguments)
     traced = torch.jit.trace(fit, arguments, check_trace=False, strict=False)
     exported = torch.export.export(fit, arguments).module()

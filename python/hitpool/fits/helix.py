@@ -46,7 +46,7 @@ class HelixFit(nn.Module):
     Example:
         >>> fit = HelixFit(hit_fields=["z"], field=2.0)
         >>> u = torch.tensor([[[0.1, 0.0, 0.1], [0.3, 0.0, 0.3], [0.5, 0.0, 0.5]]])  # a straight line at eta = 0.88
-        >>> estimate = fit(u, u[..., 2:], torch.full((1, 1, 3), 9.0), torch.ones(1, 3, dtype=torch.bool))
+        >>> estimate = fit(u[..., [0, 1, 2, 2]], torch.full((1, 1, 3), 9.0), torch.ones(1, 3, dtype=torch.bool))
         >>> [round(estimate[name].item(), 3) for name in ("eta", "phi", "qpt")]
         [0.881, 0.0, 0.0]
     """
@@ -68,8 +68,7 @@ class HelixFit(nn.Module):
                 raise ValueError(f"HelixFit: {name} must be positive, got {value}")
         if not 0 < abs(field) < math.inf:
             raise ValueError(f"HelixFit: field must not be 0, got {field}")
-        self.hit_fields = list(hit_fields)
-        self.points = list(points)
+        self.inputs = [*points, *hit_fields]
         self.field = field
         self.num_fits = num_fits
         self.resolution = resolution
@@ -77,13 +76,12 @@ class HelixFit(nn.Module):
         self.mixture = Dense(2 + 2 * num_fits, len(QUANTITIES) * num_fits, hidden_layers=[hidden_dim])
 
     def forward(
-        self, points: Tensor, fields: Tensor, logits: Tensor, valid: Tensor | None = None, threshold: float = 0.1
+        self, hits: Tensor, logits: Tensor, valid: Tensor | None = None, threshold: float = 0.1
     ) -> dict[str, Tensor]:
         r"""Fit all tracks.
 
         Args:
-            points: x, y and z of the hits in m, [B, M, 3].
-            fields: The `hit_fields` [B, M, F].
+            hits: The fields `inputs` [B, M, 3 + F]: x, y and z of the hits in m, and the `hit_fields`.
             logits: Assignment logits [B, N, M].
             valid: bool [B, M], False at padded hits, which may hold anything; None for no padding.
             threshold: Probability from which a hit takes part.
@@ -98,10 +96,11 @@ class HelixFit(nn.Module):
         """
         dtype = precise_dtype(self, "HelixFit")
         if valid is not None:
-            points, fields = (values.masked_fill(~valid.unsqueeze(-1), 0) for values in (points, fields))
+            hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
         recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if points.device.type == "cpu" and not recorded and not torch._C._are_functorch_transforms_active():
-            self.check(points)
+        if hits.device.type == "cpu" and not recorded and not torch._C._are_functorch_transforms_active():
+            self.check(hits)
+        points, fields = hits[..., :3], hits[..., 3:]
         circle, line = self._sums(points, fields.to(dtype), logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]
         cos, sin = _direction(circle[..., 1], circle[..., 2])  # [B, N, H]
         a, b, c = _fit_circle(circle, cos, sin, self.resolution)
@@ -128,20 +127,20 @@ class HelixFit(nn.Module):
         estimate["phi"] = torch.atan2(estimate["phi"].sin(), estimate["phi"].cos())
         return {name: value.to(dtype) for name, value in estimate.items()}
 
-    def check(self, points: Tensor) -> None:
+    def check(self, hits: Tensor) -> None:
         """Checks the unit of the points: what is not scaled overflows the sums, and the loss is NaN.
 
         Args:
-            points: x, y and z of the hits, [..., 3].
+            hits: The fields `inputs` [..., 3 + F] of some hits.
 
         Raises:
             ValueError: A coordinate is larger than a detector in m.
         """
-        size = points.detach().abs()
+        size = hits[..., :3].detach().abs()
         if (size > LARGEST).any():
             raise ValueError(
-                f"HelixFit: the points {', '.join(self.points)} reach {size.nan_to_num(0.0).max().item():g}, expected "
-                f"metres, at most {LARGEST:g}: scale them in data.scale_factors (0.001 if they are in mm)"
+                f"HelixFit: the points {', '.join(self.inputs[:3])} reach {size.nan_to_num(0.0).max().item():g}, "
+                f"expected metres, at most {LARGEST:g}: scale them in data.scale_factors (0.001 if they are in mm)"
             )
 
     def _sums(

@@ -1,0 +1,188 @@
+"""What a track fit gets wrong, learned: its response, its errors, and when to believe the pooled regression instead."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hitpool.nn.dense import Dense
+
+QUANTITIES = ("qpt", "eta", "phi")
+GATE = -4.0  # logit of the share of the pooled regression, at first
+CENTRAL = math.erf(math.sqrt(0.5))  # share of a Gaussian within one standard deviation
+LARGEST_CURVATURE = 0.3  # 1/GeV
+
+
+class FitResponse(nn.Module):
+    r"""Corrects the results of a track fit and gives their errors.
+
+    A network reads the fit, its quality and its differences to the pooled regression, and gives for each quantity a
+    correction o, a gate g and an error,
+
+    $$q/p_T = (q/p_T)_\mathrm{fit}\, e^{0.1 o_1},\qquad \eta = \eta_\mathrm{fit} + 0.01\, o_2,\qquad
+      \phi = \phi_\mathrm{fit} + 0.01\, o_3,$$
+
+    plus g times the difference of the pooled regression to that: it takes over where the fit has failed. The momentum
+    is corrected by a factor because field and material scale it. The loss is $\log(1 + r^2 / 2) + 0.03 |r|$ with the
+    residual r in units of about the resolution, so that the few tracks with wrong hits do not matter more than the
+    others; the error is the quantile of |residual| that is a Gaussian's standard deviation (68.27 %), learned by the
+    pinball loss of its logarithm, and changes nothing in the estimate.
+
+    It is untrained, and its task then gives the pooled regression alone, until the second phase of `hitpool fit`.
+
+    Args:
+        sectors: Sectors of the detector, all alike: the network sees the azimuth through the cosine and sine of
+            `sectors` and `2 sectors` times its value.
+        hidden_dim: Width of its two hidden layers.
+
+    Raises:
+        ValueError: An argument is below 1.
+
+    Source: Koenker and Bassett, Regression quantiles, Econometrica 46 (1978) 33, for the pinball loss.
+
+    Example:
+        >>> response = FitResponse()
+        >>> names = ("qpt", "eta", "phi", "direction", "kappa", "kappa_error", "num_hits", "chi2", "log_likelihood")
+        >>> fit = {name: torch.full((1, 2), 0.1) for name in names}
+        >>> described = response.describe(fit, torch.full((1, 2, 3), 0.1))
+        >>> estimate, error = response(described)
+        >>> [round(value, 4) for value in estimate[0, 0].tolist()]
+        [0.1, 0.1, 0.1]
+    """
+
+    needs = ("qpt", "eta", "phi", "direction", "kappa", "kappa_error", "num_hits", "chi2", "log_likelihood")
+
+    def __init__(self, sectors: int = 8, hidden_dim: int = 64) -> None:
+        super().__init__()
+        for name, value in {"sectors": sectors, "hidden_dim": hidden_dim}.items():
+            if value < 1:
+                raise ValueError(f"FitResponse: {name} must be at least 1, got {value}")
+        self.sectors = sectors
+        size = 23
+        self.net = Dense(size, 9, hidden_layers=[hidden_dim, hidden_dim])
+        nn.init.zeros_(self.net[-1].weight)
+        nn.init.zeros_(self.net[-1].bias)
+        with torch.no_grad():
+            self.net[-1].bias[3:6] = GATE
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("spread", torch.ones(size))
+        self.register_buffer("trained", torch.tensor(False))
+        self.ready = False
+
+    def describe(self, fit: dict[str, Tensor], pooled: Tensor) -> dict[str, Tensor]:
+        """What the network reads.
+
+        Args:
+            fit: Results of the fit [B, N] by name.
+            pooled: q / pT, eta and phi of the pooled regression [B, N, 3].
+
+        Returns:
+            `fit` and `pooled` float64 [B, N, 3], both in the order q / pT, eta, phi; `features` [B, N, 23].
+        """
+        qpt = fit["qpt"].clamp(-LARGEST_CURVATURE, LARGEST_CURVATURE)
+        eta, phi, direction = fit["eta"], fit["phi"], fit["direction"]
+        other_qpt, other_eta, other_phi = pooled.double().unbind(-1)
+        size, charge, side = qpt.abs(), qpt.sign(), (qpt * eta).sign()
+        sector = self.sectors * direction
+        hits = fit["num_hits"]
+        error = fit["kappa_error"] / (fit["kappa"].abs() + 1e-3)
+        features = [
+            eta,
+            eta.abs(),
+            eta.square() / 2 - 1,
+            sector.cos(),
+            sector.sin(),
+            (2 * sector).cos(),
+            (2 * sector).sin(),
+            (size + 1e-3).log() + 3,
+            size * 8,
+            charge,
+            side,
+            side * size * 8,
+            (error + 1e-3).log() + 3,
+            hits / 20 - 1,
+            (fit["chi2"] / hits.clamp(min=1) + 0.1).log(),
+            other_qpt * 8,
+            ((other_qpt - qpt) * 8).clamp(-3, 3),
+            ((other_qpt - qpt) / (other_qpt.abs() + 0.01)).clamp(-5, 5),
+            ((eta - other_eta) / 0.03).clamp(-8, 8),
+            (_wrap(phi - other_phi) / 0.1).clamp(-8, 8),
+            hits / 8 - 1,
+            (fit["log_likelihood"] / 50).clamp(-5, 5),
+            (other_qpt.abs() + 1e-3).log() + 3,
+        ]
+        return {
+            "fit": torch.stack([qpt, eta, phi], dim=-1),
+            "pooled": pooled.double(),
+            "features": torch.stack(features, dim=-1).clamp(-8, 8).to(self.mean.dtype),
+        }
+
+    def forward(self, described: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Corrected estimates and their errors.
+
+        Args:
+            described: What `describe` returned.
+
+        Returns:
+            q / pT in 1/GeV, eta and phi, float64 [B, N, 3] each; phi may be a turn off.
+        """
+        output = self.net((described["features"] - self.mean) / self.spread).double()  # [B, N, 9]
+        change, gate, error = output.split(3, dim=-1)
+        qpt, eta, phi = described["fit"].unbind(-1)
+        change_qpt, change_eta, change_phi = change.unbind(-1)
+        fit = torch.stack([qpt * (0.1 * change_qpt).exp(), eta + 0.01 * change_eta, phi + 0.01 * change_phi], dim=-1)
+        difference = described["pooled"] - fit
+        difference = torch.cat([difference[..., :2], _wrap(difference[..., 2:])], dim=-1)
+        estimate = fit + torch.sigmoid(gate) * difference
+        return estimate, _units(estimate[..., 0]).detach() * error.clamp(-8, 8).exp()
+
+    def loss(self, described: dict[str, Tensor], true: Tensor) -> Tensor:
+        """Mean loss of some tracks.
+
+        Args:
+            described: What `describe` returned, of P tracks.
+            true: True q / pT, eta and phi [P, 3].
+        """
+        estimate, error = self(described)
+        residual = estimate - true
+        residual = torch.cat([residual[..., :2], _wrap(residual[..., 2:])], dim=-1)  # [P, 3]
+        pull = residual / _units(true[..., 0])
+        value = (pull.square() / 2).log1p() + 0.03 * pull.abs().clamp(max=200)
+        distance = (residual.detach().abs() + 1e-9).log() - error.log()
+        quantile = torch.maximum(CENTRAL * distance, (CENTRAL - 1) * distance)
+        return (value + quantile).mean()
+
+    def scale_features(self, features: Tensor) -> None:
+        """Takes mean and spread of the features from a sample.
+
+        Args:
+            features: [P, 23].
+        """
+        self.mean.copy_(features.mean(0))
+        self.spread.copy_(features.std(0) + 1e-6)
+
+    def declare(self, trained: bool) -> None:
+        """Says whether it is trained for the assignment that there is: its task uses it only then.
+
+        Args:
+            trained: Whether it is.
+        """
+        self.trained.fill_(trained)
+        self.ready = trained
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self.ready = bool(self.trained)
+
+
+def _units(qpt: Tensor) -> Tensor:
+    """About the resolution of q / pT, eta and phi [..., 3] of a track."""
+    size = qpt.abs()
+    angle = 0.002 + 0.1 * size
+    return torch.stack([0.025 * size + 2e-4, angle, angle], dim=-1)
+
+
+def _wrap(angle: Tensor) -> Tensor:
+    """Angle in (-pi, pi]."""
+    return math.pi - torch.remainder(math.pi - angle, 2 * math.pi)

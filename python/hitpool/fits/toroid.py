@@ -1,0 +1,397 @@
+"""Fit of muon tracks in a toroid spectrometer in closed form, with the hits weighted by their assignment."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hitpool.fits.bending import Bending, bend, grid
+from hitpool.fits.field import BoxToroid, FieldMap
+from hitpool.fits.toroid_hits import TrackHits, most_probable_hits
+from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
+from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
+
+WIRE_WIDTHS = (0.1, 0.05)  # m, of the robust weights of one fit to the wires
+DRIFT_WIDTHS = (10e-3, 5e-3, 2.5e-3, 1.2e-3, 0.5e-3, 0.0)  # m, by which the errors of the drift radii are widened
+WIRE_ITERATIONS = 2
+WIRE_ERROR = 8.4e-3  # m, spread of a track around the wire of a tube
+SHARPNESS = 4  # power of the probabilities before there is a fit
+DELTA_ELECTRONS = 0.05  # share of drift radii that are not the track's
+TUBE_WIDTH = 29.2e-3  # m, in which radii that are not the track's lie
+COLUMN_SPREAD = 3e-3  # rad, of the azimuth
+KAPPA_SPREAD = 0.3  # 1/GeV
+STEEPEST = math.atan(math.sinh(4.0))  # rad, largest dip angle
+LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
+
+
+class Geometry(NamedTuple):
+    """What a track meets before the spectrometer, as far as the fit needs it.
+
+    Args:
+        solenoid_field: In T, along z.
+        solenoid: Radius and half-length of the solenoid in m.
+        calorimeter_in: Radius and half-length in m at which the calorimeter begins.
+        calorimeter_out: Radius and half-length in m at which it ends.
+        radiation_lengths: Material of the calorimeter at eta = 0 along a radius, and what comes on top at |eta| >= 1.5.
+        energy_loss: Of a muon in the calorimeter, in GeV.
+        vertex_spread: Spread of the vertex along z in m.
+    """
+
+    solenoid_field: float = 2.0
+    solenoid: tuple[float, float] = (1.15, 2.65)
+    calorimeter_in: tuple[float, float] = (1.5, 3.7)
+    calorimeter_out: tuple[float, float] = (4.25, 6.7)
+    radiation_lengths: tuple[float, float] = (120.0, 40.0)
+    energy_loss: float = 3.5
+    vertex_spread: float = 0.045
+
+
+class _Frame(NamedTuple):
+    """Hits in the bending plane, and the functions of which their places are a sum."""
+
+    u: Tensor  # [T, K] m along the track
+    v: Tensor  # [T, K] m across it
+    tilt: Tensor  # [T, K] cosine between the planes of track and sector
+    functions: Tensor  # [T, K, 6]
+    slopes: Tensor  # [T, K, 6]
+    bending: Bending
+    kinks: Tensor  # [T, 2] m along the track
+    prior: Tensor  # [T, 6]
+
+
+class _Solution(NamedTuple):
+    values: Tensor  # [T, 6]
+    inverse: Tensor  # [T, 6, 6] of the scaled normal matrix
+    scale: Tensor  # [T, 6]
+
+
+class ToroidFit(nn.Module):
+    r"""Momentum, direction and their errors of each track in a toroid spectrometer, without a loop over tracks.
+
+    A track is a line in the transverse plane, and in the plane that it spans with the beam line, with u along and v
+    across the track, a sum of six functions with a prior spread each,
+
+    $$v(u) = a_0 + a_1 u + \kappa K(u) + k_1 (u - u_1)_+ + k_2 (u - u_2)_+ + c \sin\lambda\, t \tan\delta,$$
+
+    offset of the vertex, slope, curvature $\kappa$ = q/p behind the calorimeter with $K'' = 0.2998\,B\,(1 +
+    v'^2)^{3/2}$ along the path, two kinks of the scattering in the calorimeter, and the azimuth, which ties the sectors
+    together ($\delta$ is the angle between track and sector). Missing stations and overlaps need no logic: the
+    priors cover them.
+
+    Each hit has the weight p times its posterior. Two fits to the wires begin, from the best line through two hits;
+    then six fits to the drift circles, with errors that shrink (annealing). A drift circle of radius R at the
+    distance r of the track has the likelihoods $L_\pm = 0.475\,N(r \mp R; V)$ of both sides, against foreign hits and
+    delta electrons spread over the tube, so sides, delta electrons and foreign hits are settled by one formula:
+
+    $$\rho = \frac{L_+ + L_-}{p (L_+ + L_-) + (0.05 p + 1 - p) / w},\qquad
+      m = v - R \frac{L_+ - L_-}{L_+ + L_-},\qquad \text{weight } \frac{p \rho}{V}.$$
+
+    All of it is differentiable, in float64, and has neither sizes nor loops that depend on the data.
+
+    Args:
+        high, low: Fields of x, y and z of the two ends of the wire or strip.
+        radius: Field of the drift radius; not read for strips.
+        radius_variance: Field of the variance of the drift radius or of the measured coordinate.
+        wire_variance: Field of the variance along the wire or strip.
+        technology: Field that tells drift tubes.
+        tube: Its value for drift tubes.
+        units: m (or m^2 for variances) per unit of a field, 1 if not given: the factor that undoes data.scale_factors.
+        field: Magnetic field: a module that gives B in T from r, z and phi; None for `BoxToroid`.
+        geometry: What is in front of the spectrometer; None for `Geometry`.
+        max_hits: Hits of a track that take part, those with the largest probabilities.
+
+    Raises:
+        ValueError: `high` or `low` are not three fields, or `units` names others.
+
+    Source: Fruehwirth and Strandlie, Track fitting with ambiguities and noise, CPC 120 (1999) 197, for the annealed
+        weights; the functions are this package's own.
+
+    Example:
+        >>> fit = ToroidFit()
+        >>> z = torch.linspace(5.0, 10.0, 12)
+        >>> hits = torch.stack([z, z * 0 - 1, z, z, z * 0 + 1, z, z * 0, z * 0 + 1e-6, z * 0 + 1e-4, z * 0 + 2], -1)
+        >>> estimate = fit(hits[None], torch.full((1, 1, 12), 9.0))  # straight, in the plane y = 0 at 45 degrees
+        >>> round(estimate["eta"].item(), 2), abs(round(estimate["phi"].item(), 2))
+        (0.88, 0.0)
+    """
+
+    gives = (
+        "eta",
+        "phi",
+        "qpt",
+        "kappa",
+        "kappa_error",
+        "eta_error",
+        "direction",
+        "num_hits",
+        "chi2",
+        "log_likelihood",
+        "posterior",
+    )
+
+    def __init__(
+        self,
+        high: tuple[str, str, str] = tuple(f"spacePoint_globEdgeHigh{axis}" for axis in "XYZ"),
+        low: tuple[str, str, str] = tuple(f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"),
+        radius: str = "spacePoint_driftR",
+        radius_variance: str = "spacePoint_covYY",
+        wire_variance: str = "spacePoint_covXX",
+        technology: str = "spacePoint_technology",
+        tube: float = 0.0,
+        units: dict[str, float] | None = None,
+        field: BoxToroid | FieldMap | None = None,
+        geometry: Geometry | None = None,
+        max_hits: int = 64,
+    ) -> None:
+        super().__init__()
+        if len(high) != 3 or len(low) != 3:
+            raise ValueError(f"ToroidFit: high and low must be the fields of x, y and z, got {high} and {low}")
+        if max_hits < 4:
+            raise ValueError(f"ToroidFit: max_hits must be at least 4, got {max_hits}")
+        self.inputs = [*high, *low, radius, radius_variance, wire_variance, technology]
+        units = units or {}
+        if unknown := sorted(set(units) - set(self.inputs[:-1])):
+            raise ValueError(f"ToroidFit: units names {unknown}, which it does not read; it reads {self.inputs[:-1]}")
+        self.tube = tube
+        self.field = field or BoxToroid()
+        self.geometry = geometry or Geometry()
+        self.max_hits = max_hits
+        scale = torch.tensor([float(units.get(name, 1.0)) for name in self.inputs[:-1]], dtype=torch.float64)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(
+        self, hits: Tensor, logits: Tensor, valid: Tensor | None = None, threshold: float = 0.1
+    ) -> dict[str, Tensor]:
+        """Fit all tracks.
+
+        Args:
+            hits: The fields `inputs` [B, M, 10].
+            logits: Assignment logits [B, N, M].
+            valid: bool [B, M], False at padded hits, which may hold anything; None for no padding.
+            threshold: Probability from which a hit takes part.
+
+        Returns:
+            float64 [B, N] each: `eta`, `phi` in (-pi, pi] and `qpt` = q / pT in 1/GeV at the vertex; `kappa` = q / p
+            behind the calorimeter in 1/GeV with its error `kappa_error`, `eta_error`, `direction` (azimuth behind the
+            solenoid), `num_hits` (sum of the weights), `chi2`, `log_likelihood` (against all hits foreign, with the
+            priors). Without hits, what the priors say. `posterior` [B, N, M] is the probability of each hit after the
+            fit, 0 where it does not take part.
+        """
+        shape, count = logits.shape[:2], logits.shape[2]
+        if valid is not None:
+            hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
+        ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]
+        tracks, index = most_probable_hits(ready, logits, valid, threshold, self.max_hits)
+        result, posterior = self._fit(tracks)
+        spread = posterior.new_zeros(*shape, count + 1)
+        spread = spread.scatter(-1, index.unflatten(0, shape), posterior.unflatten(0, shape))[..., :count]
+        return {name: value.unflatten(0, shape) for name, value in result.items()} | {"posterior": spread}
+
+    def check(self, hits: Tensor) -> None:
+        """Checks the units of what the fit will get.
+
+        Args:
+            hits: The fields `inputs` [..., 10] of some hits.
+
+        Raises:
+            ValueError: A coordinate is larger than a detector, or a drift radius larger than a tube, in m.
+        """
+        size = (hits[..., :7].detach() * self.scale[:7]).abs().nan_to_num(0.0).flatten(0, -2).amax(0).tolist()
+        for name, value, largest in zip(self.inputs, size, [LARGEST] * 6 + [LARGEST_RADIUS], strict=False):
+            if value > largest:
+                raise ValueError(
+                    f"ToroidFit: {name} reaches {value:g}, expected metres, at most {largest:g}: set "
+                    "data.scale_factors or units of the fit"
+                )
+
+    def _fit(self, hits: TrackHits) -> tuple[dict[str, Tensor], Tensor]:
+        """Results by name [T], and posterior of the hits [T, K]."""
+        sharp = hits.probability**SHARPNESS  # [T, K]
+        azimuth, dip = start_azimuth(hits, sharp), _within(start_dip(hits, sharp))  # [T]
+        kappa = torch.full_like(dip, 0.1)
+        posterior: Tensor | None = None
+        frame: _Frame | None = None
+        solution: _Solution | None = None
+        for iteration in range(WIRE_ITERATIONS + len(DRIFT_WIDTHS)):
+            momentum = 1 / kappa.abs().clamp(min=1e-3, max=0.5)
+            line = self._line(hits, sharp if posterior is None else posterior, azimuth, dip, kappa, momentum, iteration)
+            azimuth = line.vertex
+            frame = self._frame(hits, line, dip, momentum, frame, solution)
+            residual = None if solution is None else self._residual(frame, solution)
+            if iteration < WIRE_ITERATIONS:
+                solution = self._fit_wires(hits, frame, residual, sharp)
+                dip = _within(dip + solution.values[:, 1].atan())
+                keep = torch.ones_like(solution.values)
+                keep[:, 1] = 0
+                solution = solution._replace(values=solution.values * keep)
+            else:
+                width = DRIFT_WIDTHS[iteration - WIRE_ITERATIONS]
+                solution, posterior, quality = self._fit_drift(hits, frame, residual, solution, dip, width)
+            kappa = solution.values[:, 2]
+        variance = solution.inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0) * solution.scale.square()
+        dip = _within(dip + solution.values[:, 1].atan())
+        pull = (solution.values / frame.prior).square().sum(1)
+        result = {
+            "eta": torch.asinh(dip.tan()),
+            "phi": _wrap(azimuth),
+            "qpt": self._at_vertex(kappa) / dip.cos(),
+            "kappa": kappa,
+            "kappa_error": variance[:, 2].sqrt(),
+            "eta_error": variance[:, 1].sqrt() / dip.cos(),
+            "direction": _wrap(line.direction),
+            "num_hits": posterior.sum(1),
+            "chi2": quality[0],
+            "log_likelihood": quality[1] - 0.5 * pull,
+        }
+        return result, posterior
+
+    def _at_vertex(self, kappa: Tensor) -> Tensor:
+        """Q / p at the vertex."""
+        return kappa.sign() / (1 / kappa.abs().clamp(min=1e-4) + self.geometry.energy_loss)
+
+    def _line(
+        self, hits: TrackHits, weight: Tensor, azimuth: Tensor, dip: Tensor, kappa: Tensor, momentum: Tensor, step: int
+    ) -> TransverseLine:
+        radius, half_length = self.geometry.solenoid
+        exit_radius = (half_length / dip.tan().abs().clamp(min=1e-6)).clamp(max=radius)
+        curvature = self._at_vertex(kappa) / dip.cos() if step else torch.zeros_like(kappa)  # q / pT
+        turn = 0.299792458 * self.geometry.solenoid_field * exit_radius * curvature / 2
+        return fit_transverse_line(
+            hits,
+            weight,
+            azimuth,
+            bend=2 * turn.clamp(-0.5, 0.5).asin(),
+            exit_radius=exit_radius,
+            kinks=self._kinks(dip),
+            kink_spread=self._scattering(dip, momentum) / dip.cos(),
+            passes=3 if step < WIRE_ITERATIONS else 1,
+            start=step <= WIRE_ITERATIONS,
+        )
+
+    def _kinks(self, dip: Tensor) -> Tensor:
+        """Transverse places of the two kinks that stand for the scattering in the calorimeter [T, 2] in m."""
+        tan = dip.tan().abs().clamp(min=1e-6)
+        (radius_in, length_in), (radius_out, length_out) = self.geometry.calorimeter_in, self.geometry.calorimeter_out
+        start, end = (length_in / tan).clamp(max=radius_in), (length_out / tan).clamp(max=radius_out)
+        middle, half = (start + end) / 2, (end - start) / math.sqrt(12)
+        return torch.stack([middle - half, middle + half], dim=1)
+
+    def _scattering(self, dip: Tensor, momentum: Tensor) -> Tensor:
+        """Spread of each kink [T] in rad: plane angle of the calorimeter divided by sqrt(2) (PDG, section 34.3)."""
+        cos, sin = dip.cos(), dip.sin().abs()
+        central, forward = self.geometry.radiation_lengths
+        share = torch.asinh(sin / cos).clamp(max=1.5) / 1.5
+        material = (central + forward * share) / torch.maximum(cos, sin)
+        angle = 0.0136 / momentum.clamp(min=1.0) * material.sqrt() * (1 + 0.038 * material.log())
+        return angle / math.sqrt(2)
+
+    def _frame(
+        self,
+        hits: TrackHits,
+        line: TransverseLine,
+        dip: Tensor,
+        momentum: Tensor,
+        before: _Frame | None,
+        solution: _Solution | None,
+    ) -> _Frame:
+        cos, sin = dip.cos().unsqueeze(1), dip.sin().unsqueeze(1)
+        delta = line.direction.unsqueeze(1) - hits.azimuth  # [T, K]
+        tilt = delta.cos()
+        tilt = torch.where(tilt.abs() < 1e-3, 1e-3, tilt)
+        t = (hits.distance + line.offset.unsqueeze(1) * delta.sin()) / tilt
+        u = (t * cos + hits.z * sin).clamp(0, 40)
+        v = (hits.z * cos - t * sin).clamp(-40, 40)
+        kinks = self._kinks(dip) / cos  # [T, 2]
+        points = grid(u)  # [G]
+        path = slope = points.new_zeros(1).expand(u.shape[0], points.shape[0])  # [T, G]
+        if before is not None and solution is not None:
+            a = solution.values.unsqueeze(-1)  # [T, 6, 1]
+            path = a[:, 0] + a[:, 1] * points + a[:, 2] * before.bending.value
+            slope = a[:, 1] + a[:, 2] * before.bending.slope
+            for kink, angle in zip(kinks.unbind(1), (a[:, 3], a[:, 4]), strict=True):
+                behind = points - kink.unsqueeze(1)
+                path, slope = path + angle * behind.clamp(min=0), slope + angle * (behind > 0)
+        field = self.field(points * cos - path * sin, points * sin + path * cos, line.direction.unsqueeze(1))
+        bending = bend(field, slope)
+        value, gradient = bending.at(u)
+        behind = u.unsqueeze(-1) - kinks.unsqueeze(1)  # [T, K, 2]
+        column = (sin * t * delta.sin() / tilt).clamp(-5, 5)
+        one, zero = torch.ones_like(u), torch.zeros_like(u)
+        scattering = self._scattering(dip, momentum)
+        flat = torch.ones_like(dip)
+        prior = [self.geometry.vertex_spread * dip.cos(), flat, KAPPA_SPREAD * flat]
+        return _Frame(
+            u=u,
+            v=v,
+            tilt=tilt,
+            functions=torch.stack([one, u, value, *behind.clamp(min=0).unbind(-1), column], dim=-1),
+            slopes=torch.stack([zero, one, gradient, *(behind > 0).to(u.dtype).unbind(-1), zero], dim=-1),
+            bending=bending,
+            kinks=kinks,
+            prior=torch.stack([*prior, scattering, scattering, COLUMN_SPREAD * flat], dim=1),
+        )
+
+    def _residual(self, frame: _Frame, solution: _Solution) -> Tensor:
+        return frame.v - (frame.functions @ solution.values.unsqueeze(-1)).squeeze(-1)  # [T, K]
+
+    def _fit_wires(self, hits: TrackHits, frame: _Frame, residual: Tensor | None, sharp: Tensor) -> _Solution:
+        """Fit to wires and strips with robust weights."""
+        weight = sharp * torch.where(hits.tube, WIRE_ERROR**-2, 1 / (hits.error.square() + 4e-6))
+        if residual is None:
+            loose = frame.prior * frame.prior.new_tensor([1.0, 1.0, 1.0, 2.0, 2.0, 1.0])
+            start = start_parameters(frame.u, frame.v, hits.probability, frame.functions, loose)
+            residual = frame.v - (frame.functions @ start.unsqueeze(-1)).squeeze(-1)
+        for width in WIRE_WIDTHS:
+            solution = _solve(frame, frame.v, weight / (1 + (residual / width).square()))
+            residual = self._residual(frame, solution)
+        return solution
+
+    def _fit_drift(
+        self, hits: TrackHits, frame: _Frame, residual: Tensor, solution: _Solution, dip: Tensor, width: float
+    ) -> tuple[_Solution, Tensor, tuple[Tensor, Tensor]]:
+        """Fit to drift circles; posterior of the hits [T, K]; chi2 and log likelihood [T] of the fit before."""
+        p = hits.probability
+        slope = (frame.slopes @ solution.values.unsqueeze(-1)).squeeze(-1)  # [T, K]
+        angle = dip.unsqueeze(1) + slope.atan()
+        stretch = ((angle.cos().square() + (angle.sin() / frame.tilt).square()) * (1 + slope.square())).sqrt()
+        stretch = torch.where(hits.tube, stretch, 1.0)  # of a radius across the wire, seen along v
+        radius = hits.radius * stretch
+        error = (hits.error * stretch).square()
+        variance = total = error + width**2
+        if width > 0:  # how well the track is known
+            scaled = frame.functions * solution.scale.unsqueeze(1)
+            total = variance + ((scaled @ solution.inverse) * scaled).sum(-1).clamp(0, 1e-4)
+        height = 0.5 * (1 - DELTA_ELECTRONS) * (2 * math.pi * total).rsqrt()
+        right = height * ((residual - radius).square() / (-2 * total)).exp()
+        left = height * ((residual + radius).square() / (-2 * total)).exp()
+        foreign = (p * DELTA_ELECTRONS + 1 - p) / TUBE_WIDTH
+        likelihood = p * (right + left) + foreign
+        rho = (right + left) / likelihood
+        side = (right - left) / (right + left).clamp(min=1e-30)
+        posterior = p * rho
+        nearest = torch.minimum((residual - radius).abs(), (residual + radius).abs())
+        chi2 = (posterior * nearest.square() / error).sum(1)
+        gain = torch.where(p > 0, (likelihood / foreign).log(), 0.0).sum(1)
+        return _solve(frame, frame.v - side * radius, posterior / variance), posterior, (chi2, gain)
+
+
+def _solve(frame: _Frame, measured: Tensor, weight: Tensor) -> _Solution:
+    """Weighted least squares with the priors, scaled to a unit diagonal."""
+    columns = torch.cat([frame.functions, measured.unsqueeze(-1)], dim=-1)  # [T, K, 7]
+    sums = (frame.functions * weight.unsqueeze(-1)).mT @ columns  # [T, 6, 7]
+    matrix = sums[..., :-1] + frame.prior.pow(-2).diag_embed()
+    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()  # [T, 6]
+    inverse = torch.linalg.inv_ex(matrix * scale.unsqueeze(-1) * scale.unsqueeze(-2))[0]
+    values = (inverse @ (sums[..., -1] * scale).unsqueeze(-1)).squeeze(-1) * scale
+    return _Solution(values, inverse, scale)
+
+
+def _within(dip: Tensor) -> Tensor:
+    """Dip angle of a direction in which there are detectors."""
+    return dip.clamp(-STEEPEST, STEEPEST)
+
+
+def _wrap(angle: Tensor) -> Tensor:
+    """Angle in (-pi, pi]."""
+    return math.pi - torch.remainder(math.pi - angle, 2 * math.pi)

@@ -1,0 +1,148 @@
+"""Second phase of a training: one part of a task is fitted while everything in front of it stays as it is."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from hitpool.nn import MaskFormer
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+
+Sample = tuple[dict[str, Tensor], dict[str, Tensor]]  # what is kept of P tracks [P, ...], and their targets [P]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Settings of the second phase, in which the assignment is frozen and each event is described once.
+
+    Then the `late_part` of the pooled regression, the response of its fit or else its head, is trained on the kept
+    descriptions in steps that cost a millisecond.
+
+    Args:
+        epochs: Passes through the training tracks; 0 for no second phase.
+        batch_size: Tracks in a step.
+        learning_rate: Largest learning rate of the cycle (AdamW).
+        weight_decay: Of AdamW.
+
+    Raises:
+        ValueError: A number is negative, or `batch_size` is 0.
+    """
+
+    epochs: int = 0
+    batch_size: int = 500
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"refinement.{name} must not be negative, got {getattr(self, name)}")
+        if self.batch_size < 1:
+            raise ValueError(f"refinement.batch_size must be at least 1, got {self.batch_size}")
+
+
+def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
+    """The task of a network that a second phase trains.
+
+    Raises:
+        ValueError: There is not exactly one that has a part for it.
+    """
+    tasks = [task for task in network.tasks if getattr(task, "late_part", None) is not None]
+    if len(tasks) != 1:
+        raise ValueError(
+            "model.refinement: expected one WeightedPoolingObjectHitRegressionTask with a response, or without a "
+            f"track_fit, got {len(tasks)} in {[task.name for task in network.tasks]}; or set its epochs to 0"
+        )
+    return tasks[0]
+
+
+@torch.no_grad()
+def describe(network: MaskFormer, batches: Iterable[Any], device: torch.device, title: str | None) -> Sample:
+    """Runs the network over events and keeps what is in front of the part that the second phase trains.
+
+    Args:
+        network: The network, in evaluation mode.
+        batches: Inputs and targets, batch by batch.
+        device: Where it computes.
+        title: Of the progress bar; None for no bar.
+
+    Returns:
+        Descriptions and targets of the true particles, each with the track that matching gives it.
+    """
+    task = refined_task(network)
+    kept: list[dict[str, Tensor]] = []
+    true: list[dict[str, Tensor]] = []
+    task.describing = True
+    try:
+        for inputs, targets in track(batches, description=title) if title else batches:
+            inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
+            outputs = network.match(network(inputs, intermediate=False), targets)["final"][task.name]
+            valid = targets[f"{task.target_object}_valid"]
+            kept.append({key: value[valid] for key, value in outputs.items()})
+            names = [f"{task.target_object}_{field}" for field in task.fields]
+            true.append({name: targets[name][valid] for name in names})
+    finally:
+        task.describing = False
+    return tuple({key: torch.cat([part[key] for part in parts]) for key in parts[0]} for parts in (kept, true))
+
+
+def refine(
+    network: MaskFormer,
+    training: Iterable[Any],
+    validation: Iterable[Any],
+    settings: Refinement,
+    seed: int,
+    bars: bool = False,
+) -> str:
+    """Trains the late part of the pooled regression.
+
+    Args:
+        network: The trained network; its other parts stay as they are.
+        training: Batches of the training events, as the data module gives them.
+        validation: Batches of the validation events; may be empty.
+        settings: How.
+        seed: Of the order of the tracks: equal seeds give equal weights.
+        bars: Show progress bars.
+
+    Returns:
+        What was done, in one line.
+    """
+    task = refined_task(network)
+    part = task.late_part
+    device = next(network.parameters()).device
+    start, was_training = time.monotonic(), network.training
+    network.eval()
+    kept, true = describe(network, training, device, "fitting the training tracks" if bars else None)
+    held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
+    fitted = time.monotonic() - start
+    if task.response is not None:
+        task.response.scale_features(kept[task.late_key("features")])
+    number = len(next(iter(true.values())))
+    steps = max(1, settings.epochs * number // settings.batch_size)
+    before = task.late_loss(*held).item()
+    parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=0.1)
+    generator = torch.Generator().manual_seed(seed)
+    part.train(was_training)
+    for _ in track(range(steps), description="second phase") if bars else range(steps):
+        chosen = torch.randint(number, (settings.batch_size,), generator=generator).to(device)
+        loss = task.late_loss(*({key: value[chosen] for key, value in values.items()} for values in (kept, true)))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        cycle.step()
+    network.train(was_training)
+    if task.response is not None:
+        task.response.declare(trained=True)
+    with torch.no_grad():
+        after = task.late_loss(*held).item()
+    return (
+        f"second phase: {number} tracks described in {fitted:.1f} s, {steps} steps in "
+        f"{time.monotonic() - start - fitted:.1f} s, validation loss {before:.4f} -> {after:.4f}"
+    )

@@ -1,0 +1,114 @@
+"""The response of a fit: what it starts from, what it learns, and its errors."""
+
+import math
+
+import pytest
+import torch
+
+from hitpool.fits import FitResponse
+
+
+def fits(count, seed=0):
+    """Fits with a momentum that is 8 % too large, azimuths 3 mrad off, and errors that grow with the curvature."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda: torch.randn(count, generator=generator, dtype=torch.float64)  # noqa: E731
+    qpt = torch.exp(-3 + 0.7 * draw()) * draw().sign()
+    true = torch.stack([qpt, 1.2 * draw(), math.pi * (2 * torch.rand(count, generator=generator) - 1)], dim=-1)
+    spread = torch.stack([0.03 * qpt.abs(), 0.002 + 0.1 * qpt.abs(), torch.full_like(qpt, 0.005)], dim=-1)
+    noise = spread * torch.stack([draw(), draw(), draw()], dim=-1)
+    found = true + noise
+    fit = {"qpt": found[:, 0] / 1.08, "eta": found[:, 1], "phi": found[:, 2] + 0.003, "direction": found[:, 2]}
+    kappa = fit["qpt"] / fit["eta"].cosh()
+    fit |= {"kappa": kappa, "kappa_error": 0.01 * kappa.abs(), "num_hits": torch.full_like(qpt, 20.0)}
+    fit |= {"chi2": torch.full_like(qpt, 18.0), "log_likelihood": torch.full_like(qpt, 60.0)}
+    pooled = true + torch.stack([0.3 * qpt.abs() * draw(), 0.03 * draw(), 0.1 * draw()], dim=-1)
+    return fit, pooled, true, spread
+
+
+def difference(estimate, true):
+    change = estimate - true
+    change[:, 2] = torch.remainder(change[:, 2] + math.pi, 2 * math.pi) - math.pi
+    return change
+
+
+def train(response, described, true, steps):
+    optimizer = torch.optim.Adam(response.parameters(), 3e-3)
+    response.scale_features(described["features"])
+    for _ in range(steps):
+        optimizer.zero_grad()
+        response.loss(described, true).backward()
+        optimizer.step()
+
+
+def test_it_starts_from_the_fit_with_a_little_of_the_pooled_regression():
+    fit, pooled, _, _ = fits(100)
+    response = FitResponse()
+    assert not response.ready
+    described = response.describe(fit, pooled)
+    estimate, error = response(described)
+    share = 1 / (1 + math.exp(4))
+    expected = described["fit"] + share * difference(pooled.clone(), described["fit"])
+    torch.testing.assert_close(difference(estimate, expected), torch.zeros_like(estimate), atol=1e-12, rtol=0)
+    assert (error > 0).all()
+
+
+def test_it_learns_scale_offset_and_errors():
+    torch.manual_seed(0)
+    fit, pooled, true, _ = fits(4000)
+    response = FitResponse()
+    train(response, response.describe(fit, pooled), true, 300)
+    fit, pooled, true, spread = fits(4000, seed=1)
+    estimate, error = response(response.describe(fit, pooled))
+    residual = difference(estimate.detach(), true)
+    scaled = residual / spread
+    assert scaled.median(dim=0).values.abs().max() < 0.15
+    assert (scaled.abs().quantile(0.6827, dim=0) < 1.15).all()
+    for part in (true[:, 0].abs() < 0.05, true[:, 0].abs() > 0.05):
+        pull = (residual / error.detach())[part]
+        assert ((pull.abs().quantile(0.6827, dim=0) - 1).abs() < 0.2).all()
+
+
+def test_where_the_fit_has_failed_the_pooled_regression_takes_over():
+    torch.manual_seed(0)
+
+    def broken(seed):
+        fit, pooled, true, _ = fits(4000, seed)
+        bad = torch.arange(4000) % 4 == 0
+        fit["qpt"] = torch.where(bad, -0.2 * fit["qpt"], fit["qpt"])
+        fit["chi2"] = torch.where(bad, 200.0, fit["chi2"])
+        return fit, pooled, true, bad
+
+    fit, pooled, true, _ = broken(0)
+    response = FitResponse()
+    train(response, response.describe(fit, pooled), true, 300)
+    fit, pooled, true, bad = broken(1)
+    estimate, error = response(response.describe(fit, pooled))
+    relative = ((estimate - true) / true)[:, 0].abs()
+    assert relative[bad].median() < 0.35
+    assert relative[~bad].median() < 0.05
+    assert (error[bad, 0] / true[bad, 0].abs()).median() > 3 * (error[~bad, 0] / true[~bad, 0].abs()).median()
+
+
+def test_whole_turns_do_not_matter():
+    fit, pooled, true, _ = fits(50)
+    response = FitResponse()
+    torch.nn.init.normal_(response.net[-1].weight)
+    turned = pooled + torch.tensor([0.0, 0.0, 2 * math.pi])
+    expected, found = (response.loss(response.describe(fit, values), true) for values in (pooled, turned))
+    torch.testing.assert_close(found, expected)
+
+
+def test_weights_say_whether_it_is_trained():
+    response = FitResponse()
+    response.declare(trained=True)
+    other = FitResponse()
+    other.load_state_dict(response.state_dict())
+    assert other.ready
+    other.load_state_dict(FitResponse().state_dict())
+    assert not other.ready
+
+
+@pytest.mark.parametrize("name", ["sectors", "hidden_dim"])
+def test_wrong_options_are_named(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        FitResponse(**{name: 0})
