@@ -40,7 +40,7 @@ def unit(field: str) -> str:
         >>> unit("spacePoint_globEdgeLowX"), unit("truthMuon_eta")
         ('mm', '')
     """
-    return UNITS.get(field.rpartition("_")[2], "")
+    return UNITS.get(field.removesuffix("_error").rpartition("_")[2], "")
 
 
 def needed_columns(fields: Sequence[str], points: Mapping[str, Sequence[Sequence[str]]] | None = None) -> list[str]:
@@ -102,7 +102,7 @@ class DeployedModel(nn.Module):
         self.valid_task = _only(network.tasks, ObjectValidTask)
         self.mask_task = _only(network.tasks, ObjectHitMaskTask)
         self.regressions = [task for task in network.tasks if isinstance(task, RegressionTask)]
-        self.parameters_out = [field for task in self.regressions for field in task.fields]
+        self.parameters_out = [name for task in self.regressions for name in task.predicted]
         if not self.regressions:
             raise ValueError("DeployedModel: the network has no regression task, so there is nothing to predict")
 
@@ -125,7 +125,7 @@ class DeployedModel(nn.Module):
         inputs[f"{self.hit}_valid"] = valid
         preds = self.network.predict(self.network(inputs, intermediate=False))["final"]
         parameters = [
-            preds[task.name][f"{task.output_object}_{field}"] for task in self.regressions for field in task.fields
+            preds[task.name][f"{task.output_object}_{name}"] for task in self.regressions for name in task.predicted
         ]
         track_prob = preds[self.valid_task.name][f"{self.valid_task.output_object}_valid_prob"]
         hit_prob = preds[self.mask_task.name][f"{self.mask_task.output_object_hit}_valid_prob"]  # [B, N, M]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hitpool.fits.bending import Bending, bend, grid
 from hitpool.fits.field import BoxToroid, FieldMap
-from hitpool.fits.toroid_hits import TrackHits, most_probable_hits
+from hitpool.fits.toroid_hits import NO_HIT, TrackHits, most_probable_hits
 from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
 
@@ -159,6 +159,7 @@ class ToroidFit(nn.Module):
         self.max_hits = max_hits
         scale = torch.tensor([float(units.get(name, 1.0)) for name in self.inputs[:-1]], dtype=torch.float64)
         self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("no_hit", torch.tensor(NO_HIT, dtype=torch.float64), persistent=False)
 
     def forward(
         self, hits: Tensor, logits: Tensor, valid: Tensor | None = None, threshold: float = 0.1
@@ -182,7 +183,7 @@ class ToroidFit(nn.Module):
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
         ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]
-        tracks, index = most_probable_hits(ready, logits, valid, threshold, self.max_hits)
+        tracks, index = most_probable_hits(ready, self.no_hit, logits, valid, threshold, self.max_hits)
         result, posterior = self._fit(tracks)
         spread = posterior.new_zeros(*shape, count + 1)
         spread = spread.scatter(-1, index.unflatten(0, shape), posterior.unflatten(0, shape))[..., :count]
@@ -339,7 +340,7 @@ class ToroidFit(nn.Module):
         """Fit to wires and strips with robust weights."""
         weight = sharp * torch.where(hits.tube, WIRE_ERROR**-2, 1 / (hits.error.square() + 4e-6))
         if residual is None:
-            loose = frame.prior * frame.prior.new_tensor([1.0, 1.0, 1.0, 2.0, 2.0, 1.0])
+            loose = torch.cat([frame.prior[:, :3], 2 * frame.prior[:, 3:5], frame.prior[:, 5:]], dim=1)
             start = start_parameters(frame.u, frame.v, hits.probability, frame.functions, loose)
             residual = frame.v - (frame.functions @ start.unsqueeze(-1)).squeeze(-1)
         for width in WIRE_WIDTHS:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FAR = (5.0, 1.0, 0.0)  # ends of the tube (5, +-1, 0) m that stands for no hit, so that no derivative is NaN
+NO_HIT = (5.0, 1.0, 0.0, 5.0, -1.0, 0.0, 0.0, 1.0, 1.0, 1.0)  # a tube, so that no derivative is NaN
 
 
 class TrackHits(NamedTuple):
@@ -35,13 +35,14 @@ class TrackHits(NamedTuple):
 
 
 def most_probable_hits(
-    hits: Tensor, logits: Tensor, valid: Tensor | None, threshold: float, number: int
+    hits: Tensor, no_hit: Tensor, logits: Tensor, valid: Tensor | None, threshold: float, number: int
 ) -> tuple[TrackHits, Tensor]:
     """Gathers the hits with the largest probability of each track.
 
     Args:
         hits: x, y, z of both ends of the wire in m, drift radius in m, its variance in m^2, variance along the wire in
             m^2, 1 for drift tubes and 0 for strips, [B, M, 10].
+        no_hit: What stands for a hit where there is none, [10].
         logits: Assignment logits [B, N, M].
         valid: bool [B, M], False at padded hits, which may hold anything; None for no padding.
         threshold: Probability from which a hit takes part.
@@ -58,8 +59,7 @@ def most_probable_hits(
     probability = torch.sigmoid(logits)
     selected = (probability >= threshold) & (logits > -torch.inf)
     index = torch.where(selected, index, count)
-    ends = hits.new_tensor([*FAR[:2], FAR[2], FAR[0], -FAR[1], FAR[2], 0.0, 1.0, 1.0, 1.0]).double()
-    padded = torch.cat([hits.double(), ends.expand(batch, 1, -1)], dim=1)  # [B, M + 1, 10]
+    padded = torch.cat([hits.double(), no_hit.expand(batch, 1, -1)], dim=1)  # [B, M + 1, 10]
     place = index.flatten(1).unsqueeze(-1).expand(-1, -1, padded.shape[-1])  # [B, N K, 10]
     own = padded.gather(1, place).view(-1, number, padded.shape[-1])  # [T, K, 10]
     high, low, rest = own.split([3, 3, 4], dim=-1)

@@ -91,6 +91,11 @@ class RegressionTask(Task):
         """
         self.space.fit(values)
 
+    @property
+    def predicted(self) -> list[str]:
+        """What `predict` gives of each object: the fields, and the errors `<field>_error` if there are any."""
+        return self.fields
+
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         if not outputs:
             return {}

@@ -17,6 +17,7 @@ from hitpool.tasks.regression import RegressionTask
 from hitpool.tasks.target_space import wrap_angle
 
 QUANTITIES = ("qpt", "eta", "phi")
+WITH_ERROR = (*QUANTITIES, "pt")
 FIT_FEATURES = 6  # eta, cosine and sine of phi, q / pT, d0, z0
 
 
@@ -127,6 +128,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
         self.response = response
+        self.learns_sign = bool(self.space.sign.any())
         self.describing = False
         self.late_names = ["features"]
         if response is not None:
@@ -181,11 +183,18 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         error = dict(zip(QUANTITIES, outputs[f"{self.output_object}_error"].unbind(-1), strict=True))  # [B, N] each
         for field, name in zip(self.fields, self._quantities(), strict=True):
             value = preds[f"{self.output_object}_{field}"]
-            if name in error:
-                preds[f"{self.output_object}_{field}_error"] = error[name]
-            elif name == "pt":
-                preds[f"{self.output_object}_{field}_error"] = value.square() * error["qpt"]
+            if name in WITH_ERROR:
+                preds[f"{self.output_object}_{field}_error"] = (
+                    value.square() * error["qpt"] if name == "pt" else error[name]
+                )
         return preds
+
+    @property
+    def predicted(self) -> list[str]:
+        if self.response is None or not self.response.ready:
+            return self.fields
+        fields = zip(self.fields, self._quantities(), strict=True)
+        return [*self.fields, *(f"{field}_error" for field, name in fields if name in WITH_ERROR)]
 
     @property
     def outputs(self) -> list[str]:
@@ -297,7 +306,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         """Estimates of q / pT, eta and phi [B, N, 3] in the learned space; others as in `learned` [B, N, K]."""
         qpt, eta, phi = estimate.unbind(-1)
         known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
-        if self.space.sign.any():  # the logit of about the probability that the charge is positive
+        if self.learns_sign:  # the logit of about the probability that the charge is positive
             known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
         return self._encoded(known, learned)
 
@@ -312,8 +321,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         names = self._quantities()
         physical = torch.stack([known.get(name, torch.ones_like(known["eta"])) for name in names], dim=-1)  # [B, N, K]
         encoded = self.space.encode(physical).to(others.dtype)
-        is_known = torch.tensor([name in known for name in names], device=others.device)
-        return torch.where(is_known, encoded, others)
+        return torch.stack([(encoded if name in known else others)[..., k] for k, name in enumerate(names)], dim=-1)
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:
         """Logits of the mask task; None in front of a decoder layer for which it does not run."""

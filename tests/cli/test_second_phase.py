@@ -1,0 +1,70 @@
+"""The second phase of `hitpool fit`: its checkpoint, its predictions, and what a repeat does."""
+
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+
+from hitpool.cli import main
+
+from .conftest import TINY
+
+FIT = ["fit", *TINY, "--trainer.max_epochs", "1", "--threads", "1"]
+
+
+def response(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if ".response." in name}
+
+
+def trained(checkpoint: Path) -> bool:
+    return bool(response(checkpoint)["model.tasks.2.response.trained"])
+
+
+def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    main(FIT)
+    assert "second phase: " in capsys.readouterr().out
+    run = workplace / "runs" / "muon" / "version_0"
+    assert trained(run / "ckpts" / "best.ckpt")
+    assert not trained(run / "ckpts" / "last.ckpt")
+    first = response(run / "ckpts" / "best.ckpt")
+    main([*FIT, "--ckpt_path", "last"])
+    assert "second phase: done before" in capsys.readouterr().out
+    for name, value in response(run / "ckpts" / "best.ckpt").items():
+        assert torch.equal(value, first[name])
+    main(["predict"])
+    with h5py.File(run / "predictions.h5") as file:
+        preds = file["0/preds/final/parameter_regression"]
+        for field in ("eta", "phi", "pt", "qpt"):
+            assert (preds[f"track_truthMuon_{field}_error"][:] > 0).all()
+        assert not any("late" in name for name in file["0/outputs/final/parameter_regression"])
+
+
+def test_stopped_in_the_second_phase_it_is_repeated(
+    workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hitpool.training.module.refine", stop)
+        with pytest.raises(SystemExit, match="130"):
+            main(FIT)
+    assert "continue with: hitpool fit --name muon --ckpt_path last" in capsys.readouterr().out
+    best = workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt"
+    assert not trained(best)
+    main([*FIT, "--ckpt_path", "last"])
+    repeated = response(best)
+    assert trained(best)
+    main(FIT)  # undisturbed
+    for name, value in response(workplace / "runs" / "muon" / "version_1" / "ckpts" / "best.ckpt").items():
+        assert torch.equal(repeated[name], value), name
+
+
+def test_it_can_be_left_out(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main([*FIT, "--model.refinement.epochs", "0"])
+    assert "second phase" not in capsys.readouterr().out
+    assert not trained(workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt")

@@ -1,0 +1,87 @@
+"""The second phase of a training: what it changes, what it leaves, and that it repeats."""
+
+import pytest
+import torch
+
+from hitpool.fits import FitResponse, HelixFit
+from hitpool.nn import MaskFormer
+from hitpool.training.refinement import Refinement, describe, refine, refined_task
+
+from .tracking import Events, make_network, make_regression
+
+SETTINGS = Refinement(epochs=30, batch_size=8)
+
+
+def network(**options: object) -> MaskFormer:
+    return make_network(1, make_regression(**options))
+
+
+def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def run(model: MaskFormer, settings: Refinement = SETTINGS) -> str:
+    events = Events()
+    return refine(model, events.train_dataloader(), events.val_dataloader(), settings, seed=3)
+
+
+def test_only_the_head_changes_and_its_loss_falls():
+    model = network()
+    before = weights(model)
+    report = run(model)
+    changed = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(".regression_head." in name for name in changed)
+    first, last = map(float, report.rsplit("validation loss ", 1)[1].split(" -> "))
+    assert last < 0.9 * first
+    assert report.startswith("second phase: 20 tracks described")
+    assert "75 steps" in report
+    assert model.training
+
+
+def test_the_late_loss_is_the_loss_of_the_task():
+    model = network().eval()
+    task = refined_task(model)
+    inputs, targets = Events().batches[0]
+    kept, true = describe(model, [(inputs, targets)], torch.device("cpu"), None)
+    outputs = model.match(model(inputs), targets)["final"]["parameter_regression"]
+    torch.testing.assert_close(task.late_loss(kept, true), task.loss(outputs, targets)["smooth_l1"])
+    assert not any("late" in name for name in outputs)
+
+
+def test_equal_seeds_give_equal_weights():
+    one, two = network(), network()
+    for model in (one, two):
+        torch.manual_seed(torch.seed() % 1000)
+        run(model)
+    for name, value in weights(one).items():
+        assert torch.equal(weights(two)[name], value), name
+
+
+def test_a_network_without_a_part_for_it_is_refused():
+    model = network(track_fit=HelixFit(["z"], field=2.0))
+    with pytest.raises(ValueError, match=r"expected one WeightedPooling.*got 0 in \['track_valid', "):
+        run(model)
+
+
+def test_a_response_needs_a_fit_that_tells_its_quality():
+    fields = ["mu_eta", "mu_phi", "mu_qpt"]
+    options = {"fields": fields, "inverse_fields": [], "response": FitResponse()}
+    with pytest.raises(ValueError, match="which HelixFit does not give; take ToroidFit"):
+        make_regression(track_fit=HelixFit(["z"], field=2.0), **options)
+    with pytest.raises(ValueError, match="which NoneType does not give"):
+        make_regression(**options)
+    with pytest.raises(ValueError, match=r"expected one field each .* \['qpt'\] not once"):
+        make_regression(**options | {"fields": fields[:2]})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1}, "refinement.epochs must not be negative, got -1"),
+        ({"batch_size": 0}, "refinement.batch_size must be at least 1, got 0"),
+    ],
+)
+def test_wrong_settings_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        Refinement(**options)
