@@ -3,6 +3,6 @@
 from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.helix import HelixFit
 from hitpool.fits.response import FitResponse
-from hitpool.fits.toroid import ToroidFit
+from hitpool.fits.toroid import Geometry, ToroidFit
 
-__all__ = ["BoxToroid", "FieldMap", "FitResponse", "HelixFit", "ToroidFit"]
+__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "ToroidFit"]

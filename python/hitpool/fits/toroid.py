@@ -1,6 +1,7 @@
 """Fit of muon tracks in a toroid spectrometer in closed form, with the hits weighted by their assignment."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,8 @@ STEEPEST = math.atan(math.sinh(4.0))  # rad, largest dip angle
 LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
 
 
-class Geometry(NamedTuple):
+@dataclass(frozen=True)
+class Geometry:
     """What a track meets before the spectrometer, as far as the fit needs it.
 
     Args:
