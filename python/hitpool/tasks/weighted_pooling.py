@@ -172,8 +172,11 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             TypeError: The task was brought to a type below float32.
         """
         described = self._describe(x, outputs)
+        if not described:
+            return {}
         kept = {self.late_key(name): value for name, value in described.items()} if self.describing else {}
-        return self._regress(described) | kept if described else {}
+        with torch.autocast(next(iter(described.values())).device.type, enabled=False):
+            return self._regress(described) | kept
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         """Predictions in physical units, with the errors `<output_object>_<field>_error` of a trained response."""
