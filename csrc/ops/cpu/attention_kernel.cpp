@@ -107,11 +107,11 @@ bool forward_block(  // false: run again with kSpecial
   if constexpr (kPairs) {
     for (int64_t i = 0; i < count; ++i) {
       const bool* column = in.mask + event * in.mask_event + first * in.mask_query + list[i];
-      for (int l = 0; l < L; ++l) bias[i * L + l] = l >= width || column[l * in.mask_query] ? 0 : -infinity;
+      for (int l = 0; l < width; ++l) bias[i * L + l] = column[l * in.mask_query] ? 0 : -infinity;
+      for (int l = static_cast<int>(width); l < L; ++l) bias[i * L + l] = 0;
     }
   }
-  bool finite = true;
-  V score[kKeysPerTile];
+  V score[kKeysPerTile], odd = {};  // odd: NaN where a result is not finite
   for (int64_t head = 0; head < in.heads; ++head) {
     V q[E] = {};
     for (int64_t l = 0; l < width; ++l) {
@@ -120,7 +120,7 @@ bool forward_block(  // false: run again with kSpecial
     }
     const T* keys = at<T>(in.key, event, 0, head);
     const T* values = at<T>(in.value, event, 0, head);
-    V highest = V{} + lowest, sum = {}, total[E] = {}, odd = {};  // odd: NaN where something is not finite
+    V highest = V{} + lowest, sum = {}, total[E] = {};
     IndexVec<T> asks = V{} == static_cast<T>(kSpecial || count == 0);  // the query may attend to something
     for (int64_t begin = 0; begin < count; begin += kKeysPerTile) {
       const int tile = static_cast<int>(count - begin < kKeysPerTile ? count - begin : kKeysPerTile);
@@ -154,10 +154,7 @@ bool forward_block(  // false: run again with kSpecial
     }
     const V inverse = asks ? 1 / sum : V{};
     for (int e = 0; e < E; ++e) total[e] *= inverse;
-    if constexpr (kPairs && !kSpecial) {
-      for (int e = 0; e < E; ++e) odd += total[e] * 0;
-      finite = finite && all_true<T>(odd == 0);
-    }
+    for (int e = 0; e < E; ++e) odd += total[e] * 0;
     for (int64_t l = 0; l < width; ++l) {
       T* row = out + ((event * in.queries + first + l) * in.heads + head) * E;
       for (int e = 0; e < E; ++e) row[e] = total[e][l];
@@ -166,7 +163,7 @@ bool forward_block(  // false: run again with kSpecial
     T* row = log_sum + (event * in.heads + head) * in.queries + first;
     for (int64_t l = 0; l < width; ++l) row[l] = asks[l] ? highest[l] + __builtin_log2(sum[l]) : infinity;
   }
-  return finite;
+  return !kPairs || kSpecial || all_true<T>(odd == 0);
 }
 
 template <class T, int E>
@@ -190,7 +187,7 @@ bool backward_pass(  // false: run again with kSpecial
   constexpr int L = lanes<T>;
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const T scale = scale_of<T>(E), root = scale / static_cast<T>(kLog2e);
-  const bool pairs = by_pair(in), check = pairs && !kSpecial;
+  const bool pairs = by_pair(in);
   const int64_t count = allowed_keys(in, event, 0, in.queries, list);
   const int64_t padded = (count + L - 1) / L * L;
   const int64_t stride = attention_padded(in.keys);
@@ -217,7 +214,7 @@ bool backward_pass(  // false: run again with kSpecial
   const T* outs = static_cast<const T*>(out_in);
   const T* log_sum = static_cast<const T*>(log_sum_in) + (event * in.heads + head) * in.queries;
   T q_of[kQueriesPerChunk][E], delta[kQueriesPerChunk];
-  V dq_of[kQueriesPerChunk][E], odd = {};  // odd: NaN where something is not finite
+  V dq_of[kQueriesPerChunk][E];
   for (int64_t first = 0; first < in.queries; first += kQueriesPerChunk) {
     const int chunk = static_cast<int>(in.queries - first < kQueriesPerChunk ? in.queries - first : kQueriesPerChunk);
     for (int i = 0; i < chunk; ++i) {
@@ -268,7 +265,6 @@ bool backward_pass(  // false: run again with kSpecial
     for (int i = 0; i < chunk; ++i) {
       T* row = static_cast<T*>(grad_query) + row_of(first + i);
       for (int e = 0; e < E; ++e) row[e] = sum_of<T>(dq_of[i][e]) * root;
-      for (int e = 0; e < E && check; ++e) odd += dq_of[i][e] * 0;
     }
   }
 
@@ -282,7 +278,12 @@ bool backward_pass(  // false: run again with kSpecial
     }
     next += inside;
   }
-  for (int64_t i = 0; i < padded && check; i += L) {
+  if (kSpecial || !pairs) return true;
+  V odd = {};  // NaN where something is not finite
+  for (int64_t query = 0; query < in.queries; ++query) {
+    odd += load<T>(static_cast<const T*>(grad_query) + row_of(query), E) * 0;
+  }
+  for (int64_t i = 0; i < padded; i += L) {
     for (int e = 0; e < E; ++e) odd += load<T>(dk_of + e * stride + i, L) * 0 + load<T>(dv_of + e * stride + i, L) * 0;
   }
   return all_true<T>(odd == 0);
