@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback
 
 from hitpool.training import TrackingModule, threads
@@ -138,3 +140,16 @@ def test_the_environment_is_kept(used: Callable[..., dict[str, list[int]]], monk
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
     assert set().union(*used("fit", None).values()) == {1}
+
+
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    callback = Threads(None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")  # Lightning counts the cores, without the quota of a container
+    monkeypatch.setattr(threads, "available_cores", lambda: 6)
+    before = torch.get_num_threads()
+    try:
+        callback.setup(SimpleNamespace(accelerator=CPUAccelerator(), num_devices=2, world_size=2), None, "fit")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
