@@ -70,13 +70,13 @@ def test_large_scores_do_not_overflow() -> None:
     torch.testing.assert_close(attention(*arrays).double(), definition(*exact, None), atol=1e-2, rtol=1e-4)
 
 
-def separated(kind: str, dtype: torch.dtype) -> tuple[list[Tensor], Tensor | None, Tensor, Tensor]:
+def separated(kind: str, dtype: torch.dtype, size: int) -> tuple[list[Tensor], Tensor | None, Tensor, Tensor]:
     """Inputs, mask, and the queries [B, Q] and keys [B, K] that must not be seen by the others.
 
     Without a mask these are one event; with a mask of keys the masked ones, and an event without keys; with a mask of
     pairs queries and keys of a second kind, which attend among themselves.
     """
-    arrays, _ = inputs((3, 37, 150, 2, 4), "none", dtype)
+    arrays, _ = inputs((3, 37, 150, 2, size), "none", dtype)
     events, queries, keys = 3, 37, 150
     of_queries, of_keys = torch.zeros(events, queries, dtype=torch.bool), torch.zeros(events, keys, dtype=torch.bool)
     if kind == "none":
@@ -100,19 +100,22 @@ def bits(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", ["none", "keys", "pairs"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e30])
-def test_what_is_masked_changes_no_bit(kind: str, dtype: torch.dtype, special: float) -> None:
-    arrays, mask, of_queries, of_keys = separated(kind, dtype)
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("share", [0.02, 1.0])
+def test_what_is_masked_changes_no_bit(kind: str, dtype: torch.dtype, special: float, size: int, share: float) -> None:
+    arrays, mask, of_queries, of_keys = separated(kind, dtype, size)
     apart = [of_queries, of_keys, of_keys]
     weight = torch.randn_like(arrays[0])
 
-    def results(value: float) -> list[Tensor]:
-        leaves = [torch.where(own[..., None, None], value, x.detach()) for x, own in zip(arrays, apart, strict=True)]
+    def results(value: float, share: float) -> list[Tensor]:
+        chosen = [own[..., None, None] & (torch.rand_like(x) < share) for x, own in zip(arrays, apart, strict=True)]
+        leaves = [torch.where(own, value, x.detach()) for x, own in zip(arrays, chosen, strict=True)]
         out = attention(*(x.requires_grad_() for x in leaves), mask)
         with torch.no_grad():
             assert torch.equal(bits(attention(*leaves, mask)), bits(out))
         return [out, *torch.autograd.grad(out, leaves, torch.where(of_queries[..., None, None], value, weight))]
 
-    got, want = results(special), results(0.0)
+    got, want = results(special, share), results(0.0, 1.0)
     for ours, theirs, own in zip(got, want, [of_queries, *apart], strict=True):
         assert torch.equal(bits(ours[~own]), bits(theirs[~own]))
     if mask is not None:

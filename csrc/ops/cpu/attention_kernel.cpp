@@ -281,7 +281,8 @@ bool backward_pass(  // false: run again with kSpecial
   if (kSpecial || !pairs) return true;
   V odd = {};  // NaN where something is not finite
   for (int64_t query = 0; query < in.queries; ++query) {
-    odd += load<T>(static_cast<const T*>(grad_query) + row_of(query), E) * 0;
+    const T* row = static_cast<const T*>(grad_query) + row_of(query);
+    for (int e = 0; e < E; e += L) odd += load<T>(row + e, E - e) * 0;
   }
   for (int64_t i = 0; i < padded; i += L) {
     for (int e = 0; e < E; ++e) odd += load<T>(dk_of + e * stride + i, L) * 0 + load<T>(dv_of + e * stride + i, L) * 0;
