@@ -1,8 +1,8 @@
 // attention: softmax(q k^T / sqrt(E)) v for each head, for heads of few features on CPU.
 //
 // query [B, Q, H, E], key and value [B, K, H, E], mask [B, 1 or Q, K] bool or none, True where attention is allowed
-// -> [B, Q, H, E]. A query that may attend to nothing gets 0. Of keys that no query of an event may attend to, nothing
-// has influence.
+// -> [B, Q, H, E]. A query that may attend to nothing gets 0. On CPU, what a query may not attend to changes no bit of
+// its result and gradient, and nothing of the query reaches the gradient of such a key, whatever they hold.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -1,31 +1,63 @@
-"""Speed of `hitpool fit` on CPU, idle and beside busy processes, with one thread, all cores, and the number it chooses.
+"""Speed of `hitpool fit` on CPU where it has not the machine alone, with one thread, all cores, and its own choice.
 
-    python tests/benchmarks/busy_neighbour.py --neighbours 0 1 2 --epochs 6 --rounds 3
+    python tests/benchmarks/busy_neighbour.py --epochs 6 --rounds 3
 
-The trainings take turns. The speed of one is the median over its epochs without the first, in which it chooses.
+The trainings take turns. The speed of one is the median over its epochs without the first, in which it chooses. A quota
+needs the right to make a control group.
 """
 
 import argparse
+import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from hitpool.cores import available_cores
+from hitpool.cores import CGROUPS, available_cores
 from hitpool.simulation import simulate
 
+QUOTA = 0.75  # of the cores
 
-def speed(folder: Path, events: Path, epochs: int, options: list[str]) -> float:
-    """Events per second of a training."""
+
+@dataclass
+class Case:
+    """What the trainings meet."""
+
+    label: str
+    neighbours: int = 0
+    trainings: int = 1
+    quota: bool = False
+    one_core: bool = False
+
+
+CASES = {
+    "idle": Case("nothing else"),
+    "neighbour": Case("1 busy process", neighbours=1),
+    "neighbours": Case("2 busy processes", neighbours=2),
+    "trainings": Case("two trainings (each)", trainings=2),
+    "quota": Case(f"a quota of {QUOTA * available_cores():g} cores", quota=True),
+    "core": Case("one core (taskset)", one_core=True),
+}
+
+
+def speed(folder: Path, events: Path, epochs: int, options: list[str], trainings: int, enter: Callable) -> float:
+    """Events per second of a training, or of each of several at once."""
     data = [f"--data.{part}_dir={events}" for part in ("train", "val", "test")]
-    data += ["--data.num_val=100", "--data.num_test=100", f"--trainer.max_epochs={epochs}", "--runs=runs"]
+    data += ["--data.num_val=100", "--data.num_test=100", f"--trainer.max_epochs={epochs}"]
     command = [sys.executable, "-m", "hitpool.cli", "fit", *data, *options]
-    output = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-    return statistics.median([float(value) for value in re.findall(r"(\d+) events/s", output)][1:])
+    free = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    given = {"cwd": folder, "env": free, "stdout": subprocess.PIPE, "text": True, "preexec_fn": enter}
+    processes = [subprocess.Popen([*command, f"--runs=runs{number}"], **given) for number in range(trainings)]
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise RuntimeError(f"hitpool fit failed:\n{''.join(outputs)}")
+    speeds = [re.findall(r"(\d+) events/s", output)[1:] for output in outputs]
+    return statistics.median([float(value) for own in speeds for value in own])
 
 
 @contextmanager
@@ -40,10 +72,47 @@ def busy(number: int) -> Iterator[None]:
             process.wait()
 
 
+@contextmanager
+def limited(cores: float | None) -> Iterator[Path | None]:
+    """A control group with a quota, version 1 or 2; None for none.
+
+    Raises:
+        OSError: If it may not be made.
+    """
+    if cores is None:
+        yield None
+        return
+    first = (CGROUPS / "cpu").is_dir()
+    group = (CGROUPS / "cpu" if first else CGROUPS) / f"hitpool_{os.getpid()}"
+    group.mkdir()
+    try:
+        if first:
+            (group / "cpu.cfs_quota_us").write_text(f"{int(cores * 100_000)}")
+        else:
+            (group / "cpu.max").write_text(f"{int(cores * 100_000)} 100000")
+        yield group
+    finally:
+        group.rmdir()
+
+
+def measure(case: Case, ways: dict[str, list[str]], rounds: int, run: Callable) -> list[dict[str, float]]:
+    """Speeds by way, for each round."""
+    cores = sorted(os.sched_getaffinity(0))
+    with limited(QUOTA * available_cores() if case.quota else None) as group, busy(case.neighbours):
+
+        def enter() -> None:
+            if group:
+                (group / "cgroup.procs").write_text(str(os.getpid()))
+            if case.one_core:
+                os.sched_setaffinity(0, cores[:1])
+
+        return [{name: run(options, case.trainings, enter) for name, options in ways.items()} for _ in range(rounds)]
+
+
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1], help="numbers of busy processes")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="what the trainings meet")
     parser.add_argument("--epochs", type=int, default=6, help="epochs of a training")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each training")
     parser.add_argument("--events", type=int, default=4000, help="events of an epoch")
@@ -53,19 +122,23 @@ def main() -> None:
         f"{available_cores()} threads": [f"--threads={available_cores()}"],
         "chosen": [],
     }
-    print(f"| busy processes | {' | '.join(ways)} | chosen / one thread |\n|---|{'---|' * len(ways)}---|")
+    print(f"| beside | {' | '.join(ways)} | chosen / one thread |\n|---|{'---|' * len(ways)}---|")
     with tempfile.TemporaryDirectory() as temporary:
         folder, events = Path(temporary), Path(temporary) / "events"
         simulate(events, arguments.events)
-        for number in arguments.neighbours:
-            with busy(number):
-                rounds = [
-                    {name: speed(folder, events, arguments.epochs, options) for name, options in ways.items()}
-                    for _ in range(arguments.rounds)
-                ]
+
+        def run(options: list[str], trainings: int, enter: Callable) -> float:
+            return speed(folder, events, arguments.epochs, options, trainings, enter)
+
+        for case in (CASES[name] for name in arguments.cases):
+            try:
+                rounds = measure(case, ways, arguments.rounds, run)
+            except OSError as error:
+                print(f"{case.label}: skipped, {error}", file=sys.stderr)
+                continue
             medians = [statistics.median(result[name] for result in rounds) for name in ways]
             ratio = statistics.median(result["chosen"] / result["one thread"] for result in rounds)
-            print(f"| {number} | {' | '.join(f'{value:.0f}' for value in medians)} | {ratio:.2f} |", flush=True)
+            print(f"| {case.label} | {' | '.join(f'{value:.0f}' for value in medians)} | {ratio:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,16 @@ def definition(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -
     return torch.einsum("bhqk,bkhe->bqhe", score.softmax(-1).nan_to_num(0.0), value)
 
 
+def definition_of_pairs(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """The definition for each query and the keys that it may attend to, so that nothing else can have influence."""
+    out = torch.zeros_like(query)
+    for event, q in torch.cartesian_prod(torch.arange(query.shape[0]), torch.arange(query.shape[1])).tolist():
+        keys = slice(None) if mask is None else mask[event].expand(query.shape[1], -1)[q]
+        score = torch.einsum("he,khe->hk", query[event, q], key[event, keys]) / math.sqrt(query.shape[-1])
+        out[event, q] = torch.einsum("hk,khe->he", score.softmax(-1), value[event, keys])
+    return out
+
+
 def inputs(shape: tuple[int, ...], kind: str, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Tensor | None]:
     events, queries, keys, heads, size = shape
     torch.manual_seed(1)
@@ -60,27 +70,78 @@ def test_large_scores_do_not_overflow() -> None:
     torch.testing.assert_close(attention(*arrays).double(), definition(*exact, None), atol=1e-2, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["keys", "pairs"])
-def test_what_nobody_may_attend_to_has_no_influence(kind: str) -> None:
-    arrays, mask = inputs((2, 7, 40, 2, 4), kind)
-    mask[:, :, 11:] = False
-    poisoned = [arrays[0], *(x.detach().clone() for x in arrays[1:])]
-    for x in poisoned[1:]:
-        x[:, 11:] = torch.nan
-        x.requires_grad_()
-    ours, theirs = attention(*poisoned, mask), attention(*arrays, mask)
-    assert torch.equal(ours, theirs)
-    for x, y in zip(torch.autograd.grad(ours.sum(), poisoned), torch.autograd.grad(theirs.sum(), arrays), strict=True):
-        assert torch.equal(x, y)
+def separated(kind: str, dtype: torch.dtype, size: int) -> tuple[list[Tensor], Tensor | None, Tensor, Tensor]:
+    """Inputs, mask, and the queries [B, Q] and keys [B, K] that must not be seen by the others.
+
+    Without a mask these are one event; with a mask of keys the masked ones, and an event without keys; with a mask of
+    pairs queries and keys of a second kind, which attend among themselves.
+    """
+    arrays, _ = inputs((3, 37, 150, 2, size), "none", dtype)
+    events, queries, keys = 3, 37, 150
+    of_queries, of_keys = torch.zeros(events, queries, dtype=torch.bool), torch.zeros(events, keys, dtype=torch.bool)
+    if kind == "none":
+        of_queries[1], of_keys[1] = True, True
+        return arrays, None, of_queries, of_keys
+    if kind == "keys":
+        mask = torch.rand(events, 1, keys) < 0.5
+        mask[1] = False
+        of_queries[1], of_keys = True, ~mask.squeeze(1)
+        return arrays, mask, of_queries, of_keys
+    of_queries, of_keys = torch.rand(events, queries) < 0.3, torch.rand(events, keys) < 0.3
+    mask = (of_queries.unsqueeze(2) == of_keys.unsqueeze(1)) & (torch.rand(events, queries, keys) < 0.5)
+    mask[:, ::5], mask[:, :, ::7] = False, False  # attend to nothing, are attended by nobody
+    return arrays, mask, of_queries, of_keys
 
 
-@pytest.mark.parametrize("kind", ["keys", "pairs"])
-def test_a_query_without_keys_gets_zero(kind: str) -> None:
-    arrays, mask = inputs((2, 5, 20, 2, 4), kind)
-    mask[0, -1] = False
-    out = attention(*arrays, mask)
-    assert (out[0, -1] == 0).all()
-    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(out.sum(), arrays))
+def bits(x: Tensor) -> Tensor:
+    return x.view(torch.int64 if x.dtype == torch.float64 else torch.int32)
+
+
+@pytest.mark.parametrize("kind", ["none", "keys", "pairs"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("share", [0.02, 1.0])
+def test_what_is_masked_changes_no_bit(kind: str, dtype: torch.dtype, special: float, size: int, share: float) -> None:
+    arrays, mask, of_queries, of_keys = separated(kind, dtype, size)
+    apart = [of_queries, of_keys, of_keys]
+    weight = torch.randn_like(arrays[0])
+
+    def results(value: float, share: float) -> list[Tensor]:
+        chosen = [own[..., None, None] & (torch.rand_like(x) < share) for x, own in zip(arrays, apart, strict=True)]
+        leaves = [torch.where(own, value, x.detach()) for x, own in zip(arrays, chosen, strict=True)]
+        out = attention(*(x.requires_grad_() for x in leaves), mask)
+        with torch.no_grad():
+            assert torch.equal(bits(attention(*leaves, mask)), bits(out))
+        return [out, *torch.autograd.grad(out, leaves, torch.where(of_queries[..., None, None], value, weight))]
+
+    got, want = results(special, share), results(0.0, 1.0)
+    for ours, theirs, own in zip(got, want, [of_queries, *apart], strict=True):
+        assert torch.equal(bits(ours[~own]), bits(theirs[~own]))
+    if mask is not None:
+        idle, unasked = (~mask.any(2)).expand(of_queries.shape), ~mask.any(1)
+        for ours, own in zip(got, [idle, idle, unasked, unasked], strict=True):
+            assert own.any()
+            assert (ours[own] == 0).all()
+
+    seen = [torch.where(own[..., None, None], 0, x.detach()) for x, own in zip(arrays, apart, strict=True)]
+    exact = [x.double().requires_grad_() for x in seen]
+    expected = definition(*exact, mask)
+    expected = [expected, *torch.autograd.grad(expected, exact, weight.double() * ~of_queries[..., None, None])]
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    for ours, theirs, own in zip(got, expected, [of_queries, *apart], strict=True):
+        torch.testing.assert_close(ours[~own].double(), theirs[~own], atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["none", "keys", "pairs"])
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", range(3))
+def test_what_is_seen_is_not_hidden(kind: str, special: float, place: int) -> None:
+    arrays, mask = inputs((2, 20, 3, 2, 4), kind)
+    with torch.no_grad():
+        arrays[place][1, 0, 1] = special
+    ours, theirs = attention(*arrays, mask), definition_of_pairs(*arrays, mask)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-12, equal_nan=True)
 
 
 def test_nan_of_a_query_stays_its_own() -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback
 
 from hitpool.training import TrackingModule, threads
@@ -67,21 +69,23 @@ def test_small_differences_change_nothing() -> None:
 
 
 @pytest.fixture
-def train(
+def used(
     model: torch.nn.Module,
     make_data: Callable[..., pl.LightningDataModule],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> Iterator[Callable[..., list[int]]]:
-    """Trains on an imagined machine of two cores, and returns the number of threads in each step."""
+) -> Iterator[Callable[..., dict[str, list[int]]]]:
+    """Runs a command on an imagined machine of two cores, and returns the number of threads in each step by stage."""
 
-    def fit(number: int | None, machine: dict[int, float] = IDLE) -> list[int]:
-        clock, used = [0.0], []
+    def run(command: str, number: int | None, machine: dict[int, float] = IDLE) -> dict[str, list[int]]:
+        clock, numbers = [0.0], {}
 
         class Work(Callback):
-            def on_train_batch_start(self, *_: Any) -> None:
-                used.append(torch.get_num_threads())
-                clock[0] += machine[used[-1]]
+            def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+                numbers.setdefault(trainer.state.stage, []).append(torch.get_num_threads())
+                clock[0] += machine[torch.get_num_threads()]
+
+            on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
 
         monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
         monkeypatch.setattr(threads, "available_cores", lambda: 2)
@@ -95,35 +99,57 @@ def train(
             enable_model_summary=False,
             callbacks=[Threads(number), Work()],
         )
-        trainer.fit(TrackingModule("test", model), make_data())
-        return used
+        data = make_data()
+        data.batches *= 5
+        getattr(trainer, command)(TrackingModule("test", model), data)
+        return numbers
 
     before = torch.get_num_threads()
-    yield fit
+    yield run
     torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("machine", "best"), [(IDLE, 2), (NEIGHBOUR, 1)])
-def test_a_training_chooses(
-    train: Callable[..., list[int]],
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_every_command_chooses(
+    used: Callable[..., dict[str, list[int]]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    command: str,
     machine: dict[int, float],
     best: int,
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    used = train(None, machine)
-    assert set(used) == {1, 2}
-    assert used[-1] == torch.get_num_threads() == best
-    assert f"{best} of 2 threads" in capsys.readouterr().out
+    numbers = used(command, None, machine)
+    for stage in ("train", "validate") if command == "fit" else (command,):
+        assert set(numbers[stage]) == {1, 2}
+        assert numbers[stage][-1] == best
+    assert torch.get_num_threads() == best
+    assert capsys.readouterr().out.count(f"{best} of 2 threads") == 1
 
 
-def test_a_number_is_kept(train: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["fit", "test", "predict"])
+def test_a_number_is_kept(
+    used: Callable[..., dict[str, list[int]]], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert set(train(2, NEIGHBOUR)) == {2}
+    assert set().union(*used(command, 2, NEIGHBOUR).values()) == {2}
 
 
-def test_the_environment_is_kept(train: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_kept(used: Callable[..., dict[str, list[int]]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    assert set(train(None)) == {1}
+    assert set().union(*used("fit", None).values()) == {1}
+
+
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    callback = Threads(None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")  # Lightning counts the cores, without the quota of a container
+    monkeypatch.setattr(threads, "available_cores", lambda: 6)
+    before = torch.get_num_threads()
+    try:
+        callback.setup(SimpleNamespace(accelerator=CPUAccelerator(), num_devices=2, world_size=2), None, "fit")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

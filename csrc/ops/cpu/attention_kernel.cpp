@@ -77,6 +77,8 @@ T scale_of(int size) {
   return static_cast<T>(kLog2e / __builtin_sqrt(static_cast<double>(size)));
 }
 
+inline bool by_pair(const AttentionInputs& in) { return in.mask != nullptr && in.mask_query != 0; }
+
 // Keys to which some query of [first, last) may attend.
 inline int64_t allowed_keys(const AttentionInputs& in, int64_t event, int64_t first, int64_t last, int32_t* list) {
   int64_t count = 0;
@@ -91,8 +93,10 @@ inline int64_t allowed_keys(const AttentionInputs& in, int64_t event, int64_t fi
   return count;
 }
 
-template <class T, int E, bool kBias>
-void forward_block(
+// With a mask of pairs (kPairs) a masked key has weight 0 in the lanes that may not attend to it. That is enough while
+// everything is finite. If a result is not, the kernels run again and put 0 in place of what is masked (kSpecial).
+template <class T, int E, bool kPairs, bool kSpecial>
+bool forward_block(  // false: run again with kSpecial
     const AttentionInputs& in, T* out, T* log_sum, int64_t event, int64_t first, int32_t* list, T* bias) {
   using V = Vec<T>;
   constexpr int L = lanes<T>;
@@ -100,13 +104,14 @@ void forward_block(
   const T scale = scale_of<T>(E);
   const int64_t width = in.queries - first < L ? in.queries - first : L;
   const int64_t count = allowed_keys(in, event, first, first + width, list);
-  if constexpr (kBias) {
+  if constexpr (kPairs) {
     for (int64_t i = 0; i < count; ++i) {
       const bool* column = in.mask + event * in.mask_event + first * in.mask_query + list[i];
-      for (int l = 0; l < L; ++l) bias[i * L + l] = l < width && column[l * in.mask_query] ? 0 : -infinity;
+      for (int l = 0; l < width; ++l) bias[i * L + l] = column[l * in.mask_query] ? 0 : -infinity;
+      for (int l = static_cast<int>(width); l < L; ++l) bias[i * L + l] = 0;
     }
   }
-  V score[kKeysPerTile];
+  V score[kKeysPerTile], odd = {};  // odd: NaN where a result is not finite
   for (int64_t head = 0; head < in.heads; ++head) {
     V q[E] = {};
     for (int64_t l = 0; l < width; ++l) {
@@ -116,6 +121,7 @@ void forward_block(
     const T* keys = at<T>(in.key, event, 0, head);
     const T* values = at<T>(in.value, event, 0, head);
     V highest = V{} + lowest, sum = {}, total[E] = {};
+    IndexVec<T> asks = V{} == static_cast<T>(kSpecial || count == 0);  // the query may attend to something
     for (int64_t begin = 0; begin < count; begin += kKeysPerTile) {
       const int tile = static_cast<int>(count - begin < kKeysPerTile ? count - begin : kKeysPerTile);
       const V before = highest;
@@ -123,7 +129,10 @@ void forward_block(
         const T* k = keys + list[begin + i] * in.key.position;
         V s = q[0] * k[0];
         for (int e = 1; e < E; ++e) s += q[e] * k[e];
-        if constexpr (kBias) s += load<T>(bias + (begin + i) * L, L);
+        if constexpr (kPairs) {
+          const V b = load<T>(bias + (begin + i) * L, L);
+          s = kSpecial ? (b == 0 ? s : b) : s + b;
+        }
         score[i] = s;
         highest = s > highest ? s : highest;
       }
@@ -134,40 +143,51 @@ void forward_block(
         const T* v = values + list[begin + i] * in.value.position;
         const V p = exp2<T>(score[i] - highest);
         sum += p;
-        for (int e = 0; e < E; ++e) total[e] += p * v[e];
+        if constexpr (kSpecial) {
+          const IndexVec<T> allowed = load<T>(bias + (begin + i) * L, L) == 0;
+          asks |= allowed;
+          for (int e = 0; e < E; ++e) total[e] += p * (allowed ? V{} + v[e] : V{});
+        } else {
+          for (int e = 0; e < E; ++e) total[e] += p * v[e];
+        }
       }
     }
-    const V inverse = sum == 0 ? V{} : 1 / sum;
+    const V inverse = asks ? 1 / sum : V{};
     for (int e = 0; e < E; ++e) total[e] *= inverse;
+    for (int e = 0; e < E; ++e) odd += total[e] * 0;
     for (int64_t l = 0; l < width; ++l) {
       T* row = out + ((event * in.queries + first + l) * in.heads + head) * E;
       for (int e = 0; e < E; ++e) row[e] = total[e][l];
     }
     if (log_sum == nullptr) continue;
     T* row = log_sum + (event * in.heads + head) * in.queries + first;
-    for (int64_t l = 0; l < width; ++l) row[l] = sum[l] == 0 ? infinity : highest[l] + __builtin_log2(sum[l]);
+    for (int64_t l = 0; l < width; ++l) row[l] = asks[l] ? highest[l] + __builtin_log2(sum[l]) : infinity;
   }
+  return !kPairs || kSpecial || all_true<T>(odd == 0);
 }
 
 template <class T, int E>
 void forward(
     const AttentionInputs& in, void* out, void* log_sum, int64_t event, int64_t first, int32_t* list, void* scratch) {
   for (int64_t end = first + kAttentionLanes; first < end && first < in.queries; first += lanes<T>) {
-    const auto run = in.mask != nullptr && in.mask_query != 0 ? forward_block<T, E, true> : forward_block<T, E, false>;
-    run(in, static_cast<T*>(out), static_cast<T*>(log_sum), event, first, list, static_cast<T*>(scratch));
+    const auto run = [&](auto block) {
+      return block(in, static_cast<T*>(out), static_cast<T*>(log_sum), event, first, list, static_cast<T*>(scratch));
+    };
+    if (!by_pair(in)) run(forward_block<T, E, false, false>);
+    else if (!run(forward_block<T, E, true, false>)) run(forward_block<T, E, true, true>);
   }
 }
 
 // p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j, dk_j = sum_i ds_ij q_i
-template <class T, int E>
-void backward(
+template <class T, int E, bool kSpecial>
+bool backward_pass(  // false: run again with kSpecial
     const AttentionInputs& in, const void* grad_in, const void* out_in, const void* log_sum_in, void* grad_query,
     void* grad_key, void* grad_value, int64_t event, int64_t head, int32_t* list, void* scratch) {
   using V = Vec<T>;
   constexpr int L = lanes<T>;
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const T scale = scale_of<T>(E), root = scale / static_cast<T>(kLog2e);
-  const bool by_query = in.mask != nullptr && in.mask_query != 0;
+  const bool pairs = by_pair(in);
   const int64_t count = allowed_keys(in, event, 0, in.queries, list);
   const int64_t padded = (count + L - 1) / L * L;
   const int64_t stride = attention_padded(in.keys);
@@ -218,19 +238,23 @@ void backward(
       V outside = load<T>(bias + begin, L);
       for (int i = 0; i < chunk; ++i) {
         const T* g = grads + row_of(first + i);
-        if (by_query) {
+        if (pairs) {
           const bool* mask = in.mask + event * in.mask_event + (first + i) * in.mask_query;
           for (int l = 0; l < L; ++l) outside[l] = begin + l < count && mask[list[begin + l]] ? 0 : -infinity;
         }
         V s = outside, dp = V{} - delta[i];
         for (int e = 0; e < E; ++e) s += q_of[i][e] * k[e];
         for (int e = 0; e < E; ++e) dp += g[e] * v[e];
-        const V p = exp2<T>(s - log_sum[first + i]);
-        const V ds = p * dp;
+        const auto keep = [&](auto x) {
+          if constexpr (kSpecial) return outside == 0 ? V{} + x : V{};
+          else return x;
+        };
+        const V p = keep(exp2<T>(s - log_sum[first + i]));
+        const V ds = keep(p * dp);
         for (int e = 0; e < E; ++e) {
-          dv[e] += p * g[e];
-          dk[e] += ds * q_of[i][e];
-          dq_of[i][e] += ds * k[e];
+          dv[e] += p * keep(g[e]);
+          dk[e] += ds * keep(q_of[i][e]);
+          dq_of[i][e] += ds * keep(k[e]);
         }
       }
       for (int e = 0; e < E; ++e) {
@@ -254,6 +278,26 @@ void backward(
     }
     next += inside;
   }
+  if (kSpecial || !pairs) return true;
+  V odd = {};  // NaN where something is not finite
+  for (int64_t query = 0; query < in.queries; ++query) {
+    const T* row = static_cast<const T*>(grad_query) + row_of(query);
+    for (int e = 0; e < E; e += L) odd += load<T>(row + e, E - e) * 0;
+  }
+  for (int64_t i = 0; i < padded; i += L) {
+    for (int e = 0; e < E; ++e) odd += load<T>(dk_of + e * stride + i, L) * 0 + load<T>(dv_of + e * stride + i, L) * 0;
+  }
+  return all_true<T>(odd == 0);
+}
+
+template <class T, int E>
+void backward(
+    const AttentionInputs& in, const void* grad, const void* out, const void* log_sum, void* grad_query, void* grad_key,
+    void* grad_value, int64_t event, int64_t head, int32_t* list, void* scratch) {
+  const auto run = [&](auto pass) {
+    return pass(in, grad, out, log_sum, grad_query, grad_key, grad_value, event, head, list, scratch);
+  };
+  if (!run(backward_pass<T, E, false>)) run(backward_pass<T, E, true>);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -24,6 +25,7 @@ from hitpool.evaluation.report import TestReport
 from hitpool.evaluation.true_assignment import TrueAssignment
 from hitpool.files import write_text
 from hitpool.training.progress import progress_bar
+from hitpool.training.threads import Threads
 
 
 def evaluate(
@@ -32,6 +34,7 @@ def evaluate(
     reference: str | None = None,
     output: Path | None = None,
     label: str | None = None,
+    threads: PositiveInt | None = None,
 ) -> None:
     """Measure a trained model on a data set, alone or against another estimate of the same tracks.
 
@@ -46,6 +49,7 @@ def evaluate(
         output: Folder for tables and plots; by default `evaluation` in the run directory.
         label: Words above the plots; by default those of the configuration with its test data, else the name of the
             data set.
+        threads: Threads on CPU; by default it tries now and then which number is fastest.
 
     Raises:
         FileNotFoundError: If the checkpoint, its configuration or the data do not exist.
@@ -58,7 +62,7 @@ def evaluate(
     report = _report(objects)
     report.label = label or (report.label if data is None else None)
     if reference is None:
-        _run(objects, report, output)
+        _run(objects, report, output, threads)
         return
     estimates = read_reference(objects.datamodule.dataset("test"), reference)
     collector = Collector(objects.model.model)
@@ -66,19 +70,19 @@ def evaluate(
         raise ValueError(
             f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(estimates)}"
         )
-    _run(objects, collector, output)
+    _run(objects, collector, output, threads)
     pairs, counts = collector.pairs(estimates, reference.rstrip("_"))
     if not len(pairs):
         raise ValueError(f"nothing to compare: {comparison.title(counts)}")
     _write(pairs, counts, output, report.label or data_set_name(objects.datamodule.test_dir))
 
 
-def _run(objects: Objects, callback: Callback, output: Path) -> None:
+def _run(objects: Objects, callback: Callback, output: Path, threads: int | None) -> None:
     output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         devices=1,
         precision=objects.config["trainer"].get("precision"),
-        callbacks=[callback, progress_bar()],
+        callbacks=[callback, progress_bar(), Threads(threads)],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

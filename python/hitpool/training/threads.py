@@ -1,8 +1,8 @@
-"""How many threads a training on CPU uses: the number with which it is fastest on the machine as it is.
+"""How many threads torch uses on CPU: the number with which a command is fastest on the machine as it is.
 
 Hundreds of times in each step torch cuts work into as many parts as there are threads and waits for the last one. That
-pays on an idle machine. If another process takes a core, all threads wait for the one that lost it, and the training
-can be many times slower than with one thread. So speeds are measured, at the start and now and then.
+pays on an idle machine. If another process takes a core, all threads wait for the one that lost it, and a step can take
+many times as long as with one thread. So speeds are measured, at the start and now and then.
 """
 
 import os
@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.trainer.states import TrainerFn
 
 from hitpool.cores import available_cores
 from hitpool.training.progress import say
 
-WARM_UP = 3  # first steps of a training, which say nothing about its speed
+WARM_UP = 3  # first steps, which say nothing about the speed
 STEPS = 5  # of a trial; the first one, in which threads start, does not count
 GAIN = 1.05  # a number of threads has to be so many times as fast to be preferred
 SHARE = 0.05  # of the time goes into trials, at the most
@@ -37,6 +38,7 @@ class ThreadChoice:
     def __init__(self, most: int) -> None:
         self.numbers = sorted({1 << power for power in range(most.bit_length())} | {most})
         self.threads = 1
+        self.calibrated = len(self.numbers) == 1  # all numbers were tried
         self._chosen = 0
         self._untried = list(range(1, len(self.numbers)))
         self._direction = 1
@@ -51,11 +53,6 @@ class ThreadChoice:
     def chosen(self) -> int:
         """The fastest number so far; `threads` is another one during a trial."""
         return self.numbers[self._chosen]
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether all numbers were tried."""
-        return not self._untried and self._trial is None
 
     def add(self, seconds: float, work: float) -> bool:
         """Takes the time of a step with `threads` threads, and says with how many the next one is to run.
@@ -103,6 +100,7 @@ class ThreadChoice:
     def _end_trial(self) -> None:
         self._trial, self._costs = None, []
         self.threads = self.chosen
+        self.calibrated = not self._untried
         self._wait = 0.0 if self._untried else self._trial_seconds / SHARE
 
 
@@ -111,50 +109,50 @@ class Threads(Callback):
 
     Args:
         number: Number of threads of each process. None: as the environment variable OMP_NUM_THREADS says; without it
-            the cores of the process, shared between the processes of a distributed training, and a training in one
-            process chooses and changes it with `ThreadChoice`.
+            the cores of the process, shared between the processes of a distributed training, and a single process
+            chooses and changes the number with `ThreadChoice`, in training, validation, test and prediction.
     """
 
     def __init__(self, number: int | None) -> None:
         self.number = number
-        self._choice: ThreadChoice | None = None
+        self._environment = "OMP_NUM_THREADS" in os.environ  # later Lightning sets it in distributed trainings
+        self._most: int | None = None  # to choose from; None: the number is fixed
+        self._choices: dict[str, ThreadChoice] = {}  # by stage: a step of each is other work
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Sets the number."""
         if self.number is not None:
             torch.set_num_threads(self.number)
-        elif isinstance(trainer.accelerator, CPUAccelerator) and "OMP_NUM_THREADS" not in os.environ:
+        elif isinstance(trainer.accelerator, CPUAccelerator) and not self._environment:
             most = max(1, available_cores() // trainer.num_devices)
-            if stage == "fit" and trainer.world_size == 1 and most > 1:
-                self._choice = ThreadChoice(most)
-                torch.set_num_threads(self._choice.threads)
-            elif self._choice is None:  # else the test of a training, with what it chose
-                torch.set_num_threads(most)
+            if trainer.world_size == 1:
+                self._most, most = most, 1
+            torch.set_num_threads(most)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Starts the clock."""
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Sets the number for a step, and starts the clock."""
+        if self._most is None:
+            return
+        choice = self._choices.setdefault(trainer.state.stage, ThreadChoice(self._most))
+        torch.set_num_threads(choice.threads)
         self._start = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Changes the number of threads if that makes the training faster."""
-        if self._choice is None:
+        """Changes the number if that makes the steps faster; between steps a trial does not count."""
+        if self._most is None:
             return
-        calibrated = self._choice.calibrated
-        changed = self._choice.add(time.perf_counter() - self._start, _padded_hits(batch))
-        torch.set_num_threads(self._choice.threads)
-        if self._choice.calibrated and (changed or not calibrated):
-            say(self._report())
+        choice = self._choices[trainer.state.stage]
+        calibrated = choice.calibrated
+        changed = choice.add(time.perf_counter() - self._start, _padded_hits(batch))
+        torch.set_num_threads(choice.chosen)
+        of_the_command = trainer.training or trainer.state.fn != TrainerFn.FITTING
+        if of_the_command and choice.calibrated and (changed or not calibrated):
+            say(f"{choice.chosen} of {self._most} threads are the fastest now; --threads fixes the number")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Goes back to the choice from a trial that is under way."""
-        if self._choice is not None:
-            torch.set_num_threads(self._choice.chosen)
-
-    def _report(self) -> str:
-        choice = self._choice
-        return f"{choice.chosen} of {choice.numbers[-1]} threads are the fastest now; --threads fixes the number"
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
 
 def _padded_hits(batch: Any) -> int:
