@@ -24,7 +24,7 @@ from hitpool.cores import available_cores
 from hitpool.data import HitDataModule
 from hitpool.data.doubts import SAMPLE
 from hitpool.data.names import suggestion
-from hitpool.files import alone, write_text
+from hitpool.files import alone, remove_left_lock, write_text
 from hitpool.parser_message import one_line
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.helix import HelixFit
@@ -36,6 +36,7 @@ from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
+from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
 from hitpool.training.trainer_options import check_callbacks, check_options
@@ -202,7 +203,7 @@ class TrainingCLI(LightningCLI):
         if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
         if self.subcommand:
-            callbacks.append(Threads(self._threads(options["deterministic"])))
+            callbacks += [Threads(self._threads(options["deterministic"])), Requeue()]
         loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
         if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
             place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
@@ -314,6 +315,8 @@ class TrainingCLI(LightningCLI):
         fast = self._get(self.config_init, "trainer").fast_dev_run
         if self.subcommand is None or rank_zero_only.rank != 0 or fast:
             return run or runs.following(folder)
+        for other in runs.versions(folder):
+            remove_left_lock(other)
         if run is None:
             run = self.claimed = runs.claim(folder)
         if self.subcommand == "fit":
