@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ COMMON = (
     "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
     "what there is."
 )
+
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))  # Timer.interval
 
 
 class RunConfig(Callback):

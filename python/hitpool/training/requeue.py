@@ -16,7 +16,7 @@ class Requeue(Callback):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Takes the signal, before Lightning does; a test is not requeued, its checkpoint would not be of a training."""
+        """Takes the signal, before Lightning does: a test, which has other weights, is not to write a checkpoint."""
         environment = trainer._accelerator_connector.cluster_environment
         requeues = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
         self._due = requeues and stage == "fit"
