@@ -15,8 +15,6 @@ OPTIONS = [
     "--trainer.callbacks=null",
     "--model.model.encoder.dropout=0.1",
 ]
-
-
 CONSTANT = [f"--model.lrs_config.{name}=1e-3" for name in ("initial", "max", "end")]  # else max_steps changes it
 
 

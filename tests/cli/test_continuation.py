@@ -72,17 +72,37 @@ def test_continues_bitwise_inside_an_accumulation(workplace: Path, tiny: list[st
         shutil.rmtree(run)
 
 
-@pytest.mark.parametrize(("seconds", "options"), [(2, []), (4, ["--trainer.accumulate_grad_batches=2"])])
+@pytest.mark.parametrize(
+    ("limit", "batches", "options"),
+    [
+        (["--trainer.max_time=00:00:00:02"], 2, []),
+        (
+            ["--trainer.callbacks+=lightning.pytorch.callbacks.Timer", "--trainer.callbacks.duration=00:00:00:03"],
+            3,
+            ["--trainer.accumulate_grad_batches=2"],
+        ),
+    ],
+)
 def test_a_training_whose_time_was_up_inside_an_epoch_goes_on(
-    workplace: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch, seconds: int, options: list[str]
+    workplace: Path,
+    tiny: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    limit: list[str],
+    batches: int,
+    options: list[str],
 ) -> None:
-    options = [*OPTIONS, *options, "--data.num_train=40"]  # 5 batches
-    main(["fit", *tiny, *options, "--name=straight"])
-    monkeypatch.setattr(timer, "time", SimpleNamespace(monotonic=count().__next__))  # a second for each batch
-    main(["fit", *tiny, *options, "--name=stopped", f"--trainer.max_time=00:00:00:0{seconds}"])
+    options = [*tiny, *OPTIONS, *options, "--data.num_train=40"]  # 5 batches
+    main(["fit", *options, "--name=straight"])
+    with monkeypatch.context() as patched:
+        patched.setattr(timer, "time", SimpleNamespace(monotonic=count().__next__))  # a second for each batch
+        main(["fit", *options, *limit, "--name=stopped"])
+    assert "the time limit was reached" in capsys.readouterr().out
     stopped = torch.load("runs/stopped/version_0/ckpts/last.ckpt", weights_only=True)
-    assert stopped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"] == seconds
-    main(["fit", "--name=stopped", "--ckpt_path=last", "--trainer.max_time=null"])
+    progress = stopped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    assert progress["processed"] == batches
+    main(["fit", "--name=stopped", "--ckpt_path=last", "--trainer.max_time=null", "--trainer.callbacks=null"])
+    assert "the time limit was reached" not in capsys.readouterr().out
     check(Path("runs/stopped/version_0"), Path("runs/straight/version_0"))
 
 
@@ -151,6 +171,10 @@ def test_the_most_recent_checkpoint_of_a_run_is_the_last(
         (
             ["--trainer.callbacks+=lightning.pytorch.callbacks.LearningRateFinder"],
             "LearningRateFinder is not supported",
+        ),
+        (
+            ["--trainer.callbacks+=lightning.pytorch.callbacks.BackboneFinetuning"],
+            "BackboneFinetuning is not supported, because all parameters have one learning rate",
         ),
     ],
 )

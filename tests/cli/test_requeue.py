@@ -13,6 +13,12 @@ from hitpool.cli import main
 from hitpool.training import TrackingModule
 from hitpool.training.optimizers import AdamW
 
+MOMENTS = [  # method, which of its calls, steps in the checkpoint
+    (AdamW, "step", 2, 2),  # between the update and the count of the step
+    (TrackingModule, "training_step", 6, 6),
+    (TrackingModule, "validation_step", 2, 3),
+]
+
 
 @pytest.fixture
 def cluster(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -43,28 +49,20 @@ def signalled(function: Callable, call: int) -> Callable:
     return wrapper
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "call", "step"),
-    [
-        (AdamW, "step", 2, 2),  # between the update and the count of the step
-        (TrackingModule, "training_step", 6, 6),
-        (TrackingModule, "validation_step", 2, 3),
-    ],
-)
-def test_a_requeued_training_continues_bitwise(
-    cluster: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch, owner: type, name: str, call: int, step: int
-) -> None:
-    sanity = "--trainer.num_sanity_val_steps=0"
-    main(["fit", *tiny, *OPTIONS, sanity, "--name=straight"])
+def test_a_requeued_training_continues_bitwise(cluster: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [*tiny, *OPTIONS, "--trainer.num_sanity_val_steps=0"]
+    main(["fit", *options, "--name=straight"])
     assert not cluster.exists()
-    monkeypatch.setattr(owner, name, signalled(getattr(owner, name), call))
-    main(["fit", *tiny, *OPTIONS, sanity, "--name=again"])
-    assert cluster.read_text() == "requeue 123\n"
-    monkeypatch.undo()
-    checkpoint = Path("runs/again/version_0/hpc_ckpt_1.ckpt")
-    assert torch.load(checkpoint, weights_only=True)["global_step"] == step
-    main(["fit", "--name=again", f"--ckpt_path={checkpoint}"])
-    check(Path("runs/again/version_0"), Path("runs/straight/version_0"))
+    for owner, name, call, step in MOMENTS:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, signalled(getattr(owner, name), call))
+            main(["fit", *options, f"--name={name}"])
+        assert cluster.read_text() == "requeue 123\n"
+        cluster.unlink()
+        run = Path("runs") / name / "version_0"
+        assert torch.load(run / "hpc_ckpt_1.ckpt", weights_only=True)["global_step"] == step
+        main(["fit", f"--name={name}", f"--ckpt_path={run}/hpc_ckpt_1.ckpt"])
+        check(run, Path("runs/straight/version_0"))
 
 
 def test_a_test_writes_no_checkpoint_of_a_training(

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -57,7 +57,7 @@ COMMON = (
     "what there is."
 )
 
-yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))  # Timer.interval
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))  # as in Timer
 
 
 class RunConfig(Callback):
@@ -237,6 +237,7 @@ class TrainingCLI(LightningCLI):
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
         if self.trainer.fast_dev_run:
             return
+        self._say_if_the_time_was_up()
         if datamodule.test_dir is None:
             say("not tested: data.test_dir is not set")
         else:
@@ -332,6 +333,11 @@ class TrainingCLI(LightningCLI):
         """The fixed number of threads, or None if it may be chosen and changed."""
         number = self._get(self.config_init, "threads")
         return available_cores() if number is None and deterministic else number
+
+    def _say_if_the_time_was_up(self) -> None:
+        left = [timer.time_remaining() for timer in self.trainer.callbacks if isinstance(timer, Timer)]
+        if self.trainer.should_stop and any(seconds is not None and seconds <= 0 for seconds in left):
+            say("the time limit was reached: --ckpt_path last goes on from here with a longer one (--trainer.max_time)")
 
     def _say_how_to_continue(self) -> None:
         place = f"stopped in epoch {self.trainer.current_epoch + 1}"

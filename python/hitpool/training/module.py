@@ -141,8 +141,9 @@ class TrackingModule(LightningModule):
         if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
         for callback in self.trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.state_key in checkpoint["callbacks"]:
-                follow_moved_files(checkpoint["callbacks"][callback.state_key], callback.dirpath)
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state:
+                follow_moved_files(state, callback.dirpath)
         place = continue_exactly(checkpoint["loops"]["fit_loop"])
         if isinstance(self.trainer.datamodule, HitDataModule):
             self.trainer.datamodule.continue_epoch(*place)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch.callbacks import (
-    BackboneFinetuning,
+    BaseFinetuning,
     BatchSizeFinder,
     Callback,
     LearningRateFinder,
@@ -18,7 +18,7 @@ from hitpool.data.datamodule import NO_OVERFIT_BATCHES
 CALLBACKS = {
     LearningRateFinder: "the learning rate follows a schedule: set model.lrs_config.max",
     BatchSizeFinder: "batches are cut by their length: set data.batch_size",
-    BackboneFinetuning: "the model has no part named backbone: use hitpool.tasks.FrozenEncoderRegressionTask",
+    BaseFinetuning: "all parameters have one learning rate: use hitpool.tasks.FrozenEncoderRegressionTask",
     ModelPruning: "pruned weights have other names, which neither predict nor export knows",
     SpikeDetection: "Lightning cannot write its state into checkpoints: a loss that is not finite stops the training",
 }
