@@ -41,5 +41,5 @@ def differences(found: Any, expected: Any, name: str = "") -> list[str]:
 def check(run: Path, straight: Path) -> None:
     found, expected = (torch.load(path / "ckpts" / "last.ckpt", weights_only=True) for path in (run, straight))
     for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "metrics_rows"):
-        assert differences(found[key], expected[key], key) == []
+        assert (changed := differences(found[key], expected[key], key)) == [], changed
     assert (run / "metrics.csv").read_text() == (straight / "metrics.csv").read_text()

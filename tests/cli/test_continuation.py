@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,22 +107,24 @@ def test_a_training_whose_time_was_up_inside_an_epoch_goes_on(
     check(Path("runs/stopped/version_0"), Path("runs/straight/version_0"))
 
 
-def test_two_processes_continue_bitwise(workplace: Path, tiny: list[str]) -> None:
-    options = [*OPTIONS, "--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp_fork"]
-    options += [
-        "--threads=1",
+def test_two_processes_continue_bitwise(workplace: Path, tiny: list[str], hitpool: Callable) -> None:
+    def fit(*options: str) -> None:
+        process = hitpool("fit", *options)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+
+    two = [
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
         "--data.num_train=48",
-        *EVERY_STEP,
-        "--trainer.callbacks.every_n_train_steps=2",
     ]  # 3 steps
-    main(["fit", *tiny, *options, "--name=straight"])
+    fit(*tiny, *OPTIONS, *two, *EVERY_STEP, "--name=straight")
     straight, run = Path("runs/straight/version_0"), Path("runs/again/version_0")
-    for step in (2, 4):
-        shutil.copytree(straight, run)
-        (checkpoint,) = (run / "checkpoints").glob(f"*step={step}.ckpt")
-        main(["fit", "--name=again", f"--ckpt_path={checkpoint}"])
-        check(run, straight)
-        shutil.rmtree(run)
+    shutil.copytree(straight, run)
+    (checkpoint,) = (run / "checkpoints").glob("*step=2.ckpt")
+    fit("--name=again", f"--ckpt_path={checkpoint}")
+    check(run, straight)
 
 
 def test_a_run_that_was_moved_keeps_its_best_score(workplace: Path, tiny: list[str]) -> None:
@@ -169,6 +172,10 @@ def test_the_most_recent_checkpoint_of_a_run_is_the_last(
     [
         (["--trainer.overfit_batches=1"], "trainer.overfit_batches is not supported"),
         (
+            ["--trainer.strategy=ddp_fork"],
+            "trainer.strategy ddp_fork is not supported: its processes end before the test",
+        ),
+        (
             ["--trainer.callbacks+=lightning.pytorch.callbacks.LearningRateFinder"],
             "LearningRateFinder is not supported",
         ),
@@ -188,6 +195,7 @@ def test_what_is_not_supported_is_refused_before_there_is_a_run(
 
 def test_a_failed_start_leaves_no_run(workplace: Path, tiny: list[str]) -> None:
     main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
+    Path("runs/muon/.version_0.lock").touch()  # of a process that was killed
     with pytest.raises(SystemExit, match="val_check_interval"):
         main(["fit", *tiny, *OPTIONS, "--trainer.val_check_interval=5"])
     assert [path.name for path in Path("runs/muon").iterdir()] == ["version_0"]

@@ -1,5 +1,6 @@
 """What a training cannot do with options and callbacks of Lightning, said before there is a run directory."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,6 +56,11 @@ def check_options(trainer: dict[str, Any]) -> None:
         raise ValueError(
             "trainer.barebones is not supported: it has neither checkpoints nor metrics; "
             "hitpool bench --model measures the speed of a training"
+        )
+    if re.match("ddp_(spawn|fork|notebook)", str(trainer["strategy"])):
+        raise ValueError(
+            f"trainer.strategy {trainer['strategy']} is not supported: its processes end before the test, and "
+            "take with them what was logged; use ddp"
         )
     if trainer["overfit_batches"]:
         raise ValueError(NO_OVERFIT_BATCHES)
