@@ -127,6 +127,7 @@ def test_two_processes_continue_bitwise(workplace: Path, tiny: list[str], hitpoo
     check(run, straight)
 
 
+@pytest.mark.filterwarnings("error:The dirpath has changed")
 def test_a_run_that_was_moved_keeps_its_best_score(workplace: Path, tiny: list[str]) -> None:
     rising = [f"--model.lrs_config.{name}=0.1" for name in ("initial", "max", "end")]  # the second epoch is worse
     main(["fit", *tiny, *OPTIONS, *rising, "--trainer.max_epochs=1"])

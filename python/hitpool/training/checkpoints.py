@@ -97,7 +97,8 @@ def follow_moved_files(state: dict[str, Any], folder: str | Path) -> None:
     def now(path: str) -> str:
         return os.path.join(folder, os.path.basename(path)) if path else path
 
-    if os.path.isfile(now(state["best_model_path"])):
+    best = state["best_model_path"]
+    if not best or os.path.isfile(now(best)):
         state["dirpath"] = folder
         state["best_k_models"] = {now(path): score for path, score in state["best_k_models"].items()}
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):

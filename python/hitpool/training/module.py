@@ -138,12 +138,14 @@ class TrackingModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes to the batch after which the checkpoint of a training that is continued was written."""
-        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+        if self._trainer is None:
             return
         for callback in self.trainer.checkpoint_callbacks:
             state = checkpoint.get("callbacks", {}).get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and state:
                 follow_moved_files(state, callback.dirpath)
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
         place = continue_exactly(checkpoint["loops"]["fit_loop"])
         if isinstance(self.trainer.datamodule, HitDataModule):
             self.trainer.datamodule.continue_epoch(*place)
