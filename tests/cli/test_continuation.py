@@ -1,12 +1,16 @@
 """A training that is continued from any of its steps ends with the weights and metrics of an undisturbed one."""
 
+import re
 import shutil
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from continued import CONSTANT, OPTIONS, check
+from lightning.pytorch.callbacks import timer
 
 from hitpool.cli import main
 
@@ -15,33 +19,6 @@ EVERY_STEP = [
     "--trainer.callbacks.every_n_train_steps=1",
     "--trainer.callbacks.save_top_k=-1",
 ]
-OPTIONS = [
-    "--data.num_train=24",  # 3 batches
-    "--trainer.max_epochs=2",
-    "--trainer.log_every_n_steps=1",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.callbacks=null",
-    "--model.model.encoder.dropout=0.1",
-]
-
-
-def differences(found: Any, expected: Any, name: str = "") -> list[str]:
-    if isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        return [line for key in expected for line in differences(found[key], expected[key], f"{name}.{key}")]
-    if isinstance(expected, list):
-        assert len(found) == len(expected)
-        pairs = enumerate(zip(found, expected, strict=True))
-        return [line for index, (one, other) in pairs for line in differences(one, other, f"{name}.{index}")]
-    same = torch.equal(found, expected) if isinstance(expected, Tensor) else found == expected
-    return [] if same else [name]
-
-
-def check(run: Path, straight: Path) -> None:
-    found, expected = (torch.load(path / "ckpts" / "last.ckpt", weights_only=True) for path in (run, straight))
-    for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "metrics_rows"):
-        assert differences(found[key], expected[key], key) == []
-    assert (run / "metrics.csv").read_text() == (straight / "metrics.csv").read_text()
 
 
 @pytest.mark.parametrize(
@@ -69,9 +46,8 @@ def test_continues_bitwise_from_each_step(
 def test_a_training_that_was_stopped_inside_an_epoch_goes_on(
     workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture
 ) -> None:
-    constant = [f"--model.lrs_config.{name}=1e-3" for name in ("initial", "max", "end")]  # else max_steps changes it
-    main(["fit", *tiny, *OPTIONS, *constant, "--name=straight"])
-    main(["fit", *tiny, *OPTIONS, *constant, "--name=stopped", "--trainer.max_steps=2"])
+    main(["fit", *tiny, *OPTIONS, *CONSTANT, "--name=straight"])
+    main(["fit", *tiny, *OPTIONS, *CONSTANT, "--name=stopped", "--trainer.max_steps=2"])
     assert "there was no validation, so there is no best.ckpt: testing last.ckpt" in capsys.readouterr().out
     main(["validate", "--name=stopped"])
     assert "has no best.ckpt, there was no validation; using runs/stopped/version_0/ckpts/last.ckpt" in (
@@ -79,6 +55,88 @@ def test_a_training_that_was_stopped_inside_an_epoch_goes_on(
     )
     main(["fit", "--name=stopped", "--ckpt_path=last", "--trainer.max_steps=-1"])
     check(Path("runs/stopped/version_0"), Path("runs/straight/version_0"))
+
+
+def test_continues_bitwise_inside_an_accumulation(workplace: Path, tiny: list[str]) -> None:
+    options = [
+        "--data.num_train=40",
+        "--trainer.accumulate_grad_batches=3",
+        "--trainer.callbacks+=continued.EachBatch",
+    ]
+    main(["fit", *tiny, *OPTIONS, *options, "--name=straight"])
+    straight, run = Path("runs/straight/version_0"), Path("runs/again/version_0")
+    for batch in (2, 9):
+        shutil.copytree(straight, run)
+        checkpoint = run / "batches" / f"{batch}.ckpt"
+        main(["fit", "--name=again", f"--ckpt_path={checkpoint}"])
+        check(run, straight)
+        shutil.rmtree(run)
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches", "options"),
+    [
+        (["--trainer.max_time=00:00:00:02"], 2, []),
+        (
+            ["--trainer.callbacks+=lightning.pytorch.callbacks.Timer", "--trainer.callbacks.duration=00:00:00:03"],
+            3,
+            ["--trainer.accumulate_grad_batches=2"],
+        ),
+    ],
+)
+def test_a_training_whose_time_was_up_inside_an_epoch_goes_on(
+    workplace: Path,
+    tiny: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    limit: list[str],
+    batches: int,
+    options: list[str],
+) -> None:
+    options = [*tiny, *OPTIONS, *options, "--data.num_train=40"]  # 5 batches
+    main(["fit", *options, "--name=straight"])
+    with monkeypatch.context() as patched:
+        patched.setattr(timer, "time", SimpleNamespace(monotonic=count().__next__))  # a second for each batch
+        main(["fit", *options, *limit, "--name=stopped"])
+    assert "the time limit was reached" in capsys.readouterr().out
+    stopped = torch.load("runs/stopped/version_0/ckpts/last.ckpt", weights_only=True)
+    progress = stopped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    assert progress["processed"] == batches
+    main(["fit", "--name=stopped", "--ckpt_path=last", "--trainer.max_time=null", "--trainer.callbacks=null"])
+    assert "the time limit was reached" not in capsys.readouterr().out
+    check(Path("runs/stopped/version_0"), Path("runs/straight/version_0"))
+
+
+def test_two_processes_continue_bitwise(workplace: Path, tiny: list[str], hitpool: Callable) -> None:
+    def fit(*options: str) -> None:
+        process = hitpool("fit", *options)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+
+    two = [
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+        "--data.num_train=48",
+    ]  # 3 steps
+    fit(*tiny, *OPTIONS, *two, *EVERY_STEP, "--name=straight")
+    straight, run = Path("runs/straight/version_0"), Path("runs/again/version_0")
+    shutil.copytree(straight, run)
+    (checkpoint,) = (run / "checkpoints").glob("*step=2.ckpt")
+    fit("--name=again", f"--ckpt_path={checkpoint}")
+    check(run, straight)
+
+
+@pytest.mark.filterwarnings("error:The dirpath has changed")
+def test_a_run_that_was_moved_keeps_its_best_score(workplace: Path, tiny: list[str]) -> None:
+    rising = [f"--model.lrs_config.{name}=0.1" for name in ("initial", "max", "end")]  # the second epoch is worse
+    main(["fit", *tiny, *OPTIONS, *rising, "--trainer.max_epochs=1"])
+    best = torch.load("runs/muon/version_0/ckpts/best.ckpt", weights_only=True)
+    Path("runs").rename("elsewhere")
+    main(["fit", "--runs=elsewhere", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    found = torch.load("elsewhere/muon/version_0/ckpts/best.ckpt", weights_only=True)
+    assert found["global_step"] == best["global_step"]
+    assert torch.load("elsewhere/muon/version_0/ckpts/last.ckpt", weights_only=True)["global_step"] == 6
 
 
 def test_the_rest_of_an_epoch_needs_the_same_batches(workplace: Path, tiny: list[str]) -> None:
@@ -98,8 +156,11 @@ def test_the_most_recent_checkpoint_of_a_run_is_the_last(
     Path("runs/muon/version_0/ckpts/last.ckpt").unlink()
     Path("runs/muon/version_0/ckpts/best.ckpt").unlink()
     Path("runs/muon/version_1").mkdir()  # a start that was killed
-    main(["fit", "--ckpt_path=last"])
+    main(["fit", "--ckpt_path=last", "--trainer.enable_progress_bar=true"])
     output = capsys.readouterr().out
+    assert re.search(
+        r"^epoch 1/1  train/loss \S+  val/loss \S+$", output, re.MULTILINE
+    )  # no speed: nothing was trained
     expected = (
         "runs/muon/version_1 has no checkpoint; continuing from runs/muon/version_0/checkpoints/epoch=0-step=3.ckpt"
     )
@@ -112,8 +173,16 @@ def test_the_most_recent_checkpoint_of_a_run_is_the_last(
     [
         (["--trainer.overfit_batches=1"], "trainer.overfit_batches is not supported"),
         (
+            ["--trainer.strategy=ddp_fork"],
+            "trainer.strategy ddp_fork is not supported: its processes end before the test",
+        ),
+        (
             ["--trainer.callbacks+=lightning.pytorch.callbacks.LearningRateFinder"],
             "LearningRateFinder is not supported",
+        ),
+        (
+            ["--trainer.callbacks+=lightning.pytorch.callbacks.BackboneFinetuning"],
+            "BackboneFinetuning is not supported, because all parameters have one learning rate",
         ),
     ],
 )
@@ -127,6 +196,7 @@ def test_what_is_not_supported_is_refused_before_there_is_a_run(
 
 def test_a_failed_start_leaves_no_run(workplace: Path, tiny: list[str]) -> None:
     main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
+    Path("runs/muon/.version_0.lock").touch()  # of a process that was killed
     with pytest.raises(SystemExit, match="val_check_interval"):
         main(["fit", *tiny, *OPTIONS, "--trainer.val_check_interval=5"])
     assert [path.name for path in Path("runs/muon").iterdir()] == ["version_0"]

@@ -345,6 +345,16 @@ def test_a_file_that_was_being_unpacked_is_unpacked_again(tmp_path, events, filt
     check_batch(open_unpacked(filtering_set, folder)[7], events, [7], INPUTS_23)
 
 
+def test_the_lock_of_a_process_that_was_killed_after_unpacking_is_removed(tmp_path, filtering_set):
+    folder = tmp_path / "unpacked"
+    open_unpacked(filtering_set, folder)
+    files = set(folder.iterdir())
+    for path in files:
+        path.with_name(f".{path.name}.lock").touch()
+    open_unpacked(filtering_set, folder)
+    assert set(folder.iterdir()) == files
+
+
 @pytest.mark.parametrize("members", [[12, 44, 3], [0, 0]])
 def test_a_batch_travels_as_one_tensor(members, tracking_set):
     batch = EventDataset(tracking_set, {"hit": INPUTS_23}, TARGETS).__getitems__(members)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hitpool.files import InUseError, alone
+from hitpool.files import InUseError, alone, remove_left_lock
 
 PROCESSES = multiprocessing.get_context("fork")
 
@@ -70,6 +70,15 @@ def test_the_lock_of_a_dead_process_does_not_count(tmp_path: Path, holder: Holde
     assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]
     with alone(tmp_path / "run"):
         assert f"process {os.getpid()} " in (tmp_path / ".run.lock").read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_lock_of_a_dead_process_is_removed(tmp_path: Path, holder: Holder) -> None:
+    remove_left_lock(tmp_path / "other")
+    remove_left_lock(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]
+    holder.kill()
+    remove_left_lock(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from hitpool.training.arguments import interpret
+from hitpool.training.configuration import find
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,9 @@ def test_last_without_checkpoint_starts_from_the_beginning_in_the_same_run() -> 
     assert (arguments.run, arguments.checkpoint) == (run, None)
     assert configs(arguments.options) == [str(run / "config.yaml")]
     assert "from the beginning" in arguments.notice
+    (run / "config.yaml").unlink()  # killed before it was written
+    arguments = interpret("fit", ["--ckpt_path=last"])
+    assert (arguments.run, configs(arguments.options)) == (run, [str(find("muon.yaml"))])
 
 
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from hitpool.data.event_file import EventFile, damage_named
-from hitpool.files import alone, failures_named, replacing
+from hitpool.files import alone, failures_named, remove_left_lock, replacing
 
 _ROW_TYPE = np.dtype("<f4")
 _MOST_OPEN_FILES = 128
@@ -208,7 +208,9 @@ def unpacked_file(file: EventFile, folder: Path) -> tuple[Path, np.ndarray]:
     path = folder / f"{file.path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.hits"
     num_hits = file.num_hits.clip(0, file.hits.shape[1])  # rows that are not selected have not been checked
     sizes = num_hits * file.hits.shape[2] * _ROW_TYPE.itemsize
-    if not path.exists():
+    if path.exists():
+        remove_left_lock(path)
+    else:
         with alone(path, _log.info):
             if not path.exists():
                 _unpack(file, path, int(sizes.sum()))

@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import IOBase
 from multiprocessing.util import register_after_fork
@@ -37,7 +37,7 @@ def alone(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[Non
         WriteError: If the lock file cannot be written.
     """
     path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
+    lock = _lock_of(path)
     with failures_named(path):
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = None
@@ -52,6 +52,19 @@ def alone(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[Non
     finally:
         lock.unlink(missing_ok=True)
         file.close()
+
+
+def remove_left_lock(path: Path) -> None:
+    """Removes the lock file of a process that was killed after it had finished `path`.
+
+    Args:
+        path: File or folder. Nothing happens if another process works on it.
+    """
+    lock = _lock_of(path)
+    if os.access(lock, os.W_OK):
+        with suppress(FileNotFoundError, PermissionError), lock.open("r+b") as file:
+            if try_lock(file):
+                lock.unlink()
 
 
 def try_lock(file: IOBase) -> bool | None:
@@ -73,6 +86,10 @@ def try_lock(file: IOBase) -> bool | None:
         raise
     register_after_fork(file, type(file).close)
     return True
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _locked(lock: Path, path: Path, wait: Callable[[str], None] | None) -> IOBase | None:

@@ -91,7 +91,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     stored = arguments.run / "config.yaml" if arguments.run else None
     if stored and stored.is_file():
         base = [read(stored)]
-    elif stored and not given:
+    elif stored and arguments.checkpoint and not given:
         raise FileNotFoundError(f"{stored} does not exist: name the configuration of the training with --config")
     sources = [*base, *given]
     rest, scale_factors = collect_scale_factors((source.content for source in sources), rest)

@@ -1,6 +1,7 @@
 """Checkpoints that a kill at any moment leaves intact."""
 
 import io
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -83,6 +84,25 @@ def best_and_last(folder: Path) -> list[ModelCheckpoint]:
         folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
     return [best, last]
+
+
+def follow_moved_files(state: dict[str, Any], folder: str | Path) -> None:
+    """Corrects the state of a ModelCheckpoint whose folder was moved, which would forget the best score.
+
+    Args:
+        state: What a checkpoint keeps of the callback; changed in place.
+        folder: Folder of its files now. Nothing happens if the best of them is not there.
+    """
+
+    def now(path: str) -> str:
+        return os.path.join(folder, os.path.basename(path)) if path else path
+
+    best = state["best_model_path"]
+    if not best or os.path.isfile(now(best)):
+        state["dirpath"] = folder
+        state["best_k_models"] = {now(path): score for path, score in state["best_k_models"].items()}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = now(state[name])
 
 
 def check_of_training(path: Path) -> None:

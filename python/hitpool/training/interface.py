@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -24,7 +25,7 @@ from hitpool.cores import available_cores
 from hitpool.data import HitDataModule
 from hitpool.data.doubts import SAMPLE
 from hitpool.data.names import suggestion
-from hitpool.files import alone, write_text
+from hitpool.files import alone, remove_left_lock, write_text
 from hitpool.fits import HelixFit, ToroidFit
 from hitpool.parser_message import one_line
 from hitpool.tasks.checkpoint_file import read_checkpoint
@@ -36,6 +37,7 @@ from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
+from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
 from hitpool.training.trainer_options import check_callbacks, check_options
@@ -54,6 +56,8 @@ COMMON = (
     "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
     "what there is."
 )
+
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))  # as in Timer
 
 
 class RunConfig(Callback):
@@ -202,7 +206,7 @@ class TrainingCLI(LightningCLI):
         if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
         if self.subcommand:
-            callbacks.append(Threads(self._threads(options["deterministic"])))
+            callbacks += [Threads(self._threads(options["deterministic"])), Requeue()]
         loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
         if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
             place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
@@ -235,6 +239,7 @@ class TrainingCLI(LightningCLI):
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
         if self.trainer.fast_dev_run:
             return
+        self._say_if_the_time_was_up()
         if datamodule.test_dir is None:
             say("not tested: data.test_dir is not set")
         else:
@@ -335,6 +340,8 @@ class TrainingCLI(LightningCLI):
         fast = self._get(self.config_init, "trainer").fast_dev_run
         if self.subcommand is None or rank_zero_only.rank != 0 or fast:
             return run or runs.following(folder)
+        for other in runs.versions(folder):
+            remove_left_lock(other)
         if run is None:
             run = self.claimed = runs.claim(folder)
         if self.subcommand == "fit":
@@ -347,6 +354,11 @@ class TrainingCLI(LightningCLI):
         """The fixed number of threads, or None if it may be chosen and changed."""
         number = self._get(self.config_init, "threads")
         return available_cores() if number is None and deterministic else number
+
+    def _say_if_the_time_was_up(self) -> None:
+        left = [timer.time_remaining() for timer in self.trainer.callbacks if isinstance(timer, Timer)]
+        if self.trainer.should_stop and any(seconds is not None and seconds <= 0 for seconds in left):
+            say("the time limit was reached: --ckpt_path last goes on from here with a longer one (--trainer.max_time)")
 
     def _say_how_to_continue(self) -> None:
         place = f"stopped in epoch {self.trainer.current_epoch + 1}"

@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from hitpool.data import HitDataModule
 from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError
+from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
 from hitpool.training.foreign_checkpoint import load_regression_task
 from hitpool.training.loggers import MetricsTable
@@ -164,7 +166,13 @@ class TrackingModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes to the batch after which the checkpoint of a training that is continued was written."""
-        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+        if self._trainer is None:
+            return
+        for callback in self.trainer.checkpoint_callbacks:
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state:
+                follow_moved_files(state, callback.dirpath)
+        if self.trainer.state.fn != TrainerFn.FITTING:
             return
         place = continue_exactly(checkpoint["loops"]["fit_loop"])
         if isinstance(self.trainer.datamodule, HitDataModule):

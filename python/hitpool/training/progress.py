@@ -36,9 +36,8 @@ class EpochLines(ProgressBar):
         for name in ("train/loss", "val/loss"):
             if name in metrics:
                 parts.append(f"{name} {metrics[name].item():.4f}")
-        if "events/s" in metrics:
-            parts.append(f"{metrics['events/s'].item():.0f} events/s")
-        parts.append(f"{time.monotonic() - self._start:.1f} s")
+        if "events/s" in metrics:  # else all batches were trained before this process continued the epoch
+            parts.append(f"{metrics['events/s'].item():.0f} events/s  {time.monotonic() - self._start:.1f} s")
         if self._enabled:
             print("  ".join(parts), flush=True)
 

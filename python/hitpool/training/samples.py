@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hitpool.files import alone
+from hitpool.files import alone, remove_left_lock
 from hitpool.training.progress import say
 
 PARTS = ("train", "val", "test")
@@ -66,7 +66,10 @@ class Samples:
         """
         from hitpool.simulation import simulate
 
-        if all(self.path(part).exists() for part in PARTS):
+        paths = [self.path(part) for part in PARTS]
+        for path in (Path(self.folder), *paths):
+            remove_left_lock(path)
+        if all(path.exists() for path in paths):
             return
         with alone(Path(self.folder), say):
             self.check()

@@ -1,10 +1,11 @@
 """What a training cannot do with options and callbacks of Lightning, said before there is a run directory."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch.callbacks import (
-    BackboneFinetuning,
+    BaseFinetuning,
     BatchSizeFinder,
     Callback,
     LearningRateFinder,
@@ -18,7 +19,7 @@ from hitpool.data.datamodule import NO_OVERFIT_BATCHES
 CALLBACKS = {
     LearningRateFinder: "the learning rate follows a schedule: set model.lrs_config.max",
     BatchSizeFinder: "batches are cut by their length: set data.batch_size",
-    BackboneFinetuning: "the model has no part named backbone: use hitpool.tasks.FrozenEncoderRegressionTask",
+    BaseFinetuning: "all parameters have one learning rate: use hitpool.tasks.FrozenEncoderRegressionTask",
     ModelPruning: "pruned weights have other names, which neither predict nor export knows",
     SpikeDetection: "Lightning cannot write its state into checkpoints: a loss that is not finite stops the training",
 }
@@ -55,6 +56,11 @@ def check_options(trainer: dict[str, Any]) -> None:
         raise ValueError(
             "trainer.barebones is not supported: it has neither checkpoints nor metrics; "
             "hitpool bench --model measures the speed of a training"
+        )
+    if re.match("ddp_(spawn|fork|notebook)", str(trainer["strategy"])):
+        raise ValueError(
+            f"trainer.strategy {trainer['strategy']} is not supported: its processes end before the test, and "
+            "take with them what was logged; use ddp"
         )
     if trainer["overfit_batches"]:
         raise ValueError(NO_OVERFIT_BATCHES)

@@ -1,0 +1,74 @@
+"""On SLURM a training is requeued between two batches, wherever the signal comes."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from continued import OPTIONS, check
+
+from hitpool.cli import main
+from hitpool.training import TrackingModule
+from hitpool.training.optimizers import AdamW
+
+MOMENTS = [  # method, which of its calls, steps in the checkpoint
+    (AdamW, "step", 2, 2),  # between the update and the count of the step
+    (TrackingModule, "training_step", 6, 6),
+    (TrackingModule, "validation_step", 2, 3),
+]
+
+
+@pytest.fixture
+def cluster(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A job of SLURM; the file that is returned holds what scontrol was called with."""
+    job = {"NTASKS": "1", "JOB_NAME": "training", "JOB_ID": "123", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    calls, scontrol = workplace / "calls", workplace / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    handler = signal.getsignal(signal.SIGUSR1)
+    yield calls
+    signal.signal(signal.SIGUSR1, handler)
+
+
+def signalled(function: Callable, call: int) -> Callable:
+    """The function with the signal at its end, in one of its calls."""
+    calls = iter(range(1, 1000))
+
+    def wrapper(*args: object, **options: object) -> object:
+        result = function(*args, **options)
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return result
+
+    return wrapper
+
+
+def test_a_requeued_training_continues_bitwise(cluster: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [*tiny, *OPTIONS, "--trainer.num_sanity_val_steps=0"]
+    main(["fit", *options, "--name=straight"])
+    assert not cluster.exists()
+    for owner, name, call, step in MOMENTS:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, signalled(getattr(owner, name), call))
+            main(["fit", *options, f"--name={name}"])
+        assert cluster.read_text() == "requeue 123\n"
+        cluster.unlink()
+        run = Path("runs") / name / "version_0"
+        assert torch.load(run / "hpc_ckpt_1.ckpt", weights_only=True)["global_step"] == step
+        main(["fit", f"--name={name}", f"--ckpt_path={run}/hpc_ckpt_1.ckpt"])
+        check(run, Path("runs/straight/version_0"))
+
+
+def test_a_test_writes_no_checkpoint_of_a_training(
+    cluster: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrackingModule, "test_step", signalled(TrackingModule.test_step, 1))
+    main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
+    assert list(Path("runs").rglob("hpc_ckpt*")) == []
+    assert not cluster.exists()
