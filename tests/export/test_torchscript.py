@@ -297,6 +297,21 @@ def test_export_of_a_checkpoint(
         assert_equal(load(output)[0](*on_disk(data_set, needed)), expected(*inputs))
 
 
+def test_float64_stays_inside(network: MaskFormer, objects: Objects, data_set: Path) -> None:
+    exact = copy.deepcopy(network).double()
+    columns = columns_of(data_set)
+    module, metadata = trace(exact, objects.datamodule.inputs["hit"], columns=columns)
+    hits, valid = random_hits(data_set, columns, 5, 40)
+    found = module(hits, valid)
+    with torch.no_grad():
+        expected = deployed(exact, objects, columns)(hits, valid)
+        rounded = deployed(network, objects, columns)(hits, valid)
+    assert {result.dtype for result in found} == {torch.float32}
+    assert all(one.equal(other) for one, other in zip(found, expected, strict=True))
+    assert not found[0].equal(rounded[0])
+    assert metadata["computes_in"] == "float64"
+
+
 def test_columns_of_other_detectors_keep_their_order() -> None:
     objects = load_configuration("acts.yaml", {"trainer.accelerator": "cpu"})
     network, data = objects.model.model.eval(), objects.datamodule

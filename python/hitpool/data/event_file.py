@@ -148,7 +148,7 @@ def damage_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, TypeError, KeyError, OverflowError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, TypeError, LookupError, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
