@@ -69,6 +69,9 @@ PROCESS_NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a training in sev
 def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "torchscript") -> None:
     """Write a trained model for use without Python, from hits as on disk to track parameters.
 
+    Hits and results are float32; in between it computes in the precision of the training, float64 after
+    trainer.precision 64-true, else float32.
+
     Args:
         checkpoint: Checkpoint in the folder `ckpts` of a run directory.
         output: File to write.

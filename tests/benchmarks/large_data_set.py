@@ -34,7 +34,7 @@ def make(folder: Path, events: int, width: int) -> None:
         simulate(Path(temporary) / "pool", POOL)
         (folder / "data").mkdir(parents=True)
         metadata = yaml.safe_load((Path(temporary) / "pool/metadata.yaml").read_text())
-        hits, tracks, num_hits, num_tracks = [], [], [], []
+        hits, tracks, num_hits, num_tracks, hits_crc32, tracks_crc32 = [], [], [], [], [], []
         for chunk in metadata["event_mapping"]["chunk_summary"]:
             with h5py.File(Path(temporary) / "pool" / chunk["h5_file"]) as file:
                 short = file["num_hits"][:] <= width
@@ -42,7 +42,10 @@ def make(folder: Path, events: int, width: int) -> None:
                 tracks.append(file["tracks"][short])
                 num_hits.append(file["num_hits"][short])
                 num_tracks.append(file["num_tracks"][short])
-    tracks, num_hits, num_tracks = map(np.concatenate, (tracks, num_hits, num_tracks))
+                hits_crc32.append(file["hits_crc32"][short])
+                tracks_crc32.append(file["tracks_crc32"][short])
+    of_rows = (tracks, num_hits, num_tracks, hits_crc32, tracks_crc32)
+    tracks, num_hits, num_tracks, hits_crc32, tracks_crc32 = map(np.concatenate, of_rows)
     which = np.random.default_rng(0).integers(0, len(hits), events)
     with h5py.File(folder / "data/filtered_events.h5", "w") as file:
         target = file.create_dataset("hits", (events, width, 20), np.float32, chunks=(1, width, 20))
@@ -52,6 +55,7 @@ def make(folder: Path, events: int, width: int) -> None:
         for row, i in enumerate(which):
             target.id.write_direct_chunk((row, 0, 0), tracks[i].tobytes())
         file["num_hits"], file["num_tracks"] = num_hits[which].astype(np.int16), num_tracks[which].astype(np.int16)
+        file["hits_crc32"], file["tracks_crc32"] = hits_crc32[which], tracks_crc32[which]
     np.save(folder / "event_file_indices.npy", np.zeros(events, np.int16))
     np.save(folder / "event_row_indices.npy", np.arange(events, dtype=np.int32))
     keys = {key: metadata[key] for key in ("hit_features", "track_features")}
@@ -90,6 +94,9 @@ def read(folder: Path, workers: list[int], batches: int, batch_size: int) -> Non
     start = time.perf_counter()
     dataset = data.dataset("train")
     print(f"opened {len(dataset)} events in {time.perf_counter() - start:.1f} s, MiB: {memory()}")
+    start, cpu = time.perf_counter(), time.process_time()
+    dataset.check_hits()
+    print(f"read and checked all hits in {time.perf_counter() - start:.1f} s, CPU {time.process_time() - cpu:.1f} s")
     for number in workers:
         data.num_workers = number
         loader = data.train_dataloader()

@@ -77,6 +77,22 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert Path("model.pt").stat().st_size > 10_000
 
 
+def test_what_would_do_nothing_is_refused(
+    workplace: Path, tiny: list[str], fails: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    options = ["--data.num_train=8", "--trainer.max_epochs=1", "--trainer.limit_test_batches=0"]
+    main(["fit", *tiny, *options, "--trainer.callbacks=null"])
+    assert "not tested: trainer.limit_test_batches is 0" in capsys.readouterr().out
+    for command, part in {"validate": "val", "test": "test", "predict": "predict"}.items():
+        message = fails(command, f"--trainer.limit_{part}_batches=0")
+        expected = f"trainer.limit_{part}_batches: expected at least one batch to {command}, got 0; 1.0 takes all"
+        assert message == f"hitpool {command}: {expected}"
+    assert fails("test").endswith("to test, got 0; 1.0 takes all")  # as the configuration of the run says
+    message = fails("predict")
+    assert message.startswith("hitpool predict: trainer.callbacks: expected one that writes the predictions, such as")
+    assert not list(workplace.glob("**/*.h5.part"))
+
+
 def test_simulates_once_and_refuses_another_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable, capsys: pytest.CaptureFixture
 ) -> None:
@@ -147,6 +163,7 @@ def test_a_momentum_that_has_no_inverse_is_named_before_the_training(workplace: 
     file = next(Path("bad").glob("**/*.h5"))
     with h5py.File(file, "r+") as data:
         data["tracks"][3, 0, columns.index("truthMuon_pt")] = -7.0
+        del data["tracks_crc32"]
     message = fails("fit", "--data.train_dir=data/train", "--data.val_dir=data/val", "--data.test_dir=bad")
     expected = rf"event \d+ \(file {file}, row 3\): target 'truthMuon_pt' of track 0 is -7, expected more"
     assert re.search(f"hitpool fit: {expected}", message)

@@ -27,6 +27,7 @@ EVERY_STEP = [
         ([], [1, 2, 3, 4, 5, 6]),
         (["--trainer.val_check_interval=2", "--data.num_workers=1"], [1, 2, 3]),
         (["--trainer.accumulate_grad_batches=2", "--trainer.limit_train_batches=2"], [1]),
+        (["--trainer.precision=64-true"], [2, 3]),
     ],
 )
 def test_continues_bitwise_from_each_step(

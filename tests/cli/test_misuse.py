@@ -237,6 +237,7 @@ def test_bad_hits_are_found_before_the_run(
     number = yaml.safe_load((folder / "metadata.yaml").read_text())["hit_features"].index(column)
     with h5py.File(next(folder.glob("**/*.h5")), "r+") as file:
         file["hits"][11, 2, number] = value
+        del file["hits_crc32"]
     status, message = line("fit", *DATA, f"--data.{part}_dir=bad")
     assert re.search(rf"hitpool fit: event 11 \(file bad/.*, row 11\): {expected}", message)
     assert (status, Path("runs").exists()) == (1, False)

@@ -1,5 +1,6 @@
 """Precisions of the Trainer from the command line."""
 
+import json
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,9 @@ def test_float64_from_training_to_export(workplace: Path, tiny: list[str]) -> No
     with h5py.File(workplace / "runs/exact/version_0/predictions.h5") as file:
         assert file["0/preds/final/parameter_regression/track_truthMuon_pt"].dtype == "float64"
     main(["export", f"--checkpoint={checkpoint}", "--output=model.pt"])
-    assert Path("model.pt").is_file()
+    extra = {"hitpool.json": ""}
+    torch.jit.load("model.pt", _extra_files=extra)
+    assert json.loads(extra["hitpool.json"])["computes_in"] == "float64"
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import h5py
@@ -101,6 +102,7 @@ def test_the_layout_is_the_documented_one(tmp_path, ntuples):
     assert mapping["total_events"] == len(left)
     assert mapping["total_chunks"] == len(mapping["chunk_summary"]) == 3
     assert mapping["index_files"] == names
+    assert set(mapping["index_crc32"]) == {*names, "h5_file"}
     assert mapping["description"]
     for chunk, path in zip(mapping["chunk_summary"], files, strict=True):
         assert set(chunk) == {"h5_file", "source_root_file", "event_count", "worker_id"}
@@ -122,6 +124,9 @@ def test_the_layout_is_the_documented_one(tmp_path, ntuples):
             assert chunk["event_count"] == file.attrs["num_events"] == len(file["hits"])
             padding = np.arange(file["hits"].shape[1]) >= file["num_hits"][:][:, None]
             assert np.isnan(file["hits"][:][padding]).all()
+            for name in ("hits", "tracks"):
+                own = zip(file[name][:], file[f"num_{name}"][:], strict=True)
+                assert file[f"{name}_crc32"][:].tolist() == [zlib.crc32(rows[:number]) for rows, number in own]
             numbers += file["event_numbers"][:].tolist()
     assert len(numbers) == len(left)
 

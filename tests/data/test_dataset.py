@@ -313,7 +313,7 @@ def test_files_are_unpacked_once_for_all_processes_and_runs(tmp_path, events, fi
         assert reader.exitcode == 0
     files = {path: path.stat().st_ino for path in folder.glob("*.hits")}
     assert len(files) == 3
-    assert sum(path.stat().st_size for path in files) == 80 * sum(map(len, events.hits))
+    assert sum(path.stat().st_size for path in files) == 80 * sum(map(len, events.hits)) + 4 * len(events.hits)
 
     members = [12, 44, 3, 0, 59]
     dataset = open_unpacked(directory, folder)

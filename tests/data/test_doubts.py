@@ -42,9 +42,21 @@ def test_plausible_events_are_not_doubted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "factor", "expected"),
     [
-        ("truthMuon_pt", 1e3, r"target truthMuon_pt: .* expected 0.1 to 1000 GeV; it looks like MeV"),
-        ("truthMuon_pt", 1e-4, r"target truthMuon_pt: .* expected 0.1 to 1000 GeV; it looks like TeV"),
-        ("truthMuon_phi", 180 / math.pi, r"target truthMuon_phi: .* expected 0 to 6.284 rad; it looks like degrees"),
+        (
+            "truthMuon_pt",
+            1e3,
+            r"target truthMuon_pt: .* expected 0.1 to 1000 GeV; .* MeV: multiply the column by 0.001 in",
+        ),
+        (
+            "truthMuon_pt",
+            1e-4,
+            r"target truthMuon_pt: .* expected 0.1 to 1000 GeV; .* TeV: multiply the column by 1000 in",
+        ),
+        (
+            "truthMuon_phi",
+            180 / math.pi,
+            r"target truthMuon_phi: .* expected 0 to 6.284 rad; .* degrees: multiply the column by 0.01745 in",
+        ),
         (
             "truthMuon_eta",
             0.0,
@@ -59,13 +71,30 @@ def test_targets(tmp_path: Path, column: str, factor: float, expected: str) -> N
     assert re.match(expected, line), line
 
 
-@pytest.mark.parametrize(("factor", "unit"), [(1e-3, "m times 0.001"), (0.1, "cm times 0.001"), (1e3, "mm")])
-def test_coordinates(tmp_path: Path, factor: float, unit: str) -> None:
+@pytest.mark.parametrize(
+    ("factor", "unit", "remedy"), [(1e-3, "m times 0.001", 1000), (0.1, "cm times 0.001", 10), (1e3, "mm", 0.001)]
+)
+def test_coordinates(tmp_path: Path, factor: float, unit: str, remedy: float) -> None:
     lines = doubts(tmp_path, in_other_lengths(factor), ["spacePoint_globEdgeLowX", "r", "mid_x", "spacePoint_channel"])
     assert len(lines) == 1
     assert all(f"globEdge{edge}{axis}" in lines[0] for edge in ("Low", "High") for axis in "XYZ")
     assert "times data.scale_factors: the largest absolute value is" in lines[0]
-    assert lines[0].endswith(f"expected 3 to 30 m; it looks like {unit}")
+    assert lines[0].endswith(
+        f"expected 3 to 30 m; it looks like {unit}: multiply their data.scale_factors by {remedy:g}"
+    )
+
+
+def test_the_remedies_help(tmp_path: Path) -> None:
+    events = in_other_lengths(1e-3)
+    events.columns = [name.replace("spacePoint_covXX", "cell_phi") for name in HIT_COLUMNS]
+    for hits in events.hits:
+        hits[:, events.columns.index("cell_phi")] /= 50  # +-180 degrees
+    inputs = ["cell_phi", "r"]
+    phi, lengths = doubts(tmp_path, events, inputs)[:2]
+    assert phi.endswith("; it looks like degrees: set data.scale_factors.cell_phi to 0.01745")
+    assert lengths.endswith("multiply their data.scale_factors by 1000")
+    factors = {"cell_phi": 0.01745} | dict.fromkeys(HIT_COLUMNS[:6], 1e-3 * 1000)
+    assert doubts(tmp_path / "again", events, inputs, scale_factors=factors) == []
 
 
 def test_inputs_far_from_order_one_are_named_with_a_factor(tmp_path: Path) -> None:
@@ -119,8 +148,10 @@ def test_events_without_hits_and_particles_are_not_doubted(tmp_path: Path) -> No
     ],
 )
 def test_the_other_unit_is_guessed(name: str, value: float, unit: str) -> None:
-    assert doubtful_columns([name], [value], [value])[name].endswith(f"; it looks like {unit}")
+    text = doubtful_columns([name], [value], [value], "multiply {name} by {factor}")[name]
+    factor = float(text.partition(f"; it looks like {unit}: multiply {name} by ")[2])
+    assert doubtful_columns([name], [value * factor], [value * factor], "") == {}
 
 
 def test_errors_of_quantities_are_not_judged() -> None:
-    assert doubtful_columns(["kalman_sigma_qpt", "stationPhi"], [1e-6, 30.0], [1e-5, 48.0]) == {}
+    assert doubtful_columns(["kalman_sigma_qpt", "stationPhi"], [1e-6, 30.0], [1e-5, 48.0], "") == {}

@@ -49,6 +49,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("file", "row"):
         path = folder / f"event_{name}_indices.npy"
         np.save(path, np.random.default_rng(1).permutation(np.load(path).reshape(2, -1).T.copy()).ravel())
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
+    del metadata["event_mapping"]["index_crc32"]
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata))
     return folder
 
 

@@ -297,6 +297,22 @@ def test_export_of_a_checkpoint(
         assert_equal(load(output)[0](*on_disk(data_set, needed)), expected(*inputs))
 
 
+def test_float64_stays_inside(network: MaskFormer, objects: Objects, data_set: Path) -> None:
+    exact = copy.deepcopy(network).double()
+    columns, data = columns_of(data_set), objects.datamodule
+    module, metadata = trace(exact, data.inputs["hit"], data.scale_factors, data.points, columns)
+    hits, valid = random_hits(data_set, columns, 5, 40)
+    found = module(hits, valid)
+    with torch.no_grad():
+        expected = deployed(exact, objects, columns)(hits, valid)
+        rounded = deployed(network, objects, columns)(hits, valid)
+    assert {result.dtype for result in found} == {torch.float32}
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-12)
+    assert not found[0].equal(rounded[0])
+    assert metadata["computes_in"] == "float64"
+
+
 def test_columns_of_other_detectors_keep_their_order() -> None:
     objects = load_configuration("acts.yaml", {"trainer.accelerator": "cpu"})
     network, data = objects.model.model.eval(), objects.datamodule

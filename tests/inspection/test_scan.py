@@ -284,14 +284,14 @@ def test_the_sample_of_tracks_is_random():
 
 
 @pytest.mark.parametrize(
-    ("column", "factor", "number", "unit"),
+    ("column", "factor", "number", "remedy"),
     [
-        ("truthMuon_pt", 1000.0, "tracks", "MeV"),
-        ("truthMuon_phi", 57.3, "tracks", "degrees"),
-        ("hits", 1e-3, "hits", "m"),
+        ("truthMuon_pt", 1000.0, "tracks", "MeV: multiply the column by 0.001 in the files, or let hitpool data conv"),
+        ("truthMuon_phi", 57.3, "tracks", "degrees: multiply the column by 0.01745 in the files, or let hitpool da"),
+        ("hits", 1e-3, "hits", "m: multiply their data.scale_factors by 1000"),
     ],
 )
-def test_other_units_are_defects(tmp_path, events, column, factor, number, unit):
+def test_other_units_are_defects(tmp_path, events, column, factor, number, remedy):
     for hits, tracks in zip(events.hits, events.tracks, strict=True):
         if column == "hits":
             hits[:, :6] *= factor
@@ -301,4 +301,4 @@ def test_other_units_are_defects(tmp_path, events, column, factor, number, unit)
     columns = f"hit columns {', '.join(HIT_COLUMNS[:6])} seem" if column == "hits" else f"track column {column} seems"
     assert kind == f"{columns} to have another unit"
     assert count == sum(map(len, getattr(events, number)))
-    assert example.endswith(f"; it looks like {unit}")
+    assert f"; it looks like {remedy}" in example

@@ -59,7 +59,7 @@ def test_content(tmp_path, parts):
             assert [n.decode() for n in file.attrs["track_features"]] == list(TRACK_FEATURES)
             assert {k: file[k].dtype for k in file} == {
                 "hits": np.float32, "tracks": np.float32, "num_hits": np.int32, "num_tracks": np.int16,
-                "event_numbers": np.int64,
+                "event_numbers": np.int64, "hits_crc32": np.uint32, "tracks_crc32": np.uint32,
             }  # fmt: skip
             count, longest = part.num_hits.size, part.num_hits.max()
             assert file["hits"].shape == (count, longest, 20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,8 +21,9 @@ from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.part import Part, convert_part, cut_flow
 from hitpool.conversion.root import count_events, libraries
 from hitpool.cores import available_cores
-from hitpool.files import alone, write_bytes, write_text
+from hitpool.files import alone, write_text
 from hitpool.simulation.parallel import ordered_map
+from hitpool.simulation.writer import write_index
 
 PART_BYTES = 256 * 2**20
 """Events that take about this much memory go into one HDF5 file."""
@@ -164,26 +163,13 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
         }
         for part, count in zip(parts, counts, strict=True)
     ]
-    indices = {
-        "file_indices": ("event_file_indices.npy", np.repeat(np.arange(len(counts)), counts)),
-        "row_indices": ("event_row_indices.npy", np.concatenate([np.arange(n) for n in counts])),
-    }
     (output / "metadata.yaml").unlink(missing_ok=True)  # of fewer files: it does not fit the new index
-    for name, values in indices.values():
-        content = io.BytesIO()
-        np.save(content, values.astype(np.int32))
-        write_bytes(output / name, content.getbuffer())
+    mapping = write_index(output, chunks)
     flow = [asdict(step) for step in steps]
     metadata = {
         "hit_features": list(settings["mapping"]["hits"]),
         "track_features": list(settings["mapping"]["tracks"]),
-        "event_mapping": {
-            "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
-            "total_events": sum(counts),
-            "total_chunks": len(chunks),
-            "index_files": {key: name for key, (name, _) in indices.items()},
-            "chunk_summary": chunks,
-        },
+        "event_mapping": mapping,
         "processing_summary": {"cut_flow": flow},
         "processing_parameters": settings,
         "processed_files": list(dict.fromkeys(str(part.source) for part in parts)),

@@ -13,7 +13,7 @@ from hitpool.conversion.cuts import Cuts, Ntuple, Step, select
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.root import read_events
 from hitpool.files import replacing
-from hitpool.simulation.writer import padded_bytes
+from hitpool.simulation.writer import padded_bytes, write_checksums
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -87,6 +87,8 @@ def _write_events(file: h5py.File, events: Ntuple) -> None:
     file["num_hits"] = events.num_hits.astype(np.int32)
     file["num_tracks"] = events.num_tracks.astype(np.int32)
     file["event_numbers"] = events.event_number
+    write_checksums(file, "hits", events.hits, events.num_hits)
+    write_checksums(file, "tracks", events.tracks, events.num_tracks)
 
 
 def _write_padded(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hitpool.data.dataset import EventDataset
-from hitpool.data.magnitudes import COORDINATES, coordinates, doubtful_columns
+from hitpool.data.magnitudes import COORDINATES, OF_COORDINATES, OF_HITS, OF_TRACKS, coordinates, doubtful_columns
 
 SAMPLE = 200
 IN_METRES = {"mm": 1e3, "cm": 1e2, "cm times 0.001": 0.1, "m times 0.001": 1e-3}
@@ -35,11 +35,15 @@ def doubts(dataset: EventDataset) -> list[str]:
 
 
 def _columns(dataset: EventDataset, hits: np.ndarray) -> list[str]:
-    """Units of the columns that are used."""
+    """Units of the columns that are used, unless their scale factors make up for them."""
     features = dataset.features
     names = [features.columns[column] for column in features.used_columns]
-    doubtful = doubtful_columns(names, *_measures(hits[:, features.used_columns]))
-    return [f"hit column {name}: {text}" for name, text in doubtful.items()]
+    factors = dict(zip(features.fields, features.scale.tolist(), strict=True))
+    scale = np.array([factors.get(name, 1.0) for name in names])
+    rms, largest = _measures(hits[:, features.used_columns])  # [columns] each
+    doubtful = doubtful_columns(names, rms, largest, OF_HITS)
+    still = doubtful_columns(names, rms * np.abs(scale), largest * np.abs(scale), OF_HITS)
+    return [f"hit column {name}: {text}" for name, text in doubtful.items() if name in still]
 
 
 def _scales(dataset: EventDataset, hits: np.ndarray) -> list[str]:
@@ -52,7 +56,7 @@ def _scales(dataset: EventDataset, hits: np.ndarray) -> list[str]:
         reach |= zip((features.columns[column] for column in columns), scaled, strict=True)
     known, _ = coordinates(list(reach)) or (COORDINATES[-1], [])
     known = replace(known, unit="m", low=known.low / 1e3, high=known.high / 1e3, others=IN_METRES)
-    text = known.doubt(max(reach.values(), default=0.0))
+    text = known.doubt(max(reach.values(), default=0.0), OF_COORDINATES)
     lines = [f"hit columns {', '.join(reach)} times data.scale_factors: {text}"] if text else []
 
     most = float(np.finfo(np.float32).max)
@@ -72,12 +76,12 @@ def _targets(dataset: EventDataset) -> list[str]:
     values = {name: column.double().numpy() for name, column in dataset.particle_values().items()}
     if not len(next(iter(values.values()))):
         return []
-    doubtful = doubtful_columns(list(values), *_measures(np.stack(list(values.values()), axis=1)))
+    doubtful = doubtful_columns(list(values), *_measures(np.stack(list(values.values()), axis=1)), OF_TRACKS)
     lines = [f"target {name}: {text}" for name, text in doubtful.items()]
     for name, own in values.items():
         spread = own.std()
         if name not in doubtful and len(own) > 1 and not SPREAD[0] <= spread <= SPREAD[1]:
-            expected = f"expected {SPREAD[0]:g} to {SPREAD[1]:g}"
+            expected = f"expected {SPREAD[0]:g} to {SPREAD[1]:g}; give it another unit, or leave it out of data.targets"
             lines.append(f"target {name}: the standard deviation is {spread:.4g} (mean {own.mean():.4g}), {expected}")
     return lines
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from hitpool.files import SUFFIX, checksums
+
 SLAB_BYTES = 64 * 2**20
 """Largest piece of a file that is decoded at once (one row of chunks at least)."""
 
@@ -29,6 +31,7 @@ class EventFile:
         tracks: [rows, most tracks, T].
         num_hits: Valid hits per row, int64 [rows].
         num_tracks: Valid tracks per row, int64 [rows].
+        crc32: Checksums of valid ``hits`` and ``tracks``, uint32 [rows] each, as far as the file has any.
     """
 
     path: Path
@@ -36,12 +39,13 @@ class EventFile:
     tracks: h5py.Dataset
     num_hits: np.ndarray
     num_tracks: np.ndarray
+    crc32: dict[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.num_hits)
 
     def slabs(self, dataset: h5py.Dataset, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Reads the wanted rows in slabs of whole chunks, so that no chunk is decoded twice.
+        """Reads the wanted rows in slabs of whole chunks, so that no chunk is decoded twice; compares checksums.
 
         Args:
             dataset: ``hits`` or ``tracks``.
@@ -51,7 +55,7 @@ class EventFile:
             Positions in ``rows`` that are covered [n], and their content [n, ...].
 
         Raises:
-            ValueError: If the file is damaged; names the first row that cannot be read.
+            ValueError: If the file is damaged; names the first row that cannot be read or has another checksum.
         """
         row_bytes = max(1, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])))
         size = max(1, SLAB_BYTES // row_bytes)
@@ -61,7 +65,9 @@ class EventFile:
         for slab in np.unique(rows // size):
             first, last = np.searchsorted(rows, [slab * size, (slab + 1) * size])
             start, stop = int(rows[first]), int(rows[last - 1]) + 1
-            yield np.arange(first, last), self._read(dataset, start, stop)[rows[first:last] - start]
+            block = self._read(dataset, start, stop)[rows[first:last] - start]
+            self._compare(_name(dataset), rows[first:last], block)
+            yield np.arange(first, last), block
 
     def _read(self, dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
         try:
@@ -75,6 +81,15 @@ class EventFile:
                         f"{self.path}: '{_name(dataset)}' of row {row} is damaged: {row_error}"
                     ) from row_error
             raise ValueError(f"{self.path}: '{_name(dataset)}' cannot be read: {error}") from error
+
+    def _compare(self, name: str, rows: np.ndarray, block: np.ndarray) -> None:
+        if name not in self.crc32:
+            return
+        counts = {"hits": self.num_hits, "tracks": self.num_tracks}[name][rows].tolist()
+        found = checksums(row[:count] for row, count in zip(block, counts, strict=True))
+        different = found != self.crc32[name][rows]
+        if different.any():
+            raise ValueError(wrong_checksum(f"{self.path}, row {rows[np.argmax(different)]}", name))
 
 
 @contextmanager
@@ -108,6 +123,19 @@ def open_event_file(path: Path, hit_columns: list[str], track_columns: list[str]
         yield content
 
 
+def wrong_checksum(where: str, name: str) -> str:
+    """Error message about a row of an event file that does not have its checksum.
+
+    Args:
+        where: File and row.
+        name: ``hits`` or ``tracks``.
+    """
+    return (
+        f"{where}: '{name}' do not have their checksum '{name + SUFFIX}': the file is damaged, or was changed; if it "
+        f"was changed on purpose, remove '{name + SUFFIX}' from it"
+    )
+
+
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
     """Names the file in what h5py raises for a damaged one.
@@ -120,7 +148,7 @@ def damage_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, TypeError, KeyError, OverflowError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, TypeError, LookupError, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
@@ -140,7 +168,8 @@ def _read_layout(path: Path, file: h5py.File, hit_columns: list[str], track_colu
         raise ValueError(f"{path}: expected the same number of rows in all data sets, got {lengths}")
     num_hits = _read_counts(path, file["num_hits"])
     num_tracks = _read_counts(path, file["num_tracks"])
-    return EventFile(path, file["hits"], file["tracks"], num_hits, num_tracks)
+    crc32 = {name: _read_checksums(path, file, name) for name in ("hits", "tracks") if name + SUFFIX in file}
+    return EventFile(path, file["hits"], file["tracks"], num_hits, num_tracks, crc32)
 
 
 def _check_columns(path: Path, file: h5py.File, name: str, key: str, columns: list[str]) -> None:
@@ -167,6 +196,13 @@ def _read_counts(path: Path, counts: h5py.Dataset) -> np.ndarray:
         return counts[:].astype(np.int64)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: '{_name(counts)}' cannot be read, the file is damaged: {error}") from error
+
+
+def _read_checksums(path: Path, file: h5py.File, name: str) -> np.ndarray:
+    values, rows = file[name + SUFFIX], len(file[name])
+    if not isinstance(values, h5py.Dataset) or values.shape != (rows,) or values.dtype.kind != "u":
+        raise ValueError(f"{path}: expected '{name + SUFFIX}' to hold {rows} unsigned integers, got {values}")
+    return values[:]
 
 
 def _name(dataset: h5py.Dataset) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from multiprocessing import reduction
@@ -16,12 +17,15 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from hitpool.data.event_file import EventFile, damage_named
-from hitpool.files import alone, failures_named, remove_left_lock, replacing
+from hitpool.data.event_file import EventFile, damage_named, wrong_checksum
+from hitpool.files import alone, checksums, failures_named, remove_left_lock, replacing
 
 _ROW_TYPE = np.dtype("<f4")
+_CRC_TYPE = np.dtype("<u4")
+_UNPACKED_SUFFIX = ".hits"
 _MOST_OPEN_FILES = 128
 _UNPACKED = -1
+_NO_CHECKSUM = -1
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +38,8 @@ class HitStore:
     into a file that holds only the valid hits (4 bytes x columns for each): without ``unpack_dir`` the hits of
     the selected events, in an anonymous file in ``TMPDIR`` that disappears with the last process that uses it;
     otherwise the hits of the whole file, in a file that stays there and serves all processes and later runs.
-    Memory: 20 bytes per event.
+    Whenever hits are read they are compared with their checksum: that of the event file if it has any, or of what
+    was unpacked. Memory: 28 bytes per event.
 
     The store can be used after a fork and can be sent to a spawned process.
 
@@ -55,6 +60,7 @@ class HitStore:
         self._num_bytes = np.zeros(num_events, np.int64)
         self._source = np.full(num_events, _UNPACKED, np.int32)
         self._offset = np.zeros(num_events, np.int64)
+        self._crc32 = np.full(num_events, _NO_CHECKSUM, np.int64)
         self._unpacked: BinaryIO | None = None
         self._open_files: OrderedDict[int, BinaryIO] = OrderedDict()
 
@@ -74,6 +80,8 @@ class HitStore:
             offsets = _row_offsets(file)
         if offsets is not None:
             self._refer(file.path, events, offsets[rows])
+            if "hits" in file.crc32:
+                self._crc32[events] = file.crc32["hits"][rows]
         return offsets is not None
 
     def check_space(self, events: np.ndarray) -> None:
@@ -102,14 +110,15 @@ class HitStore:
             WriteError: If the unpacked hits cannot be written.
         """
         if self._unpack_dir is not None:
-            path, offsets = unpacked_file(file, self._unpack_dir)
+            path, offsets, crc32 = unpacked_file(file, self._unpack_dir)
             self._refer(path, events, offsets[rows])
+            self._crc32[events] = crc32[rows]
             return
         _log.info("unpacking %d events of %s (%.1f MB)", len(rows), file.path, self._num_bytes[events].sum() / 1e6)
         target = self._file(_UNPACKED)
         start = target.seek(0, os.SEEK_END)
         with failures_named(f"{tempfile.gettempdir()} (TMPDIR, for the hits of {file.path})"):
-            write_valid_hits(file, rows, target)
+            self._crc32[events] = write_valid_hits(file, rows, target)
         sizes = self._num_bytes[events]
         self._offset[events] = start + np.cumsum(sizes) - sizes
 
@@ -132,20 +141,31 @@ class HitStore:
             The hits of all of them, one event after the other, float32 [hits, C].
 
         Raises:
-            ValueError: If a file has become shorter; names the event.
+            ValueError: If a file has become shorter, or hits do not have their checksum; names the event.
         """
         sources, offsets = self._source[events].tolist(), self._offset[events].tolist()
-        sizes = self._num_bytes[events].tolist()
+        sizes, crc32 = self._num_bytes[events].tolist(), self._crc32[events].tolist()
         if hasattr(os, "posix_fadvise"):  # the disk may fetch all of them at once
             for source, offset, size in zip(sources, offsets, sizes, strict=True):
                 os.posix_fadvise(self._file(source).fileno(), offset, size, os.POSIX_FADV_WILLNEED)
         pieces = []
-        for event, source, offset, size in zip(events.tolist(), sources, offsets, sizes, strict=True):
+        for event, source, offset, size, stored in zip(events.tolist(), sources, offsets, sizes, crc32, strict=True):
             piece = os.pread(self._file(source).fileno(), size, offset)
-            if len(piece) != size:
-                raise ValueError(f"{self._where(event)}: 'hits' is truncated, expected {size} bytes, got {len(piece)}")
+            if len(piece) != size or stored not in (_NO_CHECKSUM, zlib.crc32(piece)):
+                raise ValueError(self._damage(event, size, len(piece)))
             pieces.append(piece)
         return np.frombuffer(bytearray().join(pieces), _ROW_TYPE).reshape(-1, self._num_columns)
+
+    def _damage(self, event: int, expected: int, found: int) -> str:
+        """Says why the bytes of an event cannot be used."""
+        where, source = self._where(event), self._source[event]
+        if source == _UNPACKED:
+            return f"{where}: its unpacked hits in {tempfile.gettempdir()} (TMPDIR) have changed"
+        if self._paths[source].suffix == _UNPACKED_SUFFIX:
+            return f"{where}: its unpacked hits in {self._paths[source]} are damaged; remove that file, it is made anew"
+        if expected != found:
+            return f"{where}: 'hits' is truncated, expected {expected} bytes, got {found}"
+        return wrong_checksum(where, "hits")
 
     def _file(self, source: int) -> BinaryIO:
         if source == _UNPACKED:
@@ -169,7 +189,7 @@ class HitStore:
             self._unpacked = os.fdopen(self._unpacked.detach(), "rb", buffering=0)
 
 
-def write_valid_hits(file: EventFile, rows: np.ndarray, target: BinaryIO) -> None:
+def write_valid_hits(file: EventFile, rows: np.ndarray, target: BinaryIO) -> np.ndarray:
     """Writes the valid hits of some rows one after the other, as plain float32.
 
     Args:
@@ -177,27 +197,33 @@ def write_valid_hits(file: EventFile, rows: np.ndarray, target: BinaryIO) -> Non
         rows: Rows, ascending.
         target: Where to write.
 
+    Returns:
+        Checksum of the hits of each of the rows, uint32 [n].
+
     Raises:
         ValueError: If the file is damaged.
     """
+    found = [np.empty(0, np.uint32)]
     for covered, block in file.slabs(file.hits, rows):
         valid = np.arange(block.shape[1]) < file.num_hits[rows[covered], None]
         target.write(np.ascontiguousarray(block[valid], _ROW_TYPE).data)
+        found.append(checksums(hits[own] for hits, own in zip(block, valid, strict=True)))
     target.flush()
+    return np.concatenate(found)
 
 
-def unpacked_file(file: EventFile, folder: Path) -> tuple[Path, np.ndarray]:
+def unpacked_file(file: EventFile, folder: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     """Gives the valid hits of all rows of a file as plain float32 in a file that is made at the first call.
 
     Other processes that need it at the same time wait. It is known by the path, the size and the time of the
-    last change of the file.
+    last change of the file. Behind the hits are their checksums, uint32 [rows].
 
     Args:
         file: The open file.
         folder: Where the unpacked file is or shall be.
 
     Returns:
-        The unpacked file, and the byte where each row begins, [rows].
+        The unpacked file, the byte where each row begins [rows], and the checksums of the rows [rows].
 
     Raises:
         ValueError: If the file is damaged or the folder is too small.
@@ -205,16 +231,22 @@ def unpacked_file(file: EventFile, folder: Path) -> tuple[Path, np.ndarray]:
     """
     status = file.path.stat()
     identity = f"{file.path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    path = folder / f"{file.path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.hits"
+    path = folder / f"{file.path.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}{_UNPACKED_SUFFIX}"
     num_hits = file.num_hits.clip(0, file.hits.shape[1])  # rows that are not selected have not been checked
     sizes = num_hits * file.hits.shape[2] * _ROW_TYPE.itemsize
-    if path.exists():
+    end = int(sizes.sum())
+    needed = end + len(sizes) * _CRC_TYPE.itemsize
+    if _has_size(path, needed):
         remove_left_lock(path)
     else:
         with alone(path, _log.info):
-            if not path.exists():
-                _unpack(file, path, int(sizes.sum()))
-    return path, np.cumsum(sizes) - sizes
+            if not _has_size(path, needed):
+                _unpack(file, path, needed)
+    return path, np.cumsum(sizes) - sizes, np.fromfile(path, _CRC_TYPE, offset=end)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size == size
 
 
 def _unpack(file: EventFile, path: Path, needed: int) -> None:
@@ -226,7 +258,7 @@ def _unpack(file: EventFile, path: Path, needed: int) -> None:
         )
     _log.info("unpacking %s to %s (%.1f MB)", file.path, path, needed / 1e6)
     with replacing(path, needed) as target:
-        write_valid_hits(file, np.arange(len(file)), target)
+        target.write(write_valid_hits(file, np.arange(len(file)), target).astype(_CRC_TYPE))
 
 
 def _row_offsets(file: EventFile) -> np.ndarray | None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from hitpool.files import SUFFIX, index_checksums
+
+INDEX_FILES = {"file_indices": "event_file_indices.npy", "row_indices": "event_row_indices.npy"}
+_INDEX_CHECKSUMS = f"index{SUFFIX}"
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the libyaml one is 10 times faster
 
 
@@ -65,7 +70,7 @@ def read_index(directory: Path | str) -> EventIndex:
 
     Raises:
         FileNotFoundError: If the folder or one of the three files is missing.
-        ValueError: If one of them is damaged, if they disagree, or if there are no events.
+        ValueError: If one of them is damaged or differs from its checksum, if they disagree, or if there are no events.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -74,13 +79,15 @@ def read_index(directory: Path | str) -> EventIndex:
     path = directory / "metadata.yaml"
     hit_columns = _names(metadata, "hit_features", path)
     track_columns = _names(metadata, "track_features", path)
-    summary = _entry(_entry(metadata, "event_mapping", path), "chunk_summary", path, "event_mapping")
+    mapping = _entry(metadata, "event_mapping", path)
+    summary = _entry(mapping, "chunk_summary", path, "event_mapping")
     if not isinstance(summary, list):
         raise ValueError(f"{path}: expected event_mapping.chunk_summary to be a list, got {type(summary).__name__}")
     files = [str(_entry(chunk, "h5_file", path, f"chunk_summary[{i}]")) for i, chunk in enumerate(summary)]
 
-    file_index = _read_index_array(directory / "event_file_indices.npy")
-    row_index = _read_index_array(directory / "event_row_indices.npy")
+    contents = {key: _content(directory / name) for key, name in INDEX_FILES.items()}
+    _check_index(path, mapping, files, contents)
+    file_index, row_index = (_index_array(directory / name, contents[key]) for key, name in INDEX_FILES.items())
     if len(file_index) != len(row_index):
         raise ValueError(
             f"data set {directory}: event_file_indices.npy has {len(file_index)} entries and "
@@ -96,7 +103,7 @@ def read_index(directory: Path | str) -> EventIndex:
 def _read_metadata(directory: Path) -> Any:
     path = directory / "metadata.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {_content(directory)}")
+        raise FileNotFoundError(f"{path} is missing; {_names_in(directory)}")
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -121,11 +128,29 @@ def _names(metadata: Any, key: str, path: Path) -> list[str]:
     return names
 
 
-def _read_index_array(path: Path) -> np.ndarray:
+def _content(path: Path) -> bytes:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {_content(path.parent)}")
+        raise FileNotFoundError(f"{path} is missing; {_names_in(path.parent)}")
+    return path.read_bytes()
+
+
+def _check_index(path: Path, mapping: Any, files: list[str], contents: dict[str, bytes]) -> None:
+    """Compares the parts of the index with their checksums, if the metadata holds any."""
+    if _INDEX_CHECKSUMS not in mapping:
+        return
+    stored = mapping[_INDEX_CHECKSUMS]
+    for key, own in index_checksums(files, contents).items():
+        if not isinstance(stored, dict) or stored.get(key) != own:
+            what = path.parent / INDEX_FILES[key] if key in INDEX_FILES else f"{path}: the list of files"
+            raise ValueError(
+                f"{what} does not have its checksum, event_mapping.{_INDEX_CHECKSUMS}.{key} in metadata.yaml: it is "
+                f"damaged, or was changed; if it was changed on purpose, remove {_INDEX_CHECKSUMS} from metadata.yaml"
+            )
+
+
+def _index_array(path: Path, content: bytes) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(BytesIO(content), allow_pickle=False)
     except Exception as error:  # NumPy raises whatever a broken header leads to
         raise ValueError(f"{path} is not readable as a NumPy array: {error}") from error
     if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):  # an empty list is saved as float64
@@ -141,6 +166,6 @@ def _check_range(index: np.ndarray, size: int | None, path: Path, things: str) -
         raise ValueError(f"{path}: entry {event} is {index[event]}, expected {expected}")
 
 
-def _content(directory: Path) -> str:
+def _names_in(directory: Path) -> str:
     names = sorted(path.name for path in directory.iterdir())
     return f"the folder holds: {', '.join(names[:10]) or 'nothing'}{', ...' if len(names) > 10 else ''}"

@@ -31,22 +31,35 @@ class Quantity:
     high: float
     others: Mapping[str, float]
 
-    def doubt(self, value: float) -> str | None:
+    def doubt(self, value: float, remedy: str, name: str = "") -> str | None:
         """Says what is wrong with a value of the measure.
 
         Args:
             value: The value; 0 and what is not finite say nothing.
+            remedy: What to do, with ``{name}`` and the number ``{factor}`` by which values of the unit that it looks
+                like are multiplied.
+            name: Name of the column.
 
         Returns:
             Words, or None if it is plausible.
         """
         if value == 0 or not math.isfinite(value) or self.low <= value <= self.high:
             return None
-        similar = [other for other, factor in self.others.items() if self.low <= value / factor <= self.high]
-        guess = f"; it looks like {similar[0]}" if similar else ""
+        similar = [(unit, factor) for unit, factor in self.others.items() if self.low <= value / factor <= self.high]
+        guess = "".join(
+            f"; it looks like {unit}: {remedy.format(name=name, factor=f'{1 / factor:.4g}')}"
+            for unit, factor in similar[:1]
+        )
         name = {"rms": "the root mean square", "largest": "the largest absolute value"}[self.measure]
         return f"{name} is {value:.4g}, expected {self.low:.4g} to {self.high:.4g} {self.unit}{guess}"
 
+
+OF_TRACKS = (
+    "multiply the column by {factor} in the files, or let hitpool data convert do it (factor: {factor} in the mapping)"
+)
+OF_HITS = "set data.scale_factors.{name} to {factor}"
+OF_COORDINATES = "multiply their data.scale_factors by {factor}"
+"""Remedies."""
 
 QUANTITIES = (
     Quantity(r"(.*_)?pt", "rms", "GeV", 0.1, 1e3, {"MeV": 1e3, "TeV": 1e-3}),
@@ -82,25 +95,26 @@ def coordinates(names: Sequence[str]) -> tuple[Quantity, list[str]] | None:
     return None
 
 
-def doubtful_columns(names: Sequence[str], rms: ArrayLike, largest: ArrayLike) -> dict[str, str]:
+def doubtful_columns(names: Sequence[str], rms: ArrayLike, largest: ArrayLike, remedy: str) -> dict[str, str]:
     """Finds columns that seem to have another unit.
 
     Args:
         names: Names of K columns.
         rms: Root mean square of their values, [K].
         largest: Largest absolute values, [K].
+        remedy: See ``Quantity.doubt``.
 
     Returns:
         What is wrong, by name.
 
     Example:
-        >>> doubtful_columns(["mc_pt", "mc_eta"], [31000.0, 1.2], [2e5, 2.7])
-        {'mc_pt': 'the root mean square is 3.1e+04, expected 0.1 to 1000 GeV; it looks like MeV'}
+        >>> doubtful_columns(["mc_pt", "mc_eta"], [31000.0, 1.2], [2e5, 2.7], "multiply by {factor}")
+        {'mc_pt': 'the root mean square is 3.1e+04, expected 0.1 to 1000 GeV; it looks like MeV: multiply by 0.001'}
     """
     found = {}
     for name, *values in zip(names, np.asarray(rms, float), np.asarray(largest, float), strict=True):
         for quantity in QUANTITIES:
             if re.fullmatch(quantity.names, name) and "sigma" not in name:
-                doubt = quantity.doubt(values[quantity.measure == "largest"])
+                doubt = quantity.doubt(values[quantity.measure == "largest"], remedy, name)
                 found |= {name: doubt} if doubt else {}
     return found

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hitpool.data import DEFAULT_POINTS, DEFAULT_SCALE_FACTORS, HitFeatures
 from hitpool.data.features import POINT_FIELDS
 from hitpool.nn import MaskFormer
+from hitpool.nn.precision import layer_dtype
 from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
 from hitpool.tasks.regression import RegressionTask
 
@@ -68,6 +69,8 @@ def needed_columns(fields: Sequence[str], points: Mapping[str, Sequence[Sequence
 class DeployedModel(nn.Module):
     """A network with its hit features in front and its predictions in physical units behind.
 
+    It computes in the precision of the network; hits and results are float32 whatever that is.
+
     Args:
         network: The trained network.
         fields: Hit fields of the network, as in the data's inputs.
@@ -116,11 +119,12 @@ class DeployedModel(nn.Module):
 
         Returns:
             Parameters [B, N, K] in physical units in the order of `parameters_out`, probability of each track
-            to exist [B, N], probability of each hit to belong to it [B, N, M], 0 for padded hits.
+            to exist [B, N], probability of each hit to belong to it [B, N, M], 0 for padded hits; all float32.
         """
         present = valid.unsqueeze(-1)  # [B, M, 1]
         features = self.features(torch.where(present, hits, torch.zeros_like(hits)))  # [B, M, F]
         features = torch.where(present, features, torch.zeros_like(features))  # as the data module pads
+        features = features.to(layer_dtype(self.network))
         inputs = dict(zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True))
         inputs[f"{self.hit}_valid"] = valid
         preds = self.network.predict(self.network(inputs, intermediate=False))["final"]
@@ -130,7 +134,7 @@ class DeployedModel(nn.Module):
         track_prob = preds[self.valid_task.name][f"{self.valid_task.output_object}_valid_prob"]
         hit_prob = preds[self.mask_task.name][f"{self.mask_task.output_object_hit}_valid_prob"]  # [B, N, M]
         hit_prob = torch.where(valid.unsqueeze(-2), hit_prob, torch.zeros_like(hit_prob))
-        return torch.stack(parameters, dim=-1), track_prob, hit_prob
+        return torch.stack(parameters, dim=-1).float(), track_prob.float(), hit_prob.float()
 
 
 def _only(tasks: nn.ModuleList, kind: type) -> nn.Module:

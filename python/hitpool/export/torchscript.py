@@ -19,6 +19,7 @@ from hitpool.export.checked import CheckedModel
 from hitpool.export.deployed import DeployedModel, needed_columns, unit
 from hitpool.files import write_bytes
 from hitpool.nn import MaskFormer
+from hitpool.nn.precision import layer_dtype
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.training.progress import say
 
@@ -34,8 +35,9 @@ def export(checkpoint: Path, output: Path) -> None:
     The file is used after `torch.ops.load_library(hitpool.library_path())`, in Python or C++. Its method
     `forward(hits [B, M, C] float32, valid [B, M] bool)` returns parameters [B, N, K], track probabilities [B,
     N] and hit probabilities [B, N, M], with any B and M, and records no gradients; other shapes and dtypes are
-    an error, which lists the columns if their number is wrong. The C columns are those of the training data, all
-    of them, as the checkpoint says; one that does not (an old one, or weights alone) gives a model that takes only
+    an error, which lists the columns if their number is wrong. It computes in float64 if the training did
+    (`trainer.precision 64-true`), else in float32; results are float32. The C columns are those of the training data,
+    all of them, as the checkpoint says; one that does not (an old one, or weights alone) gives a model that takes only
     what it uses, and a line that says so. Names, order and units of columns and parameters are in the extra file
     `hitpool.json`.
 
@@ -175,6 +177,7 @@ def _metadata(model: DeployedModel) -> dict:
     return {
         "hitpool_version": __version__,
         "torch_version": torch.__version__,
+        "computes_in": str(layer_dtype(model.network)).removeprefix("torch."),
         "inputs": [
             {"name": "hits", "shape": ["B", "M", "C"], "dtype": "float32", "columns": columns},
             {"name": "valid", "shape": ["B", "M"], "dtype": "bool", "meaning": "false at padded hits"},

@@ -1,16 +1,20 @@
-"""Files that are complete or not there, and locks between processes."""
+"""Files that are complete or not there, checksums, and locks between processes."""
 
 from hitpool.files.atomic import PartialFile, complete_or_nothing, replacing, write_bytes, write_text
+from hitpool.files.checksum import SUFFIX, checksums, index_checksums
 from hitpool.files.failure import WriteError, failures_named
 from hitpool.files.lock import InUseError, alone, remove_left_lock
 
 __all__ = [
+    "SUFFIX",
     "InUseError",
     "PartialFile",
     "WriteError",
     "alone",
+    "checksums",
     "complete_or_nothing",
     "failures_named",
+    "index_checksums",
     "remove_left_lock",
     "replacing",
     "write_bytes",

@@ -9,7 +9,7 @@ import numpy as np
 
 from hitpool.data.event_file import EventFile, open_event_file
 from hitpool.data.layout import EventIndex, read_index
-from hitpool.data.magnitudes import coordinates, doubtful_columns
+from hitpool.data.magnitudes import OF_COORDINATES, OF_HITS, OF_TRACKS, coordinates, doubtful_columns
 from hitpool.inspection.findings import Findings, Severity
 from hitpool.inspection.ordering import Ordering
 from hitpool.inspection.statistics import ColumnStatistics, Counts, Reservoir
@@ -236,14 +236,14 @@ class Scan:
 
     def _units(self) -> None:
         """Notes columns whose values seem to have another unit than that of their quantity."""
-        for what, statistics in (("hit", self.hits), ("track", self.tracks)):
-            doubtful = doubtful_columns(statistics.names, statistics.rms, statistics.largest)
+        for what, statistics, remedy in (("hit", self.hits, OF_HITS), ("track", self.tracks, OF_TRACKS)):
+            doubtful = doubtful_columns(statistics.names, statistics.rms, statistics.largest, remedy)
             for name, text in doubtful.items():
                 self.findings.note(DEFECT, f"{what} column {name} seems to have another unit", statistics.count, text)
         if known := coordinates(self.hits.names):
             quantity, names = known
             largest = max(self.hits.largest[self.hits.names.index(name)] for name in names)
-            if text := quantity.doubt(float(largest)):
+            if text := quantity.doubt(float(largest), OF_COORDINATES):
                 kind = f"hit columns {', '.join(names)} seem to have another unit"
                 self.findings.note(DEFECT, kind, self.hits.count, text)
 

@@ -27,7 +27,7 @@ def attention(
         [B, Q, H, E]; 0 for queries that may attend to nothing.
 
     Raises:
-        TypeError: unsupported dtype.
+        TypeError: unsupported dtype, or a tensor that is not dense.
         ValueError: shapes or devices that do not fit.
 
     Source: Vaswani et al., Attention is all you need, section 3.2 (arXiv:1706.03762); softmax in one pass: Milakov and

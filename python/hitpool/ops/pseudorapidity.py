@@ -18,7 +18,7 @@ def pseudorapidity(theta: Tensor) -> Tensor:
         -inf, outside [0, pi] gives NaN.
 
     Raises:
-        TypeError: `theta` is not of a supported dtype.
+        TypeError: `theta` is not of a supported dtype, or not dense.
 
     Reference:
         Particle Data Group, Review of Particle Physics, "Kinematics", section on pseudorapidity.

@@ -32,7 +32,7 @@ def weighted_pool(
         Pooled features [..., N, 4, D] in the order mean, sum, max, min, with the dtype of `features`.
 
     Raises:
-        TypeError: unsupported dtype.
+        TypeError: unsupported dtype, or a tensor that is not dense.
         ValueError: shapes or devices that do not fit, or a threshold outside [0, 1].
 
     Example:

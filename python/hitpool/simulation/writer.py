@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import yaml
 
-from hitpool.files import replacing, write_bytes, write_text
+from hitpool.files import SUFFIX, checksums, index_checksums, replacing, write_bytes, write_text
 from hitpool.simulation.events import Events
 from hitpool.simulation.readout import HIT_FEATURES, TRACK_FEATURES
 
@@ -61,6 +61,8 @@ class Writer:
             file["num_hits"] = events.num_hits.astype(np.int32)
             file["num_tracks"] = events.num_tracks.astype(np.int16)
             file["event_numbers"] = np.arange(start, start + count, dtype=np.int64)
+            write_checksums(file, "hits", events.hits, events.num_hits)
+            write_checksums(file, "tracks", events.tracks, events.num_tracks)
         self.files.append(
             {
                 "h5_file": name,
@@ -72,28 +74,54 @@ class Writer:
 
     def finish(self) -> None:
         """Write the index arrays and, last, the metadata without which a data set does not load."""
-        counts = np.array([entry["event_count"] for entry in self.files])
-        indices = {
-            "file_indices": ("event_file_indices.npy", np.repeat(np.arange(counts.size), counts)),
-            "row_indices": ("event_row_indices.npy", np.concatenate([np.arange(n) for n in counts])),
-        }
-        for name, values in indices.values():
-            content = io.BytesIO()
-            np.save(content, values.astype(np.int32))
-            write_bytes(self.folder / name, content.getbuffer())
         metadata = {
             "hit_features": self.hit_features,
             "track_features": self.track_features,
-            "event_mapping": {
-                "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
-                "total_events": int(counts.sum()),
-                "total_chunks": len(self.files),
-                "index_files": {key: name for key, (name, _) in indices.items()},
-                "chunk_summary": self.files,
-            },
+            "event_mapping": write_index(self.folder, self.files),
             "generator": self.generator,
         }
         write_text(self.folder / "metadata.yaml", yaml.safe_dump(metadata, sort_keys=False))
+
+
+def write_index(folder: Path, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write the index arrays: all events of the first file, then those of the second, and so on.
+
+    Args:
+        folder: Folder of the data set.
+        files: For each file `h5_file`, `event_count` and what else is to be said of it.
+
+    Returns:
+        What `event_mapping` in metadata.yaml says.
+    """
+    counts = [entry["event_count"] for entry in files]
+    names = {"file_indices": "event_file_indices.npy", "row_indices": "event_row_indices.npy"}
+    arrays = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
+    written = {}
+    for (key, name), values in zip(names.items(), arrays, strict=True):
+        content = io.BytesIO()
+        np.save(content, values.astype(np.int32))
+        written[key] = content.getvalue()
+        write_bytes(folder / name, written[key])
+    return {
+        "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
+        "total_events": sum(counts),
+        "total_chunks": len(files),
+        "index_files": names,
+        f"index{SUFFIX}": index_checksums([entry["h5_file"] for entry in files], written),
+        "chunk_summary": list(files),
+    }
+
+
+def write_checksums(file: h5py.File, name: str, values: np.ndarray, counts: np.ndarray) -> None:
+    """Write the checksums of the rows of each event.
+
+    Args:
+        file: The event file.
+        name: The data set that holds the rows, `hits` or `tracks`.
+        values: Rows of all events [all rows, columns].
+        counts: Number of rows of each event.
+    """
+    file[name + SUFFIX] = checksums(np.split(values, np.cumsum(counts))[:-1])
 
 
 def padded_bytes(values: np.ndarray, counts: np.ndarray) -> int:

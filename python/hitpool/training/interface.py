@@ -178,12 +178,14 @@ class TrainingCLI(LightningCLI):
         try:
             self.config_init = self.parser.instantiate(self.config)
             options = self._get(self.config_init, "trainer")
-            check_options(options)
-            check_callbacks(_as_list(options["callbacks"]))
+            check_options(options, self.subcommand)
+            check_callbacks(_as_list(options["callbacks"]), self.subcommand)
         except ValueError as error:
             raise ValueError(one_line(str(error))) from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
+        if str(options["precision"]) in ("64", "64-true"):
+            self.model.double()  # Lightning does it only after a checkpoint is loaded, which would be rounded
         if self.arguments.checkpoint:
             fitting_weights(self.arguments.checkpoint, self.model)  # Lightning loads them; errors come before any work
             stored = read_checkpoint(self.arguments.checkpoint)
@@ -242,15 +244,15 @@ class TrainingCLI(LightningCLI):
         self._say_if_the_time_was_up()
         if datamodule.test_dir is None:
             say("not tested: data.test_dir is not set")
+        elif self.trainer.limit_test_batches == 0:
+            say("not tested: trainer.limit_test_batches is 0")
         else:
             self.trainer.test(model, datamodule, ckpt_path=checkpoint, verbose=False)
         self._say_what_was_written()
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Prints loss and metrics of a checkpoint."""
-        (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False) or [{}]
-        if not metrics:
-            raise ValueError("trainer.limit_val_batches: expected at least one batch to validate, got none")
+        (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
         width = max(map(len, metrics))
         say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
 

@@ -1,7 +1,7 @@
 """What a training cannot do with options and callbacks of Lightning, said before there is a run directory."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning.pytorch.callbacks import (
@@ -10,12 +10,14 @@ from lightning.pytorch.callbacks import (
     Callback,
     LearningRateFinder,
     ModelPruning,
+    ProgressBar,
     SpikeDetection,
     WeightAveraging,
 )
 
 from hitpool.data.datamodule import NO_OVERFIT_BATCHES
 
+LIMITS = {"validate": "limit_val_batches", "test": "limit_test_batches", "predict": "limit_predict_batches"}
 CALLBACKS = {
     LearningRateFinder: "the learning rate follows a schedule: set model.lrs_config.max",
     BatchSizeFinder: "batches are cut by their length: set data.batch_size",
@@ -23,17 +25,24 @@ CALLBACKS = {
     ModelPruning: "pruned weights have other names, which neither predict nor export knows",
     SpikeDetection: "Lightning cannot write its state into checkpoints: a loss that is not finite stops the training",
 }
+PREDICTED = ("on_predict_batch_end", "on_predict_epoch_end", "on_predict_end")  # hooks that may write
 
 
-def check_callbacks(callbacks: Iterable[Callback]) -> None:
+def check_callbacks(callbacks: Sequence[Callback], subcommand: str | None) -> None:
     """Checks that callbacks fit a tracking model.
 
     Args:
         callbacks: Callbacks of the Trainer.
+        subcommand: What will be run, if anything.
 
     Raises:
-        ValueError: If one does not, with the reason.
+        ValueError: If one does not, with the reason, or if none would write predictions.
     """
+    if subcommand == "predict" and not any(_may_write(callback) for callback in callbacks):
+        raise ValueError(
+            "trainer.callbacks: expected one that writes the predictions, such as hitpool.evaluation.PredictionWriter, "
+            f"got {', '.join(type(callback).__name__ for callback in callbacks) or 'none'}"
+        )
     for callback in callbacks:
         name = type(callback).__name__
         for kind, reason in CALLBACKS.items():
@@ -43,14 +52,15 @@ def check_callbacks(callbacks: Iterable[Callback]) -> None:
             raise ValueError(f"trainer.callbacks: {name} cannot average buffers of truth values: set use_buffers=false")
 
 
-def check_options(trainer: dict[str, Any]) -> None:
+def check_options(trainer: dict[str, Any], subcommand: str | None) -> None:
     """Checks options of the Trainer.
 
     Args:
         trainer: Options by name.
+        subcommand: What will be run, if anything.
 
     Raises:
-        ValueError: If one is not supported, with what to use instead.
+        ValueError: If one is not supported, with what to use instead, or leaves nothing to do.
     """
     if trainer["barebones"]:
         raise ValueError(
@@ -64,3 +74,11 @@ def check_options(trainer: dict[str, Any]) -> None:
         )
     if trainer["overfit_batches"]:
         raise ValueError(NO_OVERFIT_BATCHES)
+    limit = LIMITS.get(subcommand)
+    if limit is not None and trainer[limit] == 0:
+        raise ValueError(f"trainer.{limit}: expected at least one batch to {subcommand}, got 0; 1.0 takes all")
+
+
+def _may_write(callback: Callback) -> bool:
+    changed = any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in PREDICTED)
+    return changed and not isinstance(callback, ProgressBar)

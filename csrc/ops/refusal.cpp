@@ -1,0 +1,48 @@
+// Tensors for which no op has a kernel: sparse, nested, quantized, or on a device that this build does not know.
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+namespace hitpool {
+namespace {
+
+void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const auto& schema = op.schema();
+  const auto inputs = torch::jit::last(*stack, schema.arguments().size());
+  at::Device device = at::kCPU;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].isTensor() || !inputs[i].toTensor().defined()) continue;
+    const auto& tensor = inputs[i].toTensor();
+    const auto& name = schema.arguments()[i].name();
+    const char* kind = tensor.is_nested() ? "a nested tensor" : tensor.is_quantized() ? "a quantized tensor" : nullptr;
+    TORCH_CHECK_TYPE(!kind, schema.name(), ": expected ", name, " as a dense tensor, got ", kind);
+    TORCH_CHECK_TYPE(
+        tensor.layout() == at::kStrided, schema.name(), ": expected ", name, " as a dense tensor, got layout ",
+        tensor.layout(), "; ", name, ".to_dense() makes it one");
+    if (!tensor.is_cpu()) device = tensor.device();
+  }
+  TORCH_CHECK_NOT_IMPLEMENTED(false, schema.name(), ": this build of hitpool has no kernel for device ", device);
+}
+
+void refuse_in(torch::Library& m) {
+  for (const char* op :
+       {"weighted_pool", "_weighted_pool_for_backward", "_weighted_pool_backward", "pseudorapidity",
+        "_pseudorapidity_backward", "attention", "_attention_with_log_sum", "_attention_backward"}) {
+    m.impl(op, torch::CppFunction::makeFromBoxedFunction<&refuse>());
+  }
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(hitpool, CompositeExplicitAutograd, m) {  // whatever has no kernel of its own, but for nested tensors
+  refuse_in(m);
+}
+
+TORCH_LIBRARY_IMPL(hitpool, NestedTensorCPU, m) {
+  refuse_in(m);
+}
+
+TORCH_LIBRARY_IMPL(hitpool, NestedTensorCUDA, m) {
+  refuse_in(m);
+}
+
+}  // namespace hitpool
