@@ -1,7 +1,7 @@
 """What a training cannot do with options and callbacks of Lightning, said before there is a run directory."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch.callbacks import (
