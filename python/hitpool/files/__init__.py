@@ -1,6 +1,6 @@
 """Files that are complete or not there, and locks between processes."""
 
-from hitpool.files.atomic import PartialFile, complete_or_nothing, replacing, write_bytes, write_text
+from hitpool.files.atomic import PartialFile, check_writable, complete_or_nothing, replacing, write_bytes, write_text
 from hitpool.files.failure import WriteError, failures_named
 from hitpool.files.lock import InUseError, alone
 
@@ -9,6 +9,7 @@ __all__ = [
     "PartialFile",
     "WriteError",
     "alone",
+    "check_writable",
     "complete_or_nothing",
     "failures_named",
     "replacing",

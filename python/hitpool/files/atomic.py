@@ -7,6 +7,7 @@ import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,6 +103,20 @@ def write_bytes(path: Path | str, content: bytes | memoryview) -> None:
 def write_text(path: Path | str, text: str) -> None:
     """Writes a text file in UTF-8, see `replacing`."""
     write_bytes(path, text.encode())
+
+
+def check_writable(folder: Path | str) -> None:
+    """Checks that files can be written into a folder, before the work that leads to them; it is created.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        WriteError: If they cannot.
+    """
+    with failures_named(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextmanager
