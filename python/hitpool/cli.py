@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable
@@ -226,6 +227,13 @@ def _hide_expected_messages() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     for message in EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = _report
+
+
+def _report(thread: threading.ExceptHookArgs) -> None:
+    """Leaves out the traceback of TensorBoard's writer: what it raises is raised again where metrics are logged."""
+    if "tensorboard" not in type(thread.thread).__module__:
+        threading.__excepthook__(thread)
 
 
 def _start_again_in_utf8() -> NoReturn:

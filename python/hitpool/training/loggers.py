@@ -61,6 +61,11 @@ class MetricsBoard(TensorBoardLogger):
             with failures_named(self.log_dir):
                 self._experiment.flush()
 
+    def finalize(self, status: str) -> None:
+        """Closes the event file."""
+        with failures_named(self.log_dir):
+            super().finalize(status)
+
 
 class _TableWriter(ExperimentWriter):
     def __init__(self, folder: str, keep: int | None) -> None:

@@ -3,10 +3,10 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from hitpool.files import failures_named
+from hitpool import files
 from hitpool.tasks.checkpoint_file import read_checkpoint
 
 
@@ -57,20 +57,15 @@ def new(folder: Path, has_begun: Callable[[], bool]) -> Iterator[Path]:
     Raises:
         WriteError: If it cannot be created.
     """
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    run = None
-    try:
-        with failures_named(folder):
+    with files.folder(folder):
+        with files.failures_named(folder):
             run = claim(folder)
-        yield run
-    except BaseException:
-        if not has_begun():
-            if run is not None:
+        try:
+            yield run
+        except BaseException:
+            if not has_begun():
                 shutil.rmtree(run)
-            for path in created:
-                with suppress(OSError):  # another training has made a run there meanwhile
-                    path.rmdir()
-        raise
+            raise
 
 
 def checkpoint(run: Path, which: str | None = None) -> Path | None:
