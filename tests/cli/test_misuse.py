@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,7 @@ OTHERS = [
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
     ("data inspect data/train --json x.txt", 1, "--json x.txt: expected a file ending in .json"),
     ("data inspect data/train --plots own.py", 1, "hitpool data inspect: own.py: file exists"),
+    ("data inspect data/train --plots /proc/x", 1, "hitpool data inspect: /proc/x cannot be written: "),
     ("data convert --input foo", 2, "hitpool data convert: missing: output"),
     ("data convert --input foo --output x", 1, "input: foo does not exist"),
     ("data convert --input own.py --output x", 1, "own.py is not readable as ROOT"),
@@ -206,9 +208,21 @@ def test_a_fault_in_a_program_is_labelled_and_debug_shows_it(
     assert status == 1
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         main([*options, "--debug"])
+    assert not Path("runs").exists()
     monkeypatch.setenv("HITPOOL_DEBUG", "1")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         main(options)
+
+
+def test_a_start_on_a_full_disk_leaves_nothing(place: Path, line: Callable) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))  # EFBIG where a full disk gives ENOSPC
+    try:
+        _, message = line("fit", *DATA, "--name=a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert re.search(r"runs/a/version_0/config\.yaml cannot be written: .* at 5,000 bytes of .* are missing", message)
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("key", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
