@@ -66,6 +66,7 @@ PARSED = [
 REFUSED = [
     ("--data.scale_factors.r=abc", "data.scale_factors.r: expected a number, got abc"),
     (f"{TASK}.assignment_threshold=3", "task parameter_regression: assignment_threshold must be from 0 to 1, got 3.0"),
+    (f"{TASK}.regression_hidden_dim=0", "Dense: every layer needs at least one feature, got widths .*, 0, "),
     (f"{TASK}.dim=[1", rf"{TASK}.dim: expected a value in YAML, got '\[1'"),
     ("--model.model.input_nets.0.posenc.sym_fields=[a]", r"PositionEncoder: sym_fields \['a'\] are not among"),
     ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches: expected at least 1, got 0"),
@@ -303,6 +304,7 @@ def test_help_is_short_and_true(place: Path, capsys: pytest.CaptureFixture, comm
     assert stop.value.code == 0
     known = set(re.findall(r"--[\w.]+", capsys.readouterr().out)) | {"--help", "--help_all", "--debug"}
     own = set(re.findall(r"--[\w.]+", short))
+    assert f"most events of a batch ({configuration([])['data']['batch_size']})" in short
     assert {
         option for option in own - known if not option.startswith(("--model.model.", "--trainer.callbacks."))
     } == set()

@@ -346,7 +346,8 @@ def run(arguments: Arguments) -> None:
     for line in arguments.translation:
         say(line, sys.stderr)
     if arguments.checkpoint:
-        check_of_training(arguments.checkpoint)  # LightningCLI reads it first, and does not say which file is broken
+        # LightningCLI reads it first, and does not say which file is broken
+        check_of_training(arguments.checkpoint, to_go_on=arguments.subcommand == "fit")
     if arguments.notice:
         say(arguments.notice)
     try:
