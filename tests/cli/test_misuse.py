@@ -66,6 +66,8 @@ PARSED = [
 REFUSED = [
     ("--data.scale_factors.r=abc", "data.scale_factors.r: expected a number, got abc"),
     (f"{TASK}.assignment_threshold=3", "task parameter_regression: assignment_threshold must be from 0 to 1, got 3.0"),
+    ("--model.model.encoder.num_heads=0", "Attention: dim = 32 is not a multiple of num_heads = 0"),
+    ("--model.model.encoder.num_layers=-1", "Encoder: num_layers must be at least 0, got -1"),
     (f"{TASK}.regression_hidden_dim=0", "Dense: every layer needs at least one feature, got widths .*, 0, "),
     (f"{TASK}.dim=[1", rf"{TASK}.dim: expected a value in YAML, got '\[1'"),
     ("--model.model.input_nets.0.posenc.sym_fields=[a]", r"PositionEncoder: sym_fields \['a'\] are not among"),

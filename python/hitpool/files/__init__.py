@@ -2,7 +2,7 @@
 
 from hitpool.files.atomic import PartialFile, check_writable, complete_or_nothing, replacing, write_bytes, write_text
 from hitpool.files.failure import WriteError, failures_named
-from hitpool.files.folder import folder
+from hitpool.files.folders import folder
 from hitpool.files.lock import InUseError, alone
 
 __all__ = [

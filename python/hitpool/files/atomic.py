@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hitpool.files.failure import WriteError, failures_named, write_error
-from hitpool.files.folder import folder
+from hitpool.files.folders import folder
 from hitpool.files.lock import alone, try_lock
 
 

@@ -14,7 +14,7 @@ from multiprocessing.util import register_after_fork
 from pathlib import Path
 
 from hitpool.files.failure import failures_named
-from hitpool.files.folder import folder
+from hitpool.files.folders import folder
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of file systems that are mounted without them
 
