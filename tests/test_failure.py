@@ -33,6 +33,8 @@ def test_files_are_named():
     error = FileNotFoundError(2, "No such file or directory", "a", None, "b")
     assert explain(error) == ("a -> b: no such file or directory", 1)
     assert explain(OSError(28, "No space left on device")) == ("[Errno 28] No space left on device", 1)
+    error = OSError(30, "Read-only file system", "a")
+    assert explain(error) == ("a cannot be written: the file system is read-only", 1)
 
 
 def test_known_causes():

@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
@@ -79,13 +81,14 @@ def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "tor
     """
     from hitpool.export.torchscript import export as export_torchscript
 
-    _hide_expected_messages()
     export_torchscript(checkpoint, output)
     print(f"written to {output}")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; an error ends it with one line, or with its traceback after `--debug`.
+
+    Ctrl-C ends it with status 130 and a line.
 
     Args:
         arguments: Arguments after the program name; those of the process if None.
@@ -96,8 +99,13 @@ def main(arguments: list[str] | None = None) -> None:
     command, *options = [argument for argument in given if argument != "--debug"] or ["--help"]
     signal.signal(signal.SIGTERM, _stop)
     try:
-        _run(command, options)
-    except KeyboardInterrupt:
+        work = _work(command, options)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        work()
+    except KeyboardInterrupt as stop:
+        line = "; ".join(["interrupted", *map(str, stop.args)])
+        print(f"{_name(command, options)}: {line}", file=sys.stderr, flush=True)
         sys.exit(130)
     except Exception as error:
         if "--debug" in given or os.environ.get("HITPOOL_DEBUG", "0") not in ("", "0"):
@@ -105,38 +113,48 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(command, options, error)
 
 
-def _run(command: str, options: list[str]) -> None:
+def _work(command: str, options: list[str]) -> Callable[[], None]:
+    """Imports what a command needs.
+
+    Returns:
+        The command, to be called.
+    """
     if command in TRAINING:
-        _train(command, options)
-    elif command == "simulate":
+        import hitpool.training.interface
+
+        _hide_expected_messages()
+        return partial(_train, command, options)
+    if command == "simulate":
         from hitpool.simulation import simulate
 
-        _call(simulate, command, options)
-    elif command == "acts":
+        return partial(_call, simulate, command, options)
+    if command == "acts":
         from hitpool.acts import acts
 
-        _call(acts, command, options)
-    elif command == "evaluate":
+        return partial(_call, acts, command, options)
+    if command == "evaluate":
         from hitpool.evaluation.command import evaluate
 
         _hide_expected_messages()
-        _call(evaluate, command, options)
-    elif command == "export":
-        _call(export, command, options)
-    elif command == "data":
-        _data(options)
-    elif command == "bench":
+        return partial(_call, evaluate, command, options)
+    if command == "export":
+        import hitpool.export.torchscript  # noqa: F401
+
+        _hide_expected_messages()
+        return partial(_call, export, command, options)
+    if command == "data":
+        return _data(options)
+    if command == "bench":
         from hitpool.bench.command import run
 
-        run(options)
-    elif command in ("-h", "--help"):
-        print(HELP, end="")
-    elif command == "--version":
+        return partial(run, options)
+    if command in ("-h", "--help"):
+        return partial(print, HELP, end="")
+    if command == "--version":
         from hitpool import __version__
 
-        print(f"hitpool {__version__}")
-    else:
-        raise _unknown_command(command, HELP)
+        return partial(print, f"hitpool {__version__}")
+    raise _unknown_command(command, HELP)
 
 
 def _train(command: str, options: list[str]) -> None:
@@ -144,7 +162,6 @@ def _train(command: str, options: list[str]) -> None:
     from hitpool.training.arguments import configuration, interpret
     from hitpool.training.interface import run
 
-    _hide_expected_messages()
     if "-h" in options or "--help" in options:
         print(help.overview(command), end="")
         return
@@ -155,18 +172,17 @@ def _train(command: str, options: list[str]) -> None:
     run(interpret(command, options))
 
 
-def _data(options: list[str]) -> None:
+def _data(options: list[str]) -> Callable[[], None]:
     command, *rest = options or ["--help"]
     if command == "inspect":
         from hitpool.inspection.command import run
     elif command == "convert":
         from hitpool.conversion.command import run
     elif command in ("-h", "--help"):
-        print(DATA_HELP, end="")
-        return
+        return partial(print, DATA_HELP, end="")
     else:
         raise _unknown_command(command, DATA_HELP)
-    run(rest)
+    return partial(run, rest)
 
 
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
@@ -180,6 +196,12 @@ def _commands(text: str) -> list[str]:
     return re.findall(r"^  ([a-z]+)  ", text, re.MULTILINE)
 
 
+def _name(command: str, options: list[str]) -> str:
+    """What messages begin with."""
+    name = f"hitpool {command}" if command in _commands(HELP) else "hitpool"
+    return f"{name} {options[0]}" if command == "data" and options and options[0] in _commands(DATA_HELP) else name
+
+
 def _unknown_command(command: str, text: str) -> ArgumentError:
     return ArgumentError(None, f"there is no command '{command}'; the commands are {', '.join(_commands(text))}")
 
@@ -189,9 +211,7 @@ def _fail(command: str, options: list[str], error: Exception) -> NoReturn:
     from hitpool.failure import FAILED, WRONG_USAGE, explain
 
     line, status = explain(error)
-    name = f"hitpool {command}" if command in _commands(HELP) else "hitpool"
-    if command == "data" and options and options[0] in _commands(DATA_HELP):
-        name += f" {options[0]}"
+    name = _name(command, options)
     if status == WRONG_USAGE:
         line += f"; '{name} --help' lists the options"
     process = next((os.environ[key] for key in PROCESS_NUMBERS if key in os.environ), "0")
@@ -210,6 +230,13 @@ def _hide_expected_messages() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     for message in EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = _report
+
+
+def _report(thread: threading.ExceptHookArgs) -> None:
+    """Leaves out the traceback of TensorBoard's writer: what it raises is raised again where metrics are logged."""
+    if "tensorboard" not in type(thread.thread).__module__:
+        threading.__excepthook__(thread)
 
 
 def _start_again_in_utf8() -> NoReturn:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import linecache
 import re
 import traceback
 from argparse import ArgumentError
 
+from hitpool.files.failure import WriteError, write_error
 from hitpool.parser_message import one_line
 
 WRONG_USAGE, FAILED = 2, 1  # exit status
 
 _EXPECTED = (OSError, ValueError, ImportError, FloatingPointError, MemoryError)
+_CANNOT_WRITE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _SPEAKING = ("hitpool", "lightning", "torch.utils.data")  # packages whose `raise` is meant for the user
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 _LOST = ("Connection closed by peer", "Connection reset by peer")
@@ -46,6 +49,10 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, WriteError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE and error.filename is not None:
+        return str(write_error(error.filename, error))
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return f"{names}: {error.strerror[0].lower()}{error.strerror[1:]}"

@@ -173,7 +173,7 @@ def test_overrides_reach_translated_files(capsys: pytest.CaptureFixture) -> None
         (
             "models.Encoder",
             "models.MambaEncoder",
-            "mine.yaml: model.model.init_args.encoder.class_path: hitpool has no",
+            "mine.yaml: model.model.encoder.class_path: hitpool has no",
         ),
         ("num_layers", "num_layerz", "Encoder has no option 'num_layerz' (did you mean 'num_layers'?)"),
         ("null_weight", "null_wait", "has no option 'null_wait' (did you mean 'null_weight'?)"),

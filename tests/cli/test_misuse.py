@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,9 @@ PARSED = [
 REFUSED = [
     ("--data.scale_factors.r=abc", "data.scale_factors.r: expected a number, got abc"),
     (f"{TASK}.assignment_threshold=3", "task parameter_regression: assignment_threshold must be from 0 to 1, got 3.0"),
+    ("--model.model.encoder.num_heads=0", "Attention: dim = 32 is not a multiple of num_heads = 0"),
+    ("--model.model.encoder.num_layers=-1", "Encoder: num_layers must be at least 0, got -1"),
+    (f"{TASK}.regression_hidden_dim=0", "Dense: every layer needs at least one feature, got widths .*, 0, "),
     (f"{TASK}.dim=[1", rf"{TASK}.dim: expected a value in YAML, got '\[1'"),
     ("--model.model.input_nets.0.posenc.sym_fields=[a]", r"PositionEncoder: sym_fields \['a'\] are not among"),
     ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches: expected at least 1, got 0"),
@@ -116,6 +120,7 @@ OTHERS = [
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
     ("data inspect data/train --json x.txt", 1, "--json x.txt: expected a file ending in .json"),
     ("data inspect data/train --plots own.py", 1, "hitpool data inspect: own.py: file exists"),
+    ("data inspect data/train --plots /proc/x", 1, "hitpool data inspect: /proc/x cannot be written: "),
     ("data convert --input foo", 2, "hitpool data convert: missing: output"),
     ("data convert --input foo --output x", 1, "input: foo does not exist"),
     ("data convert --input own.py --output x", 1, "own.py is not readable as ROOT"),
@@ -206,9 +211,21 @@ def test_a_fault_in_a_program_is_labelled_and_debug_shows_it(
     assert status == 1
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         main([*options, "--debug"])
+    assert not Path("runs").exists()
     monkeypatch.setenv("HITPOOL_DEBUG", "1")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         main(options)
+
+
+def test_a_start_on_a_full_disk_leaves_nothing(place: Path, line: Callable) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))  # EFBIG where a full disk gives ENOSPC
+    try:
+        _, message = line("fit", *DATA, "--name=a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert re.search(r"runs/a/version_0/config\.yaml cannot be written: .* at 5,000 bytes of .* are missing", message)
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("key", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
@@ -290,6 +307,7 @@ def test_help_is_short_and_true(place: Path, capsys: pytest.CaptureFixture, comm
     assert stop.value.code == 0
     known = set(re.findall(r"--[\w.]+", capsys.readouterr().out)) | {"--help", "--help_all", "--debug"}
     own = set(re.findall(r"--[\w.]+", short))
+    assert f"most events of a batch ({configuration([])['data']['batch_size']})" in short
     assert {
         option for option in own - known if not option.startswith(("--model.model.", "--trainer.callbacks."))
     } == set()

@@ -39,6 +39,10 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(
     assert message().startswith(f"hitpool {command}: checkpoint given.ckpt {end}")
     training = {"global_step": 3, "pytorch-lightning_version": lightning.__version__}
     weights = {f"model.{key}": value for key, value in load("muon.yaml").model.model.state_dict().items()}
+    if command == "fit":
+        torch.save({"state_dict": weights, **training}, "given.ckpt")
+        assert "expected one that hitpool fit wrote, this has no loops and no optimizer_states" in message()
+    training |= {"loops": {}, "optimizer_states": []}
     torch.save({"state_dict": weights | {"model.extra": torch.ones(2)}, **training}, "given.ckpt")
     end = "does not fit the model: model.extra of the checkpoint is not in the model. It needs the configuration"
     assert message().startswith(f"hitpool {command}: checkpoint given.ckpt {end}")

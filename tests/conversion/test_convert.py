@@ -318,6 +318,10 @@ def test_other_settings_need_another_folder(tmp_path, ntuples):
     (tmp_path / "other/notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"other exists and is not a conversion"):
         convert(files, tmp_path / "other", read_mapping(), Cuts(), 1)
+    for text in ("", "a: [", "cuts: {}"):
+        (output / "conversion.yaml").write_text(text)
+        with pytest.raises(ValueError, match=r"set/conversion\.yaml is damaged: remove .*set to convert anew"):
+            convert(files[:2], output, read_mapping(), Cuts(), 1)
 
 
 # --- bad files ---

@@ -380,9 +380,9 @@ def test_positive_targets(tmp_path):
 def test_too_little_space_to_unpack(tmp_path, filtering_set, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=10)
     monkeypatch.setattr("hitpool.data.hit_store.shutil.disk_usage", lambda folder: usage)
-    with pytest.raises(ValueError, match=r"hits of 60 events are compressed and need .* GB of temporary .*TMPDIR"):
+    with pytest.raises(ValueError, match=r"hits of 60 events are compressed and need .* MB of temporary .*TMPDIR"):
         load(filtering_set)
     folder = tmp_path / "unpacked"
-    with pytest.raises(ValueError, match=r"000.h5 is compressed and needs .* GB, but data.unpack_dir .*unpacked"):
+    with pytest.raises(ValueError, match=r"000.h5 is compressed and needs .* MB, but data.unpack_dir .*unpacked"):
         load(filtering_set, unpack_dir=folder)
     assert not list(folder.glob("*.hits"))

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import h5py
 import numpy as np
 import pytest
 
-from hitpool.files import WriteError, complete_or_nothing, replacing, write_text
+from hitpool.files import (
+    WriteError,
+    alone,
+    check_writable,
+    complete_or_nothing,
+    folder,
+    replacing,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -88,6 +97,44 @@ def test_hdf5_ends_with_one_error_on_a_full_disk(tmp_path: Path, small_files: No
         for number in range(20_000 // size):
             file.create_group(str(number))["x"] = np.zeros(size)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hdf5_says_nothing_of_its_own_on_a_full_disk(
+    tmp_path: Path, small_files: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes chunks when it lets a data set go, where an exception would be printed and lost."""
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    failure = pytest.raises(WriteError, match=r" of 0\.8 MB; 0\.7 MB are missing")
+    with failure, replacing(tmp_path / "a.h5", 800_000) as target, h5py.File(target, "w") as file:
+        file.create_dataset("x", data=np.zeros((100, 1000)), chunks=(1, 1000))
+    assert printed == []
+
+
+def test_a_writer_may_ask_whether_the_disk_is_full(tmp_path: Path, small_files: None) -> None:
+    with pytest.raises(WriteError, match=r"a cannot be written"), replacing(tmp_path / "a") as file:  # noqa: PT012
+        file.check()
+        file.write(bytes(200_000))
+        file.check()
+        raise AssertionError
+
+
+def test_folders_are_removed_if_nothing_came_to_be_in_them(tmp_path: Path, small_files: None) -> None:
+    path = tmp_path / "a" / "b" / "c.txt"
+    with pytest.raises(WriteError):
+        write_text(path, 300_000 * "x")
+    with pytest.raises(ValueError, match="no"), alone(path):
+        raise ValueError("no")
+    check_writable(path)
+    assert list(tmp_path.iterdir()) == []
+    with folder(path):
+        (tmp_path / "a" / "other").touch()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "other"]
+
+
+def test_a_place_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(WriteError, match=r"^/proc/nothing cannot be written: "):
+        check_writable("/proc/nothing")
 
 
 def test_hdf5_files_are_written_whole(tmp_path: Path) -> None:

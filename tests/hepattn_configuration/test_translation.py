@@ -74,14 +74,15 @@ def test_classes_are_found_by_name(place: str) -> None:
     assert not lines
 
 
-def test_a_class_without_equal_is_named_with_its_path_and_the_supported_ones() -> None:
+def test_a_class_without_equal_is_named_with_its_path_and_those_of_its_kind() -> None:
     config = {"model": {"model": {"class_path": "hepattn.models.MaskFormer", "init_args": {"dim": 8}}}}
     config["model"]["model"]["init_args"]["tasks"] = modules(valid_task(), module("HitFilterTask", "models.task"))
-    with pytest.raises(
-        ValueError, match=r"^model\.model\.init_args\.tasks\.init_args\.modules\.1\.class_path"
-    ) as error:
+    with pytest.raises(ValueError, match=r"^model\.model\.tasks\.1\.class_path: ") as error:
         translate(config)
-    assert "hepattn.models.task.HitFilterTask" in str(error.value)
+    _, known = str(error.value).split("no equal of hepattn.models.task.HitFilterTask; it knows ")
+    assert known.split(", ") == sorted(name for name in PARTS if name.endswith("Task"))
+    with pytest.raises(ValueError, match=r"hepattn\.models\.HitFilter; it knows ") as error:
+        translate(module("HitFilter"))
     assert all(name in str(error.value) for name in PARTS)
     with pytest.raises(ValueError, match=r"data\.class_path: .*TrackMLDataModule.*AtlasMuonDataModule"):
         translate({"data": module("TrackMLDataModule", "experiments.trackml.data")})
@@ -185,7 +186,10 @@ def test_hints_are_one_line_and_values_that_hitpool_has_too_are_none() -> None:
         (module("Dense", input_size=3, final_activation={"class_path": "torch.nn.ReLU"}), r"^final_activation is"),
         (valid_task("ObjectClassificationTask", dim=8, num_classes=3), r"^num_classes is 3, hitpool has 1 only"),
         (module("ObjectHitMaskTask", logit_scale=2.0), r"^logit_scale is 2\.0, hitpool has 1\.0 only"),
-        (module("ObjectHitMaskTask", constituent_net=module("Dense", input_size=8)), r"^constituent_net is"),
+        (
+            module("ObjectHitMaskTask", constituent_net=module("Dense", input_size=8)),
+            r"^constituent_net is hepattn\.models\.Dense, hitpool has None only$",
+        ),
     ],
 )
 def test_values_that_change_the_computation_are_refused(config: dict[str, Any], message: str) -> None:

@@ -23,7 +23,7 @@ from hitpool.bench.report import Report
 from hitpool.bench.tables import place
 from hitpool.cores import available_cores
 from hitpool.evaluation.plots import save
-from hitpool.files import write_text
+from hitpool.files import check_writable, write_text
 
 DESCRIPTION = """\
 Times hitpool.weighted_pool and hitpool.pseudorapidity against everything that could be used instead, on this machine.
@@ -121,7 +121,7 @@ def run(options: list[str]) -> None:
             if file is not None and Path(file).suffix != ending:
                 raise ValueError(f"--{name} {file}: expected a file ending in {ending}")
             if file is not None:
-                Path(file).parent.mkdir(parents=True, exist_ok=True)
+                check_writable(Path(file).parent)
         bench(
             arguments.shapes,
             arguments.selected,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -59,8 +58,7 @@ def run(options: list[str]) -> None:
         mapping = read_mapping(arguments.mapping)
         steps = convert(arguments.input, arguments.output, mapping, cuts, arguments.workers)
     except KeyboardInterrupt:
-        print("hitpool data convert: interrupted; the same command goes on", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt("the same command goes on") from None
     console.print(cut_flow_table(steps))
     if (pt := _mean_pt(Path(arguments.output), mapping)) > LARGEST_PT:
         console.print(

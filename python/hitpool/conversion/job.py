@@ -54,7 +54,7 @@ def convert(
         FileExistsError: If the folder holds something else, or a conversion with another mapping or other cuts.
         ImportError: If uproot is not installed.
         InUseError: If another process converts to that folder.
-        ValueError: If a ROOT file or an argument is bad, or no event is left.
+        ValueError: If a ROOT file, an argument or what the folder says of its conversion is bad, or no event is left.
     """
     libraries()
     inputs, output = [Path(path) for path in inputs], Path(output)
@@ -100,7 +100,7 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
     plan = output / PLAN
     edges: dict[tuple[str, int], list[int]] = {}  # of the parts, by name and size of the file
     if plan.is_file():
-        stored = yaml.safe_load(plan.read_text(encoding="utf-8"))
+        stored = _read_plan(plan)
         for key, value in settings.items():
             if json.dumps(stored[key]) != json.dumps(value):  # which also compares the order of columns
                 raise FileExistsError(
@@ -125,6 +125,16 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
         for file in files
         for start, stop in itertools.pairwise(edges[file])
     ]
+
+
+def _read_plan(plan: Path) -> dict[str, Any]:
+    try:
+        stored = yaml.safe_load(plan.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        stored = None
+    if not isinstance(stored, dict) or not {"mapping", "cuts", "inputs"} <= stored.keys():
+        raise ValueError(f"{plan} is damaged: remove {plan.parent} to convert anew")
+    return stored
 
 
 def _identity(name: str, size: int) -> str:

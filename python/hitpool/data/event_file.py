@@ -155,7 +155,8 @@ def damage_named(path: Path) -> Iterator[None]:
 def _read_layout(path: Path, file: h5py.File, hit_columns: list[str], track_columns: list[str]) -> EventFile:
     for name, rank in _RANKS.items():
         if not isinstance(file.get(name), h5py.Dataset):
-            raise ValueError(f"{path}: missing data set '{name}'; available: {', '.join(file) or 'none'}")
+            available = ", ".join(key for key in file if isinstance(file.get(key), h5py.Dataset))
+            raise ValueError(f"{path}: missing data set '{name}'; available: {available or 'none'}")
         if file[name].ndim != rank:
             raise ValueError(f"{path}: expected '{name}' with {rank} dimensions, got shape {file[name].shape}")
     for name, key, columns in (

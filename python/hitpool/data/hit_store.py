@@ -97,8 +97,8 @@ class HitStore:
         needed, free = int(self._num_bytes[events].sum()), shutil.disk_usage(folder).free
         if self._unpack_dir is None and needed > free:
             raise ValueError(
-                f"the hits of {len(events)} events are compressed and need {needed / 1e9:.1f} GB of temporary space, "
-                f"but {folder} has {free / 1e9:.1f} GB: choose another folder by TMPDIR or, to unpack once for all "
+                f"the hits of {len(events)} events are compressed and need {needed / 1e6:,.1f} MB of temporary space, "
+                f"but {folder} has {free / 1e6:,.1f} MB: choose another folder by TMPDIR or, to unpack once for all "
                 "runs, by data.unpack_dir; or store the files uncompressed (h5repack -f NONE -l CONTI)"
             )
 
@@ -253,8 +253,8 @@ def _unpack(file: EventFile, path: Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise ValueError(
-            f"{file.path} is compressed and needs {needed / 1e9:.1f} GB, but data.unpack_dir {path.parent} has "
-            f"{free / 1e9:.1f} GB"
+            f"{file.path} is compressed and needs {needed / 1e6:,.1f} MB, but data.unpack_dir {path.parent} has "
+            f"{free / 1e6:,.1f} MB"
         )
     _log.info("unpacking %s to %s (%.1f MB)", file.path, path, needed / 1e6)
     with replacing(path, needed) as target:

@@ -83,7 +83,10 @@ def read_index(directory: Path | str) -> EventIndex:
     summary = _entry(mapping, "chunk_summary", path, "event_mapping")
     if not isinstance(summary, list):
         raise ValueError(f"{path}: expected event_mapping.chunk_summary to be a list, got {type(summary).__name__}")
-    files = [str(_entry(chunk, "h5_file", path, f"chunk_summary[{i}]")) for i, chunk in enumerate(summary)]
+    files = [_entry(chunk, "h5_file", path, f"chunk_summary[{i}]") for i, chunk in enumerate(summary)]
+    for i, name in enumerate(files):
+        if not isinstance(name, str):
+            raise ValueError(f"{path}: expected chunk_summary[{i}].h5_file to be a file name, got {name!r}")
 
     contents = {key: _content(directory / name) for key, name in INDEX_FILES.items()}
     _check_index(path, mapping, files, contents)

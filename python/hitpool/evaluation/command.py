@@ -23,7 +23,7 @@ from hitpool.evaluation.quantities import RESOLUTIONS, complete, derivable, fiel
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.report import TestReport
 from hitpool.evaluation.true_assignment import TrueAssignment
-from hitpool.files import write_text
+from hitpool.files import check_writable, write_text
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
 
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def _run(objects: Objects, callback: Callback, output: Path, threads: int | None) -> None:
-    output.mkdir(parents=True, exist_ok=True)
+    check_writable(output)
     trainer = Trainer(
         devices=1,
         precision=objects.config["trainer"].get("precision"),

@@ -64,7 +64,11 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Writes the events of one batch."""
+        """Writes the events of one batch.
+
+        Raises:
+            WriteError: If they cannot be written.
+        """
         hit_valid = outputs["inputs"][f"{self.hit}_valid"].cpu()  # [B, M]
         tensors = {
             f"{kind}/final/{task}/{name}": (name, tensor.detach().cpu())
@@ -81,6 +85,7 @@ class PredictionWriter(Callback):
                 group[path] = _writable(own)
         batches = sum(trainer.num_predict_batches)
         self.target.expected = self.file.id.get_filesize() * batches // (batch_idx + 1)
+        self.target.check()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Completes the file and moves it to its place."""

@@ -17,7 +17,7 @@ from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.comparison import momentum_edges
 from hitpool.evaluation.tracks import EventTracks
-from hitpool.files import write_text
+from hitpool.files import check_writable, write_text
 
 
 class TestReport(Callback):
@@ -69,7 +69,11 @@ class TestReport(Callback):
         Raises:
             TypeError: If the data module has no `train_targets`.
             ValueError: If two targets could be the same parameter.
+            WriteError: If nothing can be written into the run directory.
         """
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            check_writable(folder)
         datamodule = getattr(trainer, "datamodule", None)
         if not hasattr(datamodule, "train_targets"):
             raise TypeError(

@@ -17,7 +17,7 @@ from torch import Tensor
 from hitpool import __version__
 from hitpool.export.checked import CheckedModel
 from hitpool.export.deployed import DeployedModel, needed_columns, unit
-from hitpool.files import write_bytes
+from hitpool.files import check_writable, write_bytes
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
 from hitpool.tasks.checkpoint_file import read_checkpoint
@@ -48,9 +48,11 @@ def export(checkpoint: Path, output: Path) -> None:
     Raises:
         FileNotFoundError: If the checkpoint or the configuration of its run does not exist.
         RuntimeError: If the exported model differs from the original by more than 1e-5.
+        WriteError: If it cannot be written.
     """
     from hitpool.config import load_checkpoint
 
+    check_writable(Path(output).parent)
     objects = load_checkpoint(checkpoint)
     data = objects.datamodule
     fields = data.inputs[objects.model.model.input_name]

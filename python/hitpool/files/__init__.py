@@ -1,8 +1,9 @@
 """Files that are complete or not there, checksums, and locks between processes."""
 
-from hitpool.files.atomic import PartialFile, complete_or_nothing, replacing, write_bytes, write_text
+from hitpool.files.atomic import PartialFile, check_writable, complete_or_nothing, replacing, write_bytes, write_text
 from hitpool.files.checksum import SUFFIX, checksums, index_checksums
 from hitpool.files.failure import WriteError, failures_named
+from hitpool.files.folders import folder
 from hitpool.files.lock import InUseError, alone, remove_left_lock
 
 __all__ = [
@@ -11,9 +12,11 @@ __all__ = [
     "PartialFile",
     "WriteError",
     "alone",
+    "check_writable",
     "checksums",
     "complete_or_nothing",
     "failures_named",
+    "folder",
     "index_checksums",
     "remove_left_lock",
     "replacing",

@@ -7,20 +7,22 @@ import io
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hitpool.files.failure import WriteError, failures_named, write_error
+from hitpool.files.folders import folder
 from hitpool.files.lock import alone, try_lock
 
 
 class PartialFile(io.FileIO):
     """A new binary file that is written under a temporary name.
 
-    After a failure it raises once and then takes what comes without writing it: HDF5 writes again when it closes a
-    file, and cannot bear that this fails.
+    After a failure it takes what comes without writing it, and `replacing` raises it at the end: HDF5 writes when it
+    closes data sets and files, too, and cannot bear that this fails.
 
     Args:
         path: Temporary name.
@@ -35,24 +37,30 @@ class PartialFile(io.FileIO):
         self.path = path
         self.target = target
         self.expected: int | None = None
-        self.failure: WriteError | None = None
+        self._written = 0
+        self._failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Writes all of `data`.
-
-        Raises:
-            WriteError: If it cannot be written; names the target.
-        """
+        """Writes all of `data`, unless a write has failed."""
         size = memoryview(data).nbytes
         rest = memoryview(data).cast("B") if size else b""
         try:
-            while rest and self.failure is None:
-                rest = rest[super().write(rest) :]
+            while rest and self._failure is None:
+                number = super().write(rest)
+                self._written += number
+                rest = rest[number:]
         except OSError as error:
-            written = os.fstat(self.fileno()).st_size
-            self.failure = write_error(self.target, error, written, self.expected)
-            raise self.failure from None
+            self._failure = error
         return size
+
+    def check(self) -> None:
+        """Checks that everything could be written so far.
+
+        Raises:
+            WriteError: If not; names the target.
+        """
+        if self._failure is not None:
+            raise write_error(self.target, self._failure, self._written, self.expected)
 
 
 @contextmanager
@@ -73,24 +81,23 @@ def replacing(path: Path | str, expected: int | None = None) -> Iterator[Partial
         WriteError: If it cannot be written; names `path`.
     """
     path = Path(path)
-    with failures_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        file = None
-        while file is None:
-            file = _new_file(path)
-    file.expected = expected
-    try:
-        with file:
-            yield file
-            if file.failure is None:
+    with folder(path.parent):
+        with failures_named(path):
+            _remove_leftovers(path)
+            file = None
+            while file is None:
+                file = _new_file(path)
+        file.expected = expected
+        try:
+            with file:
+                yield file
+                file.check()
                 with failures_named(path):
                     os.fsync(file.fileno())
                     file.path.replace(path)
-    finally:
-        file.path.unlink(missing_ok=True)
-        if file.failure is not None:
-            raise file.failure
+        finally:
+            file.path.unlink(missing_ok=True)
+            file.check()
 
 
 def write_bytes(path: Path | str, content: bytes | memoryview) -> None:
@@ -102,6 +109,19 @@ def write_bytes(path: Path | str, content: bytes | memoryview) -> None:
 def write_text(path: Path | str, text: str) -> None:
     """Writes a text file in UTF-8, see `replacing`."""
     write_bytes(path, text.encode())
+
+
+def check_writable(path: Path | str) -> None:
+    """Checks that files can be written into a folder, before the work that leads to them.
+
+    Args:
+        path: The folder; it need not exist.
+
+    Raises:
+        WriteError: If they cannot.
+    """
+    with folder(Path(path)), failures_named(path):
+        tempfile.TemporaryFile(dir=path).close()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from multiprocessing.util import register_after_fork
 from pathlib import Path
 
 from hitpool.files.failure import failures_named
+from hitpool.files.folders import folder
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # of file systems that are mounted without them
 
@@ -38,20 +39,20 @@ def alone(path: Path, wait: Callable[[str], None] | None = None) -> Iterator[Non
     """
     path = Path(path)
     lock = _lock_of(path)
-    with failures_named(path):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = None
-        while file is None:
-            file = _locked(lock, path, wait)
-    try:
-        now = datetime.now().astimezone().isoformat(" ", "seconds")
-        with failures_named(lock):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-        file.close()
+    with folder(lock.parent):
+        with failures_named(path):
+            file = None
+            while file is None:
+                file = _locked(lock, path, wait)
+        try:
+            now = datetime.now().astimezone().isoformat(" ", "seconds")
+            with failures_named(path):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}".encode())
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            file.close()
 
 
 def remove_left_lock(path: Path) -> None:
@@ -94,6 +95,7 @@ def _lock_of(path: Path) -> Path:
 
 def _locked(lock: Path, path: Path, wait: Callable[[str], None] | None) -> IOBase | None:
     """The lock file, locked; None if its holder has removed it meanwhile."""
+    lock.parent.mkdir(parents=True, exist_ok=True)  # the holder may have removed this, too
     file = lock.open("a+b", buffering=0)
     try:
         if try_lock(file) is False:

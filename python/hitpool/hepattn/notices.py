@@ -55,6 +55,11 @@ def _grouped(entries: list[str]) -> str:
     )
 
 
+def shown(value: Any) -> str:
+    """A value in a message, a module by its class alone."""
+    return value["class_path"] if isinstance(value, dict) and "class_path" in value else repr(value)
+
+
 def short(path: str) -> str:
     """Path of an entry as an option of the command line has it.
 

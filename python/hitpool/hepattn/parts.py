@@ -4,6 +4,7 @@ Classes are found by their name, because hepattn has moved them between its modu
 here keeps its name; if hitpool's class does not have it, that is an error as in any configuration.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,6 +142,14 @@ REPLACED = {
 }
 
 
-def supported() -> str:
-    """The classes of hepattn that a configuration may name."""
-    return ", ".join(sorted({*PARTS, *DATA_MODULES, *WRAPPERS, *REPLACED}))
+def no_equal(class_path: str) -> str:
+    """What to say of a class of hepattn that is not in the table: which classes of its kind, or which at all, are.
+
+    Example:
+        >>> no_equal("hepattn.models.posenc.FourierPositionEncoder")
+        'hitpool has no equal of hepattn.models.posenc.FourierPositionEncoder; it knows Encoder, PositionEncoder'
+    """
+    names = sorted({*PARTS, *DATA_MODULES, *WRAPPERS, *REPLACED})
+    kind = re.findall(r"[A-Z]?[a-z0-9]*", class_path.rpartition(".")[2])[-2]
+    names = [name for name in names if name.endswith(kind)] or names
+    return f"hitpool has no equal of {class_path}; it knows {', '.join(names)}"

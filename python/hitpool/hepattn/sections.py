@@ -4,7 +4,7 @@ from typing import Any
 
 from hitpool.hepattn.arguments import without_norm
 from hitpool.hepattn.notices import Notices
-from hitpool.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, supported
+from hitpool.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
 
 _DATA_HINTS = ("pin_memory", "persistent_workers", "use_smart_batching", "drop_last", "max_hits_per_batch")
 _DATA_ONLY = {
@@ -49,7 +49,7 @@ def _flat(section: dict[str, Any], path: str, known: tuple[str, ...]) -> dict[st
     if class_path is None:
         return dict(section)
     if class_path.startswith("hepattn.") and class_path.rsplit(".", 1)[-1] not in known:
-        raise ValueError(f"{path}.class_path: hitpool has no equal of {class_path}; of hepattn it knows {supported()}")
+        raise ValueError(f"{path}.class_path: {no_equal(class_path)}")
     return dict(section.get("init_args") or {})
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hitpool.hepattn import sections
-from hitpool.hepattn.notices import Notices, short
-from hitpool.hepattn.parts import PARTS, REPLACED, Part, supported
+from hitpool.hepattn.notices import Notices, short, shown
+from hitpool.hepattn.parts import PARTS, REPLACED, Part, no_equal
 
 
 def uses_hepattn(node: Any) -> bool:
@@ -71,9 +71,7 @@ def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, An
         notices.replace(name, REPLACED[name])
         return None
     if name not in PARTS:
-        raise ValueError(
-            f"{_join(path, 'class_path')}: hitpool has no equal of {class_path}; of hepattn it knows {supported()}"
-        )
+        raise ValueError(f"{short(_join(path, 'class_path'))}: {no_equal(class_path)}")
     part = PARTS[name]
     args = dict(module.get("init_args") or {})
     path = _join(path, "init_args")
@@ -97,7 +95,7 @@ def _accepted(part: Part, args: dict[str, Any], path: str, notices: Notices) -> 
                 notices.differs(here, value)
         elif name in part.only:
             if value != part.only[name]:
-                raise ValueError(f"{short(here)} is {value!r}, hitpool has {part.only[name]!r} only")
+                raise ValueError(f"{short(here)} is {shown(value)}, hitpool has {part.only[name]!r} only")
         else:
             kept[name] = value
     return kept

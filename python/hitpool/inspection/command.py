@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.data.layout import read_index
-from hitpool.files import write_text
+from hitpool.files import check_writable, write_text
 from hitpool.inspection.report import as_json, tables
 from hitpool.inspection.scan import Scan
 
@@ -39,9 +39,9 @@ def run(options: list[str]) -> None:
     if arguments.json is not None:
         if Path(arguments.json).suffix != ".json":
             raise ValueError(f"--json {arguments.json}: expected a file ending in .json")
-        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
+        check_writable(Path(arguments.json).parent)
     if arguments.plots is not None:
-        Path(arguments.plots).mkdir(parents=True, exist_ok=True)
+        check_writable(arguments.plots)
     scan = Scan(read_index(arguments.directory), arguments.truth_link)
     columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -23,7 +23,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int = 8, dropout: float = 0.0) -> None:
         super().__init__()
-        if dim % num_heads:
+        if num_heads < 1 or dim % num_heads:
             raise ValueError(f"Attention: dim = {dim} is not a multiple of num_heads = {num_heads}")
         self.dim = dim
         self.head = (num_heads, dim // num_heads)

@@ -85,6 +85,8 @@ class Encoder(nn.Module):
         norm: Norm = "LayerNorm",
     ) -> None:
         super().__init__()
+        if num_layers < 0:
+            raise ValueError(f"Encoder: num_layers must be at least 0, got {num_layers}")
         self.dim = dim
         self.layers = nn.ModuleList(
             EncoderLayer(dim, num_heads, hidden_dim_scale, dropout, norm) for _ in range(num_layers)

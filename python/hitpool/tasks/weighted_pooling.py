@@ -136,7 +136,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             self.late_names = ["regr", "fit", "pooled", "features"]
         corrects_fit = track_fit is not None and response is None
         size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
-        hidden = [regression_hidden_dim or size // 2] * ((regression_num_layers or 1) - 1)
+        width = size // 2 if regression_hidden_dim is None else regression_hidden_dim
+        hidden = [width] * ((regression_num_layers or 1) - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
         self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout or 0.0, norm=layer_norm)

@@ -25,6 +25,7 @@ from hitpool.tasks.checkpoint_file import (
 )
 
 OF_TRAINING = ("state_dict", "global_step", "pytorch-lightning_version")  # what Lightning cannot do without
+TO_GO_ON = ("loops", "optimizer_states")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -105,18 +106,19 @@ def follow_moved_files(state: dict[str, Any], folder: str | Path) -> None:
             state[name] = now(state[name])
 
 
-def check_of_training(path: Path) -> None:
+def check_of_training(path: Path, to_go_on: bool = False) -> None:
     """Checks that a file is the checkpoint of a training.
 
     Args:
         path: The file.
+        to_go_on: Whether it is to hold what a training needs to go on.
 
     Raises:
         FileNotFoundError: If it does not exist.
         CheckpointError: If it cannot be read, or is not of a training.
     """
     content = read_checkpoint(path)
-    if missing := [key for key in OF_TRAINING if key not in content]:
+    if missing := [key for key in OF_TRAINING + (TO_GO_ON if to_go_on else ()) if key not in content]:
         raise CheckpointError(
             f"checkpoint {path} is not of a training: expected one that hitpool fit wrote, this has no "
             f"{' and no '.join(missing)}"

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
 
 from hitpool.data import HitDataModule
-from hitpool.training.arguments import inside
+from hitpool.training.arguments import configuration, inside
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
@@ -36,38 +36,38 @@ EXAMPLES = {
 SIMULATION = """\
 
 events to simulate, if there are no data folders
-  --simulate.folder DIR        where they are or go (data)
-  --simulate.train NUMBER      also val and test (20000, 2000, 2000)
-  --simulate.seed NUMBER       seed of the simulation (1)
+  --simulate.folder DIR        where they are or go ({samples.folder})
+  --simulate.train NUMBER      also val and test ({samples.train}, {samples.val}, {samples.test})
+  --simulate.seed NUMBER       seed of the simulation ({samples.seed})
 """
 TRAINING = """\
 
 training
-  --trainer.max_epochs NUMBER  epochs (24)
+  --trainer.max_epochs NUMBER  epochs ({trainer[max_epochs]})
   --trainer.max_time DD:HH:MM:SS
                                stop after this time
   --trainer.gradient_clip_val NUMBER
-                               largest norm of the gradient (1.0)
+                               largest norm of the gradient ({trainer[gradient_clip_val]})
   --trainer.check_val_every_n_epoch NUMBER
                                epochs between two validations (1)
   --trainer.fast_dev_run true  one batch of everything, nothing is written
-  --model.lrs_config.max RATE  highest learning rate (2.5e-3); also initial, end, pct_start, weight_decay
-  --model.optimizer NAME       AdamW or Lion (AdamW)
+  --model.lrs_config.max RATE  highest learning rate ({model[lrs_config][max]}); also initial, end, pct_start, weight_decay
+  --model.optimizer NAME       AdamW or Lion ({model[optimizer]})
   --model.regression_checkpoint FILE
                                start from the pooled regression of another training
-  --seed_everything NUMBER     seed of weights and order (42)
+  --seed_everything NUMBER     seed of weights and order ({seed_everything})
 
 model
-  --model.model.dim NUMBER     features of a hit and of a track; every part has its own dim to set alike (32)
+  --model.model.dim NUMBER     features of a hit and of a track; every part has its own dim to set alike ({model[model][init_args][dim]})
   --model.model.encoder.num_layers NUMBER
-                               layers of the encoder (2)
+                               layers of the encoder ({model[model][init_args][encoder][init_args][num_layers]})
   --model.model.encoder.dropout SHARE
                                dropout of the encoder
   --model.model.decoder.num_decoder_layers NUMBER
-                               layers of the decoder (2)
+                               layers of the decoder ({model[model][init_args][decoder][init_args][num_decoder_layers]})
   --model.model.tasks.2.loss_weight NUMBER
                                weight of the regression; entries of lists are changed by their index
-"""
+"""  # noqa: E501  (fields of the configuration)
 COMMON = """\
 usage: hitpool {command} [options]
 
@@ -78,7 +78,7 @@ examples
 what
   -c, --config FILE            configuration, or the name of a packaged one: muon.yaml (the default), muon_seed.yaml,
                                muon_query.yaml, acts.yaml; one of hepattn; one with tasks alone. May be repeated.
-  --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> (muon)
+  --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> ({name})
   --runs DIR                   folder of all runs (runs)
   --ckpt_path FILE             checkpoint; 'last' and 'best' are those of the most recent run of that name
   --print_config               show the whole configuration and end
@@ -86,9 +86,9 @@ what
 data
   --data.train_dir DIR         data set; also val_dir and test_dir
   --data.num_train NUMBER      use some of the events; also num_val and num_test (-1: all)
-  --data.batch_size NUMBER     most events of a batch (100)
-  --data.num_workers NUMBER    processes that read ahead (0)
-  --data.max_particles NUMBER  most particles of an event; model.model.decoder.num_queries is to be the same (2)
+  --data.batch_size NUMBER     most events of a batch ({data[batch_size]})
+  --data.num_workers NUMBER    processes that read ahead ({data[num_workers]})
+  --data.max_particles NUMBER  most particles of an event; model.model.decoder.num_queries is to be the same ({data[max_particles]})
 {simulation}{training}
 machine
   --trainer.accelerator NAME   cpu, gpu, auto (auto)
@@ -101,7 +101,7 @@ help
                                model.encoder, model.decoder, model.tasks, model.tasks.2
   --help_all                   all options
   --debug                      show the traceback of an error
-"""
+"""  # noqa: E501
 PARTS = {"trainer": Trainer, "data": HitDataModule, "model": TrackingModule, "simulate": Samples}
 LONGEST_DEFAULT = 60  # characters of a value that is shown as the default
 
@@ -112,13 +112,15 @@ def overview(command: str) -> str:
     Args:
         command: fit, validate, test or predict.
     """
+    default = configuration([])
     fit = command == "fit"
     return COMMON.format(
         command=command,
         use=USES[command],
         examples=EXAMPLES[command],
-        simulation=SIMULATION if fit else "",
-        training=TRAINING if fit else "",
+        simulation=SIMULATION.format(samples=Samples()) if fit else "",
+        training=TRAINING.format(**default) if fit else "",
+        **default,
     )
 
 

@@ -2,10 +2,8 @@
 
 import copy
 import re
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -100,7 +98,6 @@ class TrainingCLI(LightningCLI):
         self.held = held
         self.samples: Samples | None = None
         self.continued: dict[str, Any] = {"global_step": 0, "metrics_rows": 0}
-        self.claimed: Path | None = None
         command = arguments.subcommand
         header = {"dump_header": [f"hitpool {__version__}"]}
         kwargs: dict[str, Any] = {"prog": "hitpool", "exit_on_error": False, **header}
@@ -197,8 +194,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand:
             self._open_data()
         self.run_directory = self._choose_run_directory()
-        with self._nothing_left_of_a_failed_start():
-            self.trainer = self.instantiate_trainer()
+        self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Trainer whose loggers, checkpoints and results share one run directory."""
@@ -232,8 +228,7 @@ class TrainingCLI(LightningCLI):
         """Trains, then tests the best checkpoint, or the last one if there was no validation."""
         say(f"run directory: {self.run_directory}")
         try:
-            with self._nothing_left_of_a_failed_start():
-                self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
+            self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
             checkpoint = None if self.trainer.fast_dev_run else self._checkpoint_to_test()
             self._second_phase(model, datamodule, checkpoint)
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -297,16 +292,9 @@ class TrainingCLI(LightningCLI):
         say("nothing was trained: testing the weights as they are")
         return None
 
-    @contextmanager
-    def _nothing_left_of_a_failed_start(self) -> Iterator[None]:
-        """Removes the new run directory if an error comes before the first step."""
-        try:
-            yield
-        except Exception:
-            started = getattr(self, "trainer", None) is not None and self.trainer.global_step > 0
-            if self.claimed and not started:
-                shutil.rmtree(self.claimed)
-            raise
+    def _has_begun(self) -> bool:
+        """Whether a step was trained."""
+        return getattr(self, "trainer", None) is not None and self.trainer.global_step > 0
 
     def _open_data(self) -> None:
         """Opens what the subcommand will read, the test events of a training too, before there is a run directory."""
@@ -344,11 +332,12 @@ class TrainingCLI(LightningCLI):
             return run or runs.following(folder)
         for other in runs.versions(folder):
             remove_left_lock(other)
-        if run is None:
-            run = self.claimed = runs.claim(folder)
+        new = run is None
+        if new:
+            run = self.held.enter_context(runs.new(folder, self._has_begun))
         if self.subcommand == "fit":
             self.held.enter_context(alone(run))
-            if self.claimed:
+            if new:
                 RunConfig(self.text).write(run)
         return run
 
@@ -392,8 +381,14 @@ def run(arguments: Arguments) -> None:
     for line in arguments.translation:
         say(line, sys.stderr)
     if arguments.checkpoint:
-        check_of_training(arguments.checkpoint)  # LightningCLI reads it first, and does not say which file is broken
+        # LightningCLI reads it first, and does not say which file is broken
+        check_of_training(arguments.checkpoint, to_go_on=arguments.subcommand == "fit")
     if arguments.notice:
         say(arguments.notice)
-    with ExitStack() as held:
-        TrainingCLI(arguments, held)
+    try:
+        with ExitStack() as held:
+            TrainingCLI(arguments, held)
+    except SystemExit as stop:
+        if stop.code == 1 and isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way of handling Ctrl-C
+            raise KeyboardInterrupt from None
+        raise

@@ -11,6 +11,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard import SummaryWriter
 
 from hitpool.files import failures_named, write_text
 
@@ -45,6 +46,13 @@ class MetricsTable(CSVLogger):
 class MetricsBoard(TensorBoardLogger):
     """TensorBoard logger that writes event files and nothing else; its errors name the folder of them."""
 
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """Writer of the event file."""
+        with failures_named(self.log_dir):
+            return super().experiment
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds the metrics of a step."""
         with failures_named(self.log_dir):
@@ -60,6 +68,11 @@ class MetricsBoard(TensorBoardLogger):
         if self._experiment is not None:
             with failures_named(self.log_dir):
                 self._experiment.flush()
+
+    def finalize(self, status: str) -> None:
+        """Closes the event file."""
+        with failures_named(self.log_dir):
+            super().finalize(status)
 
 
 class _TableWriter(ExperimentWriter):

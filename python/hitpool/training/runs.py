@@ -1,8 +1,12 @@
 """Run directories: `<runs>/<name>/version_<k>` with config.yaml, ckpts, metrics and results."""
 
 import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from hitpool import files
 from hitpool.tasks.checkpoint_file import read_checkpoint
 
 
@@ -37,6 +41,31 @@ def claim(folder: Path) -> Path:
         except FileExistsError:
             continue
         return run
+
+
+@contextmanager
+def new(folder: Path, has_begun: Callable[[], bool]) -> Iterator[Path]:
+    """The next run directory in `<runs>/<name>`, removed again by an error before the training has begun.
+
+    Args:
+        folder: `<runs>/<name>`; it is created, and removed with the run directory if it was.
+        has_begun: Whether there is something to keep.
+
+    Yields:
+        The run directory.
+
+    Raises:
+        WriteError: If it cannot be created.
+    """
+    with files.folder(folder):
+        with files.failures_named(folder):
+            run = claim(folder)
+        try:
+            yield run
+        except BaseException:
+            if not has_begun():
+                shutil.rmtree(run)
+            raise
 
 
 def checkpoint(run: Path, which: str | None = None) -> Path | None:
