@@ -17,7 +17,7 @@ ALLOWED = {
     "nn": {"ops"},
     "tasks": {"ops", "nn"},
     "training": {"parser_message", "ops", "simulation", "nn", "tasks", "data", "hepattn", "files", "cores"},
-    "evaluation": {"ops", "nn", "tasks", "data", "training", "config", "files"},
+    "evaluation": {"ops", "simulation", "nn", "tasks", "data", "training", "config", "files"},
     "export": {"ops", "nn", "tasks", "data", "training", "config", "files"},
     "inspection": {"data", "evaluation", "files"},
     "conversion": {"simulation", "files", "cores"},
