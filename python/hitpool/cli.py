@@ -25,7 +25,7 @@ commands:
   predict    write the predictions of a checkpoint to HDF5
   simulate   write a data set of simulated muon events
   acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
-  evaluate   measure a checkpoint on any data set, alone or against another estimate of the same tracks
+  evaluate   measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
   export     write a trained model for use without Python
   data       look at a data set, or make one from ROOT files (data inspect, data convert)
   bench      time the ops against the alternatives on this machine (--model: the model)
@@ -114,10 +114,10 @@ def _run(command: str, options: list[str]) -> None:
 
         _call(acts, command, options)
     elif command == "evaluate":
-        from hitpool.evaluation.command import evaluate
+        from hitpool.evaluation.command import run as evaluate
 
         _hide_expected_messages()
-        _call(evaluate, command, options)
+        evaluate(options)
     elif command == "export":
         _call(export, command, options)
     elif command == "data":

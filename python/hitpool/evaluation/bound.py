@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RegularGridInterpolator
 
 from hitpool.simulation import Bound, Muons, Settings, cramer_rao_bound
+from hitpool.simulation.generate import GENERATOR_VERSION
 from hitpool.simulation.geometry import LARGE, SMALL
 from hitpool.simulation.material import solenoid_line
 
@@ -51,7 +54,24 @@ def resolution_bound(
     return Bound(*np.exp(table(inside)[np.arange(pt.size), kind, side].T))
 
 
-def _from_large_sector(azimuth: np.ndarray) -> np.ndarray:
+def bound_of_data_set(generator: Any, true: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Bound of the particles of a data set, if `hitpool simulate` wrote it in its present version.
+
+    Args:
+        generator: What the metadata say of the generator.
+        true: True parameters by quantity, [T] each.
+
+    Returns:
+        Bound of qpt (relative), eta and phi, [T] each; empty for other data, or if one of pt, eta, phi, q is not known.
+    """
+    own = isinstance(generator, Mapping) and generator.get("version") == GENERATOR_VERSION and "settings" in generator
+    if not own or not {"pt", "eta", "phi", "q"} <= set(true):
+        return {}
+    settings = Settings(**generator["settings"])
+    return vars(resolution_bound(*(true[name] for name in ("pt", "eta", "phi", "q")), settings))
+
+
+def _from_large_sector(azimuth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distance from the middle of the next large sector, 0 to pi/8."""
     return np.abs(np.mod(azimuth + SMALL[0], 2 * SMALL[0]) - SMALL[0])
 
