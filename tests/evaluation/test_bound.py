@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from hitpool.evaluation import bound
 from hitpool.simulation import Settings, cramer_rao_bound, sample_muons
+from hitpool.simulation.generate import GENERATOR_VERSION
 
 
 @pytest.fixture
@@ -46,3 +47,19 @@ def test_settings_have_tables_of_their_own(small_table):
     assert full.qpt == pytest.approx(sample.qpt, rel=1e-3)
     aligned = bound.resolution_bound([50.0], [0.5], [0.1], [1], Settings(align=0.5))
     assert aligned.qpt > bound.resolution_bound([50.0], [0.5], [0.1], [1], Settings()).qpt
+
+
+def test_only_data_of_the_present_generator_have_a_bound(small_table):
+    true = {"pt": np.array([20.0]), "eta": np.array([0.5]), "phi": np.array([0.1]), "q": np.array([-1.0])}
+    generator = {"version": GENERATOR_VERSION, "seed": 1, "split": 0, "settings": asdict(Settings(align=0.1))}
+    own = bound.bound_of_data_set(generator, true)
+    assert own["qpt"] == bound.resolution_bound(*true.values(), Settings(align=0.1)).qpt
+    for other in (
+        None,
+        "acts",
+        {"version": 1, "acts": "48"},
+        generator | {"version": -1},
+        generator | {"settings": {}},
+    ):
+        assert bound.bound_of_data_set(other, true) == {}
+    assert bound.bound_of_data_set(generator, {"eta": true["eta"]}) == {}

@@ -184,6 +184,37 @@ def test_a_run_is_not_compared_with_itself(checkpoint: Path) -> None:
         evaluate(checkpoint, runs=[checkpoint.parent.parent])
 
 
+def test_a_model_without_parameters_has_the_table_of_the_test(
+    data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = yaml.safe_load((checkpoint.parent.parent / "config.yaml").read_text())
+    del config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"][2]
+    weights = torch.load(checkpoint)["state_dict"]
+    (tmp_path / "ckpts").mkdir()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    kept = {name: value for name, value in weights.items() if ".tasks.2." not in name}
+    torch.save({"state_dict": kept}, tmp_path / "ckpts" / "best.ckpt")
+    evaluate(tmp_path / "ckpts" / "best.ckpt", data_set)
+    assert "hit assignment efficiency" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no task of the model regresses"):
+        evaluate(tmp_path / "ckpts" / "best.ckpt", data_set, "fit_")
+
+
+def test_a_model_that_finds_nothing_is_measured(
+    data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = shutil.copytree(checkpoint.parent.parent, tmp_path / "run")
+    weights = torch.load(checkpoint)["state_dict"]
+    weights |= {name: torch.full_like(w, -9.0 * ("bias" in name)) for name, w in weights.items() if ".tasks.0." in name}
+    torch.save({"state_dict": weights}, run / "ckpts" / "best.ckpt")
+    evaluate(run / "ckpts" / "best.ckpt", data_set)
+    assert "0 of 55 particles; not found: 55 by model" in " ".join(capsys.readouterr().out.split())
+    stored = json.loads((run / "evaluation" / "resolution.json").read_text())
+    assert set(stored["all"]) == {"validity"}
+    assert stored["all"]["validity"]["efficiency"]["model"]["value"] == 0
+    assert stored["all"]["validity"]["fake_rate"]["model"]["value"] is None
+
+
 def test_a_missing_checkpoint_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
     with pytest.raises(SystemExit, match=r"hitpool evaluate: .*best.ckpt does not exist"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -64,11 +65,12 @@ def bound_of_data_set(generator: Any, true: Mapping[str, NDArray[np.float64]]) -
     Returns:
         Bound of qpt (relative), eta and phi, [T] each; empty for other data, or if one of pt, eta, phi, q is not known.
     """
-    own = isinstance(generator, Mapping) and generator.get("version") == GENERATOR_VERSION and "settings" in generator
-    if not own or not {"pt", "eta", "phi", "q"} <= set(true):
+    stored = generator if isinstance(generator, Mapping) else {}
+    settings, names = stored.get("settings"), ("pt", "eta", "phi", "q")
+    own = stored.get("version") == GENERATOR_VERSION and isinstance(settings, Mapping)
+    if not (own and set(settings) == set(asdict(Settings())) and set(names) <= set(true)):
         return {}
-    settings = Settings(**generator["settings"])
-    return vars(resolution_bound(*(true[name] for name in ("pt", "eta", "phi", "q")), settings))
+    return vars(resolution_bound(*(true[name] for name in names), Settings(**settings)))
 
 
 def _from_large_sector(azimuth: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from hitpool.evaluation.comparison import Bins, compare, compare_in_bins
 from hitpool.evaluation.comparison_plots import FRACTIONS, plot_fraction, plot_resolution
 from hitpool.evaluation.comparison_table import as_json, bins_tables, table, title
 from hitpool.evaluation.detection import detect, detect_in_bins
-from hitpool.evaluation.estimates import Collector, Sample, regression, side_by_side
+from hitpool.evaluation.estimates import Collector, Sample, has_parameters, regression, side_by_side
 from hitpool.evaluation.plots import save
 from hitpool.evaluation.quantities import RESOLUTIONS, derivable
 from hitpool.evaluation.reference import read_reference
@@ -82,6 +82,9 @@ def evaluate(
     report.label = label or (report.label if data is None else None)
     checkpoints = [checkpoint, *(path / "ckpts" / "best.ckpt" if path.is_dir() else path for path in runs)]
     names, others = _names(checkpoints), _other_models(checkpoints[1:], objects)
+    if not (others or reference is not None or has_parameters(objects.model.model)):
+        _test(objects, [report], output)
+        return
     collector = Collector(objects.model.model, true_hits=not others)
     estimates = None
     if reference is not None:
@@ -153,26 +156,20 @@ def _report(objects: Objects) -> TestReport:
 
 
 def _write(sample: Sample, reference: str | None, generator: object, output: Path, source: str) -> None:
-    """Prints the tables; writes `resolution.json` and plots.
-
-    Raises:
-        ValueError: If no particle has all estimates.
-    """
-    pairs = replace(sample.pairs(), reference=reference)
-    heading = title(len(pairs), int(sample.particle.sum()), sample.missing())
-    if not len(pairs):
-        raise ValueError(f"nothing to compare: {heading}")
-    pairs = replace(pairs, bound=bound_of_data_set(generator, pairs.true))
-    rows = compare(pairs) + detect(sample)
+    """Prints the tables; writes `resolution.json` and plots."""
+    pairs, rows = replace(sample.pairs(), reference=reference), detect(sample)
+    if len(pairs):
+        pairs = replace(pairs, bound=bound_of_data_set(generator, pairs.true))
+        rows = compare(pairs) + rows
     bins: dict[str, Bins] = {}
     for quantity, choose in EDGES.items():
-        if quantity in sample.true:
+        if quantity in sample.true and sample.particle.any():
             edges = choose(sample.true[quantity][sample.particle])
             own = compare_in_bins(pairs, quantity, edges)
             found = detect_in_bins(sample, quantity, edges)
             bins[quantity] = replace(own, rows=[a + b for a, b in zip(own.rows, found, strict=True)])
     console = Console()
-    console.print(table(rows, heading, reference))
+    console.print(table(rows, title(len(pairs), int(sample.particle.sum()), sample.missing()), reference))
     for quantity, own in bins.items():
         for name in (name for name, estimate in sample.estimates.items() if estimate.decides):
             axis = {"pt": "pT \\[GeV]", "eta": "|eta|"}[quantity]

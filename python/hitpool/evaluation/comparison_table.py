@@ -63,7 +63,7 @@ def table(rows: Sequence[Row], heading: str, reference: str | None = None) -> Ta
     grid = Table(title=heading, caption=CAPTION, caption_justify="left", title_justify="left")
     grid.add_column("number")
     for name in names:
-        grid.add_column(name, justify="right")
+        grid.add_column(name, justify="right", overflow="fold")
     for quantity, own in groupby(rows, key=lambda row: row.quantity):
         grid.add_row(_quantity(quantity))
         for row in own:

@@ -99,6 +99,15 @@ def side_by_side(samples: dict[str, Sample]) -> Sample:
     return Sample(first.event, first.particle, true, {name: own.estimates[MODEL] for name, own in samples.items()})
 
 
+def has_parameters(network: torch.nn.Module) -> bool:
+    """Whether a task of the model regresses track parameters.
+
+    Args:
+        network: Model of the `hitpool.nn.MaskFormer` interface.
+    """
+    return any(fields_by_quantity(getattr(task, "fields", [])) for task in network.tasks)
+
+
 def regression(network: torch.nn.Module) -> torch.nn.Module:
     """The task whose fields are the track parameters.
 
