@@ -32,7 +32,7 @@ def resolution_bound(
     The table (`hitpool.simulation.cramer_rao_bound` at 12 pT, 27 |eta|, 3 kinds of azimuth and both charges) is made at
     the first call with these settings, in some seconds. Its logarithm is interpolated in log(pT) and |eta|; the kind
     of azimuth, large sector, small sector or both, is that behind the solenoid. Two of three muons of the simulated
-    spectrum are within 3 % of their own bound. Outside the table its border counts; so it does for |eta| < 0.05, where
+    spectrum are within 2 % of their own bound. Outside the table its border counts; so it does for |eta| < 0.05, where
     many tracks miss some stations.
 
     Args:
