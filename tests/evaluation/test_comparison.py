@@ -79,6 +79,19 @@ def test_values_are_those_of_the_definitions(pairs: Pairs) -> None:
     assert not {("phi", "to_bound"), ("eta", "beyond_20")} & set(rows)
 
 
+def test_pulls_are_residuals_in_units_of_the_own_error(pairs: Pairs) -> None:
+    errors = {MODEL: {"eta": np.where(np.arange(len(pairs)) % 2, 0.02, 0.04)}}
+    rows = by_measure(compare(dataclasses.replace(pairs, errors=errors)))
+    residual = pairs.estimates[MODEL]["eta"] - pairs.true["eta"]
+    assert rows["eta", "pull"][MODEL].value == pytest.approx(residuals.sigma68(residual / errors[MODEL]["eta"]))
+    assert set(rows["eta", "pull"]) == {MODEL}
+    assert ("phi", "pull") not in rows
+    bins = compare_in_bins(dataclasses.replace(pairs, errors=errors), "eta", [0, 1, 3])
+    (axes,) = plot_fraction(bins, "eta", "eta_pull", "mine/test").axes
+    expected = [number.value for number in bins.column("eta", "pull", MODEL)]
+    np.testing.assert_array_equal(axes.containers[0].lines[0].get_ydata(), expected)
+
+
 def test_bound_is_a_median_and_an_accuracy(pairs: Pairs) -> None:
     wide = dataclasses.replace(pairs, bound={"qpt": np.where(np.arange(len(pairs)) % 4, 0.5, 2.0)})
     rows = by_measure(compare(wide))

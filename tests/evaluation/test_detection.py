@@ -58,6 +58,15 @@ def test_models_must_have_the_same_particles() -> None:
     assert both.missing()["first"] == int((first.particle & ~first.estimates["model"].valid).sum())
 
 
+def test_errors_are_in_units_of_the_residuals() -> None:
+    slots = np.ones((3, 1), bool)
+    true = {"qpt": np.array([[0.1], [-0.05], [0.02]]), "eta": np.zeros((3, 1))}
+    errors = {"qpt": np.array([[0.01], [0.01], [0.01]]), "eta": np.full((3, 1), 0.3)}
+    pairs = Sample(np.arange(3), slots, true, {"model": Estimate(slots, true, True, errors)}).pairs()
+    np.testing.assert_allclose(pairs.errors["model"]["qpt"], [0.1, 0.2, 0.5])
+    np.testing.assert_array_equal(pairs.errors["model"]["eta"], 0.3)
+
+
 def test_pairs_are_on_the_same_tracks() -> None:
     sample = make_sample(50)
     fit = np.where(np.arange(60)[:, None] % 3 == 0, np.nan, np.zeros((60, 2)))  # of a data set with more events

@@ -21,6 +21,7 @@ from hitpool.evaluation.true_assignment import TrueAssignment
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Bound, Settings, generate_events
 from hitpool.simulation.events import Events
 from hitpool.simulation.writer import Writer
+from hitpool.tasks.regression import RegressionTask
 
 COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q")
 NO_FIT = 7  # every seventh track has no fit
@@ -182,6 +183,26 @@ def test_runs_stand_side_by_side(
 def test_a_run_is_not_compared_with_itself(checkpoint: Path) -> None:
     with pytest.raises(ValueError, match="are not all different"):
         evaluate(checkpoint, runs=[checkpoint.parent.parent])
+
+
+@pytest.mark.usefixtures("constant_bound")
+def test_errors_of_a_model_are_tested_by_pulls(
+    data_set: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = RegressionTask.predict
+
+    def with_errors(self: RegressionTask, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        preds = predict(self, *args, **kwargs)
+        eta = preds["track_truthMuon_eta"]
+        return preds | {"track_truthMuon_eta_error": torch.full_like(eta, 0.5)}
+
+    monkeypatch.setattr(RegressionTask, "predict", with_errors)
+    evaluate(checkpoint, data_set, output=tmp_path)
+    stored = json.loads((tmp_path / "resolution.json").read_text())["all"]
+    for name in ("model", "true hits"):
+        pull = stored["eta"]["pull"][name]["value"]
+        assert pull == pytest.approx(stored["eta"]["sigma68"][name]["value"] / 0.5)
+    assert "pull" not in stored["phi"]
 
 
 def test_a_model_without_parameters_has_the_table_of_the_test(

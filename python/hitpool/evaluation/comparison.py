@@ -32,6 +32,7 @@ class Pairs:
         estimates: Estimated values by name of the estimate and quantity, [P] each.
         reference: Name of the estimate to which the others are compared, if any.
         bound: Smallest possible standard deviation of the residuals by quantity, [P] each; empty if it is not known.
+        errors: Standard deviations of the residuals as an estimate states them, by its name and quantity, [P] each.
     """
 
     event: NDArray[np.int64]
@@ -39,6 +40,7 @@ class Pairs:
     estimates: dict[str, dict[str, NDArray[np.float64]]]
     reference: str | None = None
     bound: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    errors: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event)
@@ -60,8 +62,8 @@ class Pairs:
         def pick(values: Mapping[str, NDArray]) -> dict[str, NDArray]:
             return {quantity: array[index] for quantity, array in values.items()}
 
-        estimates = {name: pick(own) for name, own in self.estimates.items()}
-        return Pairs(self.event[index], pick(self.true), estimates, self.reference, pick(self.bound))
+        estimates, errors = ({name: pick(own) for name, own in of.items()} for of in (self.estimates, self.errors))
+        return Pairs(self.event[index], pick(self.true), estimates, self.reference, pick(self.bound), errors)
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Row:
     Args:
         quantity: Key of `RESOLUTIONS`, q, or validity.
         measure: For residuals sigma68, rms, median, beyond_20 (share of relative residuals), beyond_5_sigma68 (share),
-            to_bound (sigma68 of residual / bound) and to_reference (sigma68 / that of the reference); accuracy of q;
-            efficiency and fake_rate of validity.
+            to_bound (sigma68 of residual / bound), pull (of residual / the estimate's own error) and to_reference
+            (sigma68 / that of the reference); accuracy of q; efficiency and fake_rate of validity.
         numbers: By name of the estimate; that of the bound is its median, and for q what it allows.
     """
 
@@ -137,6 +139,9 @@ def _measure(
         for measure, column in columns.items():
             numbers |= {(quantity, measure, name): float(value) for name, value in zip(names, column, strict=True)}
         numbers.pop((quantity, "to_reference", pairs.reference), None)  # 1
+        for name, errors in pairs.errors.items():
+            if quantity in errors:
+                numbers[quantity, "pull", name] = sigma68(own[names.index(name)] / errors[quantity][drawn])
         if quantity in pairs.bound:
             numbers[quantity, "sigma68", BOUND] = float(np.median(pairs.bound[quantity][drawn]))
     numbers |= {("q", "accuracy", name): float(own[drawn].mean()) for name, own in right.items()}

@@ -23,6 +23,7 @@ FRACTIONS = {
     "charge": ("q", "accuracy", "Wrong charges"),
     "validity_efficiency": ("validity", "efficiency", "Efficiency"),
     "validity_fake_rate": ("validity", "fake_rate", "Fake rate"),
+    **{f"{q}_pull": (q, "pull", f"Width of pull of {resolution.axis}") for q, resolution in RESOLUTIONS.items()},
 }
 """By name of the plot: quantity, measure, label of the axis."""
 
@@ -74,7 +75,7 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
 
 
 def plot_fraction(bins: Bins, against: str, kind: str, source: str, reference: str | None = None) -> Figure:
-    """Wrong charges, efficiency or fake rate of every estimate.
+    """Wrong charges, efficiency, fake rate or width of pulls of every estimate.
 
     Args:
         bins: The comparison in bins; one of them is filled at least.
@@ -98,7 +99,7 @@ def plot_fraction(bins: Bins, against: str, kind: str, source: str, reference: s
         low, high = axes.get_ylim()
         bottom, top = (max(0.0, low), 1.0) if measure == "efficiency" else (0.0, high)
         axes.set(ylabel=axis, ylim=(bottom, top + 0.35 * (top - bottom)))  # room for the legend
-        if measure == "efficiency":
+        if measure in ("efficiency", "pull"):
             axes.axhline(1, color=GREY, linewidth=1, linestyle=":")
         _finish(axes, axes, bins, f"{'Estimated' if measure == 'fake_rate' else 'True'} {AXES[against]}", source)
         axes.legend(loc="upper right")

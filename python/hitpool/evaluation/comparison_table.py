@@ -21,6 +21,7 @@ MEASURES = {
     "beyond_5_sigma68": "beyond 5 sigma68",
     "to_bound": "residual / bound",
     "to_reference": "sigma68 / reference",
+    "pull": "residual / own error",
     "accuracy": "accuracy",
     "efficiency": "efficiency",
     "fake_rate": "fake rate",
@@ -32,10 +33,10 @@ CAPTION = (
     "sigma68: half the width of the central 68.27 %. True hits: the model's estimate when the hits that it pools for "
     "each track are the true ones; its queries and encoded hits are as before. Bound: the smallest standard deviation "
     "that any fit of a track's hits can have (Cramér-Rao; median over the tracks); residual / bound: sigma68 of the "
-    "residual of each track in units of its own bound. Validity: efficiency, share of the particles whose track is "
-    "declared valid; fake rate, share of such tracks without particle (in bins of the estimated quantity). Errors: "
-    "68.27 %, bootstrap over events; of fractions by Clopper and Pearson, with as many trials as scatter like that "
-    "bootstrap."
+    "residual of each track in units of its own bound; likewise for the errors that an estimate states. Validity: "
+    "efficiency, share of the particles whose track is declared valid; fake rate, share of such tracks without "
+    "particle (in bins of the estimated quantity). Errors: 68.27 %, bootstrap over events; of fractions by Clopper and "
+    "Pearson, with as many trials as scatter like that bootstrap."
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitpool.evaluation.comparison import Pairs
-from hitpool.evaluation.quantities import complete, fields_by_quantity
+from hitpool.evaluation.quantities import RESOLUTIONS, complete, fields_by_quantity
 from hitpool.evaluation.true_assignment import TrueAssignment
 
 MODEL, TRUE_HITS = "model", "true hits"
@@ -26,11 +26,13 @@ class Estimate:
         valid: Whether there is a track, [E, N] bool.
         values: Its parameters by quantity, [E, N] each.
         decides: Whether `valid` was decided without the truth, so that tracks can be missing and wrong.
+        errors: Standard deviations of the parameters by quantity, as far as they are estimated, [E, N] each.
     """
 
     valid: NDArray[np.bool_]
     values: dict[str, NDArray[np.float64]]
     decides: bool = False
+    errors: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,19 @@ class Sample:
         """Particles of which there are all estimates, with these."""
         chosen = self.particle & np.logical_and.reduce([estimate.valid for estimate in self.estimates.values()])
         event = np.broadcast_to(self.event[:, None], chosen.shape)[chosen]
-        flat = {
-            name: {quantity: values[chosen] for quantity, values in estimate.values.items()}
-            for name, estimate in self.estimates.items()
+        true, *flat = (
+            {quantity: values[chosen] for quantity, values in of.items()}
+            for of in (self.true, *(own.values for own in self.estimates.values()))
+        )
+        errors = {
+            name: {
+                quantity: values[chosen] / (np.abs(true[quantity]) if RESOLUTIONS[quantity].relative else 1.0)
+                for quantity, values in own.errors.items()
+            }
+            for name, own in self.estimates.items()
+            if own.errors
         }
-        return Pairs(event, {quantity: values[chosen] for quantity, values in self.true.items()}, flat)
+        return Pairs(event, true, dict(zip(self.estimates, flat, strict=True)), errors=errors)
 
     def missing(self) -> dict[str, int]:
         """Number of particles without a track, by estimate."""
@@ -157,9 +167,12 @@ class Collector(Callback):
             "particle": targets[f"{self.particle}_valid"],
             "valid": preds[f"{self.track}_valid"],
         }
-        for quantity, field in self.fields.items():
-            part[f"true {quantity}"] = targets[f"{self.particle}_{field}"]
-            part |= {f"{name} {quantity}": values[f"{self.track}_{field}"] for name, values in sources.items()}
+        for quantity, column in self.fields.items():
+            part[f"true {quantity}"] = targets[f"{self.particle}_{column}"]
+            for name, values in sources.items():
+                part[f"{name} {quantity}"] = values[f"{self.track}_{column}"]
+                if (error := f"{self.track}_{column}_error") in values and quantity in RESOLUTIONS:
+                    part[f"{name} error {quantity}"] = values[error]
         self.parts.append({name: _numpy(tensor) for name, tensor in part.items()})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -176,9 +189,12 @@ class Collector(Callback):
         def values(source: str) -> dict[str, NDArray[np.float64]]:
             return complete({quantity: whole[f"{source} {quantity}"] for quantity in self.fields})
 
-        estimates = {MODEL: Estimate(whole["valid"], values(MODEL), decides=True)}
+        def errors(source: str) -> dict[str, NDArray[np.float64]]:
+            return {q: whole[name] for q in self.fields if (name := f"{source} error {q}") in whole}
+
+        estimates = {MODEL: Estimate(whole["valid"], values(MODEL), True, errors(MODEL))}
         if self.given_truth:
-            estimates[TRUE_HITS] = Estimate(whole["particle"], values(TRUE_HITS))
+            estimates[TRUE_HITS] = Estimate(whole["particle"], values(TRUE_HITS), errors=errors(TRUE_HITS))
         return Sample(whole["event"], whole["particle"], values("true"), estimates)
 
 
