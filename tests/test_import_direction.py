@@ -18,7 +18,7 @@ ALLOWED = {
     "fits": {"ops", "nn"},
     "tasks": {"ops", "nn", "fits"},
     "training": {"parser_message", "ops", "simulation", "nn", "fits", "tasks", "data", "hepattn", "files", "cores"},
-    "evaluation": {"ops", "nn", "tasks", "data", "training", "config", "files"},
+    "evaluation": {"ops", "simulation", "nn", "tasks", "data", "training", "config", "files"},
     "export": {"ops", "nn", "tasks", "data", "training", "config", "files"},
     "inspection": {"data", "evaluation", "files"},
     "conversion": {"simulation", "files", "cores"},

@@ -27,7 +27,7 @@ commands:
   predict    write the predictions of a checkpoint to HDF5
   simulate   write a data set of simulated muon events
   acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
-  evaluate   measure a checkpoint on any data set, alone or against another estimate of the same tracks
+  evaluate   measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
   export     write a trained model for use without Python
   data       look at a data set, or make one from ROOT files (data inspect, data convert)
   bench      time the ops against the alternatives on this machine (--model: the model)
@@ -133,10 +133,10 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
 
         return partial(_call, acts, command, options)
     if command == "evaluate":
-        from hitpool.evaluation.command import evaluate
+        from hitpool.evaluation.command import run as evaluate
 
         _hide_expected_messages()
-        return partial(_call, evaluate, command, options)
+        return partial(evaluate, options)
     if command == "export":
         import hitpool.export.torchscript  # noqa: F401
 

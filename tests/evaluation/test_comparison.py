@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import math
@@ -6,14 +7,18 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from hitpool.evaluation import comparison, residuals
-from hitpool.evaluation.comparison import MODEL, Pairs, compare, compare_in_bins
-from hitpool.evaluation.comparison_plots import plot_resolution
+from hitpool.evaluation.bins import bin_numbers, eta_edges, momentum_edges
+from hitpool.evaluation.comparison import BOUND, Bins, Pairs, Row, compare, compare_in_bins
+from hitpool.evaluation.comparison_plots import plot_fraction, plot_resolution
+from hitpool.evaluation.comparison_table import as_json, bins_tables, table, title
+from hitpool.evaluation.number import Number
 from hitpool.evaluation.quantities import complete, fields_by_quantity
 
-COUNTS = {"particles": 9, "not_found": 4, "without_reference": 2, "compared": 3}
+MODEL = "model"
+COUNTS = {"particles": 9, "compared": 3}
 
 
 def make_pairs(size: int = 4000, per_event: int = 2, worse: float = 2.0, seed: int = 0) -> Pairs:
@@ -30,9 +35,13 @@ def make_pairs(size: int = 4000, per_event: int = 2, worse: float = 2.0, seed: i
     model, reference = measure(0.01 * worse), measure(0.01)
     model["q"] = np.where(np.arange(size) % 10 == 0, -1, 1) * true["q"]
     estimates = {MODEL: model, "fit": reference}
-    return Pairs(
-        np.arange(size) // per_event, complete(true), {name: complete(values) for name, values in estimates.items()}
-    )
+    complete_estimates = {name: complete(values) for name, values in estimates.items()}
+    bound = {"qpt": np.full(size, 0.005), "eta": np.full(size, 0.005)}
+    return Pairs(np.arange(size) // per_event, complete(true), complete_estimates, "fit", bound)
+
+
+def by_measure(rows: list[Row]) -> dict[tuple[str, str], dict[str, Number]]:
+    return {(row.quantity, row.measure): row.numbers for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -41,55 +50,88 @@ def pairs() -> Pairs:
 
 
 def test_values_are_those_of_the_definitions(pairs: Pairs) -> None:
-    rows = {row.quantity: row for row in compare(pairs)}
-    assert list(rows) == ["qpt", "pt", "eta", "phi", "q"]
+    rows = by_measure(compare(pairs))
+    assert list(dict.fromkeys(quantity for quantity, _ in rows)) == ["qpt", "eta", "phi", "q"]
     true = pairs.true
     for name, own in pairs.estimates.items():
-        expected = {
-            "qpt": residuals.sigma68(own["q"] / own["pt"] - true["q"] / true["pt"]),
-            "pt": residuals.sigma68((own["pt"] - true["pt"]) / true["pt"]),
-            "eta": residuals.sigma68(own["eta"] - true["eta"]),
-            "phi": residuals.sigma68(residuals.periodic_residual(own["phi"], true["phi"])),
-            "q": np.mean(own["q"] == true["q"]),
+        values = {
+            "qpt": own["q"] / own["pt"] / (true["q"] / true["pt"]) - 1,
+            "eta": own["eta"] - true["eta"],
+            "phi": residuals.periodic_residual(own["phi"], true["phi"]),
         }
-        for quantity, value in expected.items():
-            assert rows[quantity].numbers[name].value == pytest.approx(value, rel=1e-9)
-    assert rows["q"].numbers[MODEL].value == pytest.approx(0.9)
-    assert rows["eta"].ratios[MODEL].value == pytest.approx(2, abs=5 * rows["eta"].ratios[MODEL].error)
-    assert set(rows["eta"].ratios) == {MODEL}
+        for quantity, residual in values.items():
+            width = residuals.sigma68(residual)
+            expected = {
+                "sigma68": width,
+                "rms": residuals.rms(residual),
+                "median": np.median(residual),
+                "beyond_5_sigma68": np.mean(np.abs(residual) > 5 * width),
+            }
+            for measure, value in expected.items():
+                assert rows[quantity, measure][name].value == pytest.approx(value, rel=1e-9)
+        assert rows["qpt", "beyond_20"][name].value == np.mean(np.abs(values["qpt"]) > 0.2)
+        assert rows["eta", "to_bound"][name].value == pytest.approx(residuals.sigma68(values["eta"] / 0.005))
+        assert rows["q", "accuracy"][name].value == np.mean(own["q"] == true["q"])
+    assert rows["q", "accuracy"][MODEL].value == pytest.approx(0.9)
+    ratio = rows["eta", "to_reference"]
+    assert ratio[MODEL].value == pytest.approx(2, abs=5 * ratio[MODEL].error)
+    assert set(ratio) == {MODEL}
+    assert not {("phi", "to_bound"), ("eta", "beyond_20")} & set(rows)
+
+
+def test_pulls_are_residuals_in_units_of_the_own_error(pairs: Pairs) -> None:
+    errors = {MODEL: {"eta": np.where(np.arange(len(pairs)) % 2, 0.02, 0.04)}}
+    rows = by_measure(compare(dataclasses.replace(pairs, errors=errors)))
+    residual = pairs.estimates[MODEL]["eta"] - pairs.true["eta"]
+    assert rows["eta", "pull"][MODEL].value == pytest.approx(residuals.sigma68(residual / errors[MODEL]["eta"]))
+    assert set(rows["eta", "pull"]) == {MODEL}
+    assert ("phi", "pull") not in rows
+    bins = compare_in_bins(dataclasses.replace(pairs, errors=errors), "eta", [0, 1, 3])
+    (axes,) = plot_fraction(bins, "eta", "eta_pull", "mine/test").axes
+    expected = [number.value for number in bins.column("eta", "pull", MODEL)]
+    np.testing.assert_array_equal(axes.containers[0].lines[0].get_ydata(), expected)
+
+
+def test_bound_is_a_median_and_an_accuracy(pairs: Pairs) -> None:
+    wide = dataclasses.replace(pairs, bound={"qpt": np.where(np.arange(len(pairs)) % 4, 0.5, 2.0)})
+    rows = by_measure(compare(wide))
+    assert rows["qpt", "sigma68"][BOUND].value == 0.5
+    assert rows["q", "accuracy"][BOUND].value == pytest.approx((3 * norm.cdf(2) + norm.cdf(0.5)) / 4)
+    assert BOUND not in rows["eta", "sigma68"]
 
 
 def test_errors_are_the_scatter_of_repeated_experiments() -> None:
-    repeated = [compare(make_pairs(600, seed=seed)) for seed in range(40)]
-    for k in (2, 3):  # eta and phi
-        for pick in (lambda row: row.numbers[MODEL], lambda row: row.ratios[MODEL]):
-            numbers = [pick(rows[k]) for rows in repeated]
-            scatter = np.std([number.value for number in numbers], ddof=1)
-            assert np.mean([number.error for number in numbers]) == pytest.approx(scatter, rel=0.35)
+    repeated = [by_measure(compare(make_pairs(600, seed=seed))) for seed in range(40)]
+    measures = ("sigma68", "rms", "median", "to_bound", "to_reference")
+    for key in [("eta", measure) for measure in measures] + [("qpt", "beyond_20"), ("q", "accuracy")]:
+        numbers = [rows[key][MODEL] for rows in repeated]
+        scatter = np.std([number.value for number in numbers], ddof=1)
+        # the charge of every tenth track is wrong, in each experiment
+        expected = np.sqrt(0.09 / 600) if key[0] in ("qpt", "q") else scatter
+        assert np.mean([number.error for number in numbers]) == pytest.approx(expected, rel=0.35)
 
 
 def test_events_are_drawn_whole() -> None:
     # Four copies of every particle in an event carry no more information than one.
     single = make_pairs(500, per_event=1)
     copies = single.select(np.repeat(np.arange(500), 4))
-    one, four = compare(single)[2], compare(copies)[2]
-    assert four.numbers[MODEL].error == pytest.approx(one.numbers[MODEL].error, rel=0.3)
+    one, four = (by_measure(compare(own))["eta", "sigma68"][MODEL] for own in (single, copies))
+    assert four.error == pytest.approx(one.error, rel=0.3)
 
 
 def test_equal_estimates_have_ratio_one(pairs: Pairs) -> None:
-    same = Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates["fit"], "fit": pairs.estimates["fit"]})
-    *resolutions, charge = compare(same)
-    for row in resolutions:
-        assert (row.ratios[MODEL].value, row.ratios[MODEL].error) == (1.0, 0.0)
-    limit = 1 - 0.15865 ** (1 / len(pairs))  # 0 of them differ
-    assert charge.ratios[MODEL].value == 1.0
-    assert charge.ratios[MODEL].error == pytest.approx(limit, rel=1e-4)
-    assert charge.numbers[MODEL].high == 1.0
-    assert charge.numbers[MODEL].low == pytest.approx(1 - limit, rel=1e-6)
+    same = dataclasses.replace(pairs, estimates={MODEL: pairs.estimates["fit"], "fit": pairs.estimates["fit"]})
+    rows = by_measure(compare(same))
+    for quantity in ("qpt", "eta", "phi"):
+        ratio = rows[quantity, "to_reference"][MODEL]
+        assert (ratio.value, ratio.error) == (1.0, 0.0)
+    limit = 1 - 0.15865 ** (1 / len(pairs))  # none is wrong
+    assert rows["q", "accuracy"][MODEL].high == 1.0
+    assert rows["q", "accuracy"][MODEL].low == pytest.approx(1 - limit, rel=1e-6)
 
 
 def test_the_charge_has_a_binomial_interval(pairs: Pairs) -> None:
-    number = compare(pairs)[-1].numbers[MODEL]
+    number = by_measure(compare(pairs))["q", "accuracy"][MODEL]
     expected = binomtest(400, 4000).proportion_ci(0.6827)
     assert 1 - number.high == pytest.approx(expected.low, abs=5e-4)  # the number of trials is that of a bootstrap
     assert 1 - number.low == pytest.approx(expected.high, abs=5e-4)
@@ -97,9 +139,16 @@ def test_the_charge_has_a_binomial_interval(pairs: Pairs) -> None:
 
 def test_only_what_all_have_is_compared(pairs: Pairs) -> None:
     fit = {"eta": pairs.estimates["fit"]["eta"]}
-    some = Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates[MODEL], "fit": fit})
-    (row,) = compare(some)
-    assert row.quantity == "eta"
+    rows = compare(Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates[MODEL], "fit": fit}))
+    assert {row.quantity for row in rows} == {"eta"}
+    assert "to_reference" not in {row.measure for row in rows}
+
+
+def test_momentum_stands_for_what_has_no_charge(pairs: Pairs) -> None:
+    fit = {"pt": pairs.estimates["fit"]["pt"]}
+    rows = by_measure(compare(Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates[MODEL], "fit": fit})))
+    relative = (fit["pt"] - pairs.true["pt"]) / pairs.true["pt"]
+    assert rows["pt", "sigma68"]["fit"].value == pytest.approx(residuals.sigma68(relative))
 
 
 def test_bins_hold_their_tracks(pairs: Pairs) -> None:
@@ -111,58 +160,112 @@ def test_bins_hold_their_tracks(pairs: Pairs) -> None:
     assert bins.rows[1] == compare(inside)
     few = pairs.select(np.flatnonzero(pt < 10)[: comparison.LEAST_TRACKS - 1])
     assert compare_in_bins(few, "pt", edges).rows == [[], [], []]
+    forward = compare_in_bins(pairs, "eta", [1.0, 3.0])
+    assert forward.tracks == [int((np.abs(pairs.true["eta"]) > 1).sum())]
+    assert bins.column("eta", "rms", "fit")[1] == by_measure(compare(inside))["eta", "rms"]["fit"]
+    assert bins.column("eta", "to_reference", "fit") == [None] * 3
 
 
 def test_edges_cover_the_values() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         pt = np.exp(rng.normal(2, 2, 5))
-        edges = comparison.momentum_edges(pt)
+        edges = momentum_edges(pt)
         assert edges[0] <= pt.min()
         assert pt.max() <= edges[-1]
         assert (np.diff(edges) > 0).all()
         assert edges[1] > pt.min()
-    np.testing.assert_array_equal(comparison.momentum_edges([10.0]), [10, 15])
-    np.testing.assert_allclose(comparison.momentum_edges([0.5, 1.0]), [0.5, 0.7, 1.0])
-    np.testing.assert_allclose(comparison.momentum_edges([1.0, 100.0])[[0, -1]], [1, 100])
+    np.testing.assert_array_equal(momentum_edges([10.0]), [10, 15])
+    np.testing.assert_allclose(momentum_edges([0.5, 1.0]), [0.5, 0.7, 1.0])
+    np.testing.assert_allclose(momentum_edges([1.0, 100.0])[[0, -1]], [1, 100])
+
+
+def test_bins_of_eta_start_at_0() -> None:
+    np.testing.assert_allclose(eta_edges([-2.7, 0.1]), 0.3 * np.arange(10))
+    np.testing.assert_allclose(eta_edges([0.0]), [0, 0.3])
+    np.testing.assert_array_equal(bin_numbers([-0.1, 0.0, 0.3, 0.6, np.nan], [0, 0.3, 0.6]), [-1, 0, 1, 1, -1])
+
+
+def shown(*tables: object) -> str:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(*tables, sep="\n")
+    return " ".join(console.export_text().split())
 
 
 def test_tables_name_what_they_show(pairs: Pairs) -> None:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(comparison.table(compare(pairs), COUNTS, "fit"))
-    console.print(comparison.bins_table(compare_in_bins(pairs, "pt", [1, 10, 20, 99, 100]), "fit"))
-    text = console.export_text()
-    for part in ("q / pT [1/GeV]", "phi [rad]", "charge accuracy", "/ fit", "10 to 20", "99 to 100", "…"):
-        assert (part in text) == (part != "…")
-    assert "left out: 4 that the model did not find, 2 without" in " ".join(text.split())
+    text = shown(table(compare(pairs), "3 of 9 particles", "fit"))
+    for part in (
+        "3 of 9 particles",
+        "q / pT, relative",
+        "sigma68 [rad]",
+        "residual / bound",
+        "sigma68 / fit",
+        "charge",
+    ):
+        assert part in text
+    bins = compare_in_bins(pairs, "pt", [1, 10, 20, 99, 100])
+    text = shown(*bins_tables(bins, "mine", "pT", MODEL, "fit"))
+    for part in ("10 to 20", "99 to 100", "charge:", "accuracy"):
+        assert part in text
+    assert "…" not in text
+    wrong = bins.column("q", "accuracy", MODEL)[1]
+    assert f"{100 * wrong.value:.1f}"[:4] in text
+
+
+def test_heading_says_what_is_not_found() -> None:
+    assert title(3, 9, {"model": 4, "true hits": 0, "fit": 2}) == "3 of 9 particles; not found: 4 by model, 2 by fit"
+    assert title(9, 9, {"model": 0}) == "9 of 9 particles"
 
 
 def test_json_holds_null_for_what_is_undefined(pairs: Pairs) -> None:
-    wrong = {name: {**own, "q": -pairs.true["q"]} for name, own in pairs.estimates.items()}
-    rows = compare(Pairs(pairs.event, pairs.true, wrong))
-    bins = {"eta": compare_in_bins(pairs, "eta", [-3, 0, 3])}
-    stored = json.loads(json.dumps(comparison.as_json(rows, bins, COUNTS, "fit"), allow_nan=False))
+    rows = [*compare(pairs), Row("validity", "efficiency", {MODEL: Number(math.nan, math.nan, math.nan)})]
+    bins = {"eta": compare_in_bins(pairs, "eta", [0, 1, 3])}
+    stored = json.loads(json.dumps(as_json(rows, bins, COUNTS), allow_nan=False))
     assert stored["counts"] == COUNTS
-    assert stored["all"]["q"]["values"]["fit"]["value"] == 0.0
-    assert stored["all"]["q"]["ratios_to_reference"][MODEL]["value"] is None
-    assert stored["all"]["eta"]["values"][MODEL]["value"] == rows[2].numbers[MODEL].value
+    assert stored["all"]["validity"]["efficiency"][MODEL] == {"value": None, "low": None, "high": None}
+    assert stored["all"]["eta"]["rms"][MODEL]["value"] == by_measure(rows)["eta", "rms"][MODEL].value
     assert [part["tracks"] for part in stored["bins"]["eta"]] == bins["eta"].tracks
 
 
 @pytest.mark.parametrize("against", ["pt", "eta"])
 def test_plots_show_values_and_ratios(pairs: Pairs, against: str) -> None:
-    edges = {"pt": [1, 10, 100, 1000], "eta": [-3, -1, 0, 1, 3]}[against]  # nothing above 100 GeV
+    edges = {"pt": [1, 10, 100, 1000], "eta": [0, 1, 2, 3]}[against]  # nothing above 100 GeV
     bins = compare_in_bins(pairs, against, edges)
-    figure = plot_resolution(bins, against, "phi", "mine/test")
+    figure = plot_resolution(bins, against, "eta", "mine/test", "fit")
     assert isinstance(figure, Figure)
     upper, lower = figure.axes
-    filled = [row for rows in bins.rows for row in rows if row.quantity == "phi"]
+
+    def values(measure: str, name: str) -> list[float]:
+        return [number.value for number in bins.column("eta", measure, name) if number]
+
     for name, container in zip(pairs.estimates, upper.containers, strict=True):
-        np.testing.assert_array_equal(container.lines[0].get_ydata(), [row.numbers[name].value for row in filled])
-    np.testing.assert_array_equal(lower.containers[0].lines[0].get_ydata(), [row.ratios[MODEL].value for row in filled])
-    assert lower.get_ylabel() == "Ratio to fit"
-    assert "rad" in upper.get_ylabel()
+        np.testing.assert_array_equal(container.lines[0].get_ydata(), values("sigma68", name))
+    np.testing.assert_array_equal(lower.containers[0].lines[0].get_ydata(), values("to_bound", MODEL))
+    (steps,) = upper.patches
+    np.testing.assert_array_equal(steps.get_data().values[: len(values("sigma68", BOUND))], values("sigma68", BOUND))
+    assert lower.get_ylabel() == "Residual / bound"
     assert upper.texts[0].get_text() == "mine/test"
+    upper, lower = plot_resolution(bins, against, "phi", "mine/test", "fit").axes
+    assert "rad" in upper.get_ylabel()
+    assert lower.get_ylabel() == "Ratio to fit"
+
+
+def test_plot_without_bound_and_reference_has_one_panel(pairs: Pairs) -> None:
+    alone = dataclasses.replace(pairs, reference=None, bound={})
+    assert len(plot_resolution(compare_in_bins(alone, "eta", [0, 3]), "eta", "eta", "mine/test").axes) == 1
+
+
+def test_fractions_are_drawn_with_their_intervals(pairs: Pairs) -> None:
+    bins = compare_in_bins(pairs, "eta", [0, 1, 3])
+    (axes,) = plot_fraction(bins, "eta", "charge", "mine/test", "fit").axes
+    points = axes.containers[0]
+    accuracy = bins.column("q", "accuracy", MODEL)
+    np.testing.assert_allclose(points.lines[0].get_ydata(), [1 - number.value for number in accuracy])
+    spans = np.array([segment[:, 1] for segment in points.lines[2][1].get_segments()])
+    np.testing.assert_allclose(spans, [[1 - number.high, 1 - number.low] for number in accuracy])
+    rows = [[Row("validity", "fake_rate", {MODEL: Number(0.1, 0.05, 0.2)})]] * 2
+    (axes,) = plot_fraction(Bins(bins.edges, [1, 1], rows), "eta", "validity_fake_rate", "mine/test").axes
+    assert axes.get_xlabel().startswith("Estimated")
 
 
 def test_quantities_follow_from_each_other() -> None:

@@ -1,6 +1,7 @@
 """The command `hitpool evaluate`, on the default model with random weights and on data with a made-up reference."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from hitpool.cli import main
 from hitpool.config import Objects, load
 from hitpool.data import EventDataset
 from hitpool.evaluation import residual, sigma68
-from hitpool.evaluation.command import evaluate
+from hitpool.evaluation.command import evaluate, run
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.true_assignment import TrueAssignment
-from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Settings, generate_events
+from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Bound, Settings, generate_events
 from hitpool.simulation.events import Events
 from hitpool.simulation.writer import Writer
+from hitpool.tasks.regression import RegressionTask
 
 COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q")
 NO_FIT = 7  # every seventh track has no fit
@@ -88,37 +90,31 @@ def test_comparison_of_a_model(
     fitted: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    written = []
+    monkeypatch.setattr("hitpool.evaluation.comparison_plots.label", lambda axes, text: written.append(text))
     evaluate(checkpoint, fitted, "fit_", tmp_path)
-    stored = json.loads((tmp_path / "comparison.json").read_text())
-    tracks = true_tracks(fitted)
-    counts = stored["counts"]
-    assert counts["particles"] == sum(map(len, tracks))
-    assert counts["particles"] == counts["compared"] + counts["not_found"] + counts["without_reference"]
+    stored = json.loads((tmp_path / "resolution.json").read_text())
+    counts, every = stored["counts"], stored["all"]
+    assert counts["particles"] == sum(map(len, true_tracks(fitted)))
     assert counts["compared"] > 20
-    assert set(stored["all"]) == {"qpt", "pt", "eta", "q"}
-    assert set(stored["all"]["eta"]["values"]) == {"model", "true hits", "fit"}
-    assert stored["all"]["eta"]["values"]["fit"]["value"] == pytest.approx(1e-3, rel=0.4)
-    assert stored["all"]["eta"]["ratios_to_reference"]["model"]["value"] > 10  # random weights
+    assert counts["not_found"]["true hits"] == 0
+    assert set(every) == {"qpt", "eta", "q", "validity"}
+    assert set(every["eta"]["sigma68"]) == {"model", "true hits", "fit"}
+    assert every["eta"]["sigma68"]["fit"]["value"] == pytest.approx(1e-3, rel=0.4)
+    assert every["eta"]["to_reference"]["model"]["value"] > 10  # random weights
+    found = 1 - counts["not_found"]["model"] / counts["particles"]
+    assert every["validity"]["efficiency"]["model"]["value"] == pytest.approx(found)
     printed = capsys.readouterr().out
     assert "true hits" in printed
     assert f"{counts['compared']} of {counts['particles']} particles" in printed
     plots = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert {"eta_resolution_eta.png", "qpt_resolution_pt.png"} <= plots
-
-
-@pytest.mark.parametrize("given", [None, "beam test"])
-def test_plots_say_where_the_tracks_come_from(
-    fitted: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
-) -> None:
-    written = []
-    monkeypatch.setattr("hitpool.evaluation.comparison_plots.label", lambda axes, text: written.append(text))
-    evaluate(checkpoint, fitted, "fit_", tmp_path, given)
-    assert set(written) == {given or f"{fitted.parent.name}/{fitted.name}"}
+    assert {"eta_resolution_eta.png", "qpt_resolution_pt.png", "charge_pt.png", "validity_fake_rate_eta.png"} <= plots
+    assert set(written) == {f"{fitted.parent.name}/{fitted.name}"}
 
 
 def test_numbers_are_those_of_the_predictions(fitted: Path, checkpoint: Path, objects: Objects, tmp_path: Path) -> None:
     evaluate(checkpoint, fitted, "fit_", tmp_path)
-    stored = json.loads((tmp_path / "comparison.json").read_text())
+    stored = json.loads((tmp_path / "resolution.json").read_text())
     network = objects.model.model.eval()
     data = {"hit": objects.datamodule.inputs["hit"]}, objects.datamodule.targets
     options = {"scale_factors": objects.datamodule.scale_factors, "max_particles": 2}
@@ -134,17 +130,113 @@ def test_numbers_are_those_of_the_predictions(fitted: Path, checkpoint: Path, ob
     assert stored["counts"]["compared"] == compared.sum()
     true = tracks[compared]
     eta = sigma68(residual(named["track_truthMuon_eta"][compared], true[:, COLUMNS.index("truthMuon_eta")]))
-    assert stored["all"]["eta"]["values"]["model"]["value"] == pytest.approx(eta, rel=1e-3)
-    fit = sigma68(true[:, COLUMNS.index("fit_pt")] / true[:, COLUMNS.index("truthMuon_pt")] - 1)
-    assert stored["all"]["pt"]["values"]["fit"]["value"] == pytest.approx(fit, rel=1e-4)
+    assert stored["all"]["eta"]["sigma68"]["model"]["value"] == pytest.approx(eta, rel=1e-3)
+    fit = sigma68(true[:, COLUMNS.index("truthMuon_pt")] / true[:, COLUMNS.index("fit_pt")] - 1)  # charges are right
+    assert stored["all"]["qpt"]["sigma68"]["fit"]["value"] == pytest.approx(fit, rel=1e-4)
 
 
-def test_without_reference_it_is_the_table_of_the_test(
+@pytest.fixture
+def constant_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of the bound takes seconds, and is tested elsewhere."""
+
+    def bound(pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, charge: np.ndarray, settings: Settings) -> Bound:
+        assert settings == Settings()
+        return Bound(np.full_like(pt, 0.1), np.full_like(pt, 0.01), np.full_like(pt, 0.02))
+
+    monkeypatch.setattr("hitpool.evaluation.bound.resolution_bound", bound)
+
+
+@pytest.mark.usefixtures("constant_bound")
+def test_simulated_events_are_measured_by_the_bound(
+    data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    written = []
+    monkeypatch.setattr("hitpool.evaluation.comparison_plots.label", lambda axes, text: written.append(text))
+    evaluate(checkpoint, data_set, output=tmp_path / "new", label="beam test")
+    printed = capsys.readouterr().out
+    for part in ("hit assignment efficiency", "residual / bound", "in bins of true pT"):
+        assert part in printed
+    assert json.loads((tmp_path / "new" / "results.json").read_text())["events"] == 40
+    stored = json.loads((tmp_path / "new" / "resolution.json").read_text())["all"]
+    assert set(stored["phi"]["sigma68"]) == {"model", "true hits", "bound"}
+    for quantity, bound in (("qpt", 0.1), ("eta", 0.01), ("phi", 0.02)):
+        ratio = stored[quantity]["to_bound"]["model"]["value"]
+        assert ratio == pytest.approx(stored[quantity]["sigma68"]["model"]["value"] / bound)
+    assert set(written) == {"beam test"}
+
+
+@pytest.mark.usefixtures("constant_bound")
+def test_runs_stand_side_by_side(
     data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    evaluate(checkpoint, data_set, output=tmp_path / "new")
+    first, second = (shutil.copytree(checkpoint.parent.parent, tmp_path / f"version_{i}") for i in range(2))
+    weights = torch.load(checkpoint)["state_dict"]
+    weights = {name: 1.5 * value if ".tasks.2." in name else value for name, value in weights.items()}
+    torch.save({"state_dict": weights}, second / "ckpts" / "best.ckpt")
+    options = ["--checkpoint", f"{first}/ckpts/best.ckpt", "--data", str(data_set), "--compare", str(second)]
+    run(options)
+    rows = json.loads((first / "evaluation" / "resolution.json").read_text())["all"]
+    assert list(rows["eta"]["sigma68"]) == ["version_0", "version_1", "bound"]
+    assert rows["eta"]["sigma68"]["version_0"] != rows["eta"]["sigma68"]["version_1"]
+    assert set(rows["validity"]["efficiency"]) == {"version_0", "version_1"}
+    assert "hit assignment" not in capsys.readouterr().out
+
+
+def test_a_run_is_not_compared_with_itself(checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="are not all different"):
+        evaluate(checkpoint, runs=[checkpoint.parent.parent])
+
+
+@pytest.mark.usefixtures("constant_bound")
+def test_errors_of_a_model_are_tested_by_pulls(
+    data_set: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = RegressionTask.predict
+
+    def with_errors(self: RegressionTask, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        preds = predict(self, *args, **kwargs)
+        eta = preds["track_truthMuon_eta"]
+        return preds | {"track_truthMuon_eta_error": torch.full_like(eta, 0.5)}
+
+    monkeypatch.setattr(RegressionTask, "predict", with_errors)
+    evaluate(checkpoint, data_set, output=tmp_path)
+    stored = json.loads((tmp_path / "resolution.json").read_text())["all"]
+    for name in ("model", "true hits"):
+        pull = stored["eta"]["pull"][name]["value"]
+        assert pull == pytest.approx(stored["eta"]["sigma68"][name]["value"] / 0.5)
+    assert "pull" not in stored["phi"]
+
+
+def test_a_model_without_parameters_has_the_table_of_the_test(
+    data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = yaml.safe_load((checkpoint.parent.parent / "config.yaml").read_text())
+    del config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"][2]
+    weights = torch.load(checkpoint)["state_dict"]
+    (tmp_path / "ckpts").mkdir()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    kept = {name: value for name, value in weights.items() if ".tasks.2." not in name}
+    torch.save({"state_dict": kept}, tmp_path / "ckpts" / "best.ckpt")
+    evaluate(tmp_path / "ckpts" / "best.ckpt", data_set)
     assert "hit assignment efficiency" in capsys.readouterr().out
-    assert json.loads((tmp_path / "new" / "results.json").read_text())["events"] == 40
+    with pytest.raises(ValueError, match="no task of the model regresses"):
+        evaluate(tmp_path / "ckpts" / "best.ckpt", data_set, "fit_")
+
+
+def test_a_model_that_finds_nothing_is_measured(
+    data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = shutil.copytree(checkpoint.parent.parent, tmp_path / "run")
+    weights = torch.load(checkpoint)["state_dict"]
+    weights |= {name: torch.full_like(w, -9.0 * ("bias" in name)) for name, w in weights.items() if ".tasks.0." in name}
+    torch.save({"state_dict": weights}, run / "ckpts" / "best.ckpt")
+    evaluate(run / "ckpts" / "best.ckpt", data_set)
+    assert "0 of 55 particles; not found: 55 by model" in " ".join(capsys.readouterr().out.split())
+    stored = json.loads((run / "evaluation" / "resolution.json").read_text())
+    assert set(stored["all"]) == {"validity"}
+    assert stored["all"]["validity"]["efficiency"]["model"]["value"] == 0
+    assert stored["all"]["validity"]["fake_rate"]["model"]["value"] is None
 
 
 def test_a_missing_checkpoint_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,5 +305,5 @@ def test_a_model_without_pooling_is_compared_as_it_is(fitted: Path, data_set: Pa
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(objects.config))
     torch.save({"state_dict": objects.model.state_dict()}, tmp_path / "run" / "ckpts" / "best.ckpt")
     evaluate(tmp_path / "run" / "ckpts" / "best.ckpt", fitted, "fit_")
-    stored = json.loads((tmp_path / "run" / "evaluation" / "comparison.json").read_text())
-    assert set(stored["all"]["eta"]["values"]) == {"model", "fit"}
+    stored = json.loads((tmp_path / "run" / "evaluation" / "resolution.json").read_text())
+    assert set(stored["all"]["eta"]["sigma68"]) == {"model", "fit"}

@@ -28,6 +28,7 @@ class EventIndex:
         row_index: For each event its row in that file, int64 [events].
         hit_columns: Names of the columns of ``hits``.
         track_columns: Names of the columns of ``tracks``.
+        generator: What the metadata say of the generator of simulated events; None without an entry.
     """
 
     directory: Path
@@ -36,6 +37,7 @@ class EventIndex:
     row_index: np.ndarray
     hit_columns: list[str]
     track_columns: list[str]
+    generator: Any = None
 
     def __len__(self) -> int:
         return len(self.file_index)
@@ -100,7 +102,8 @@ def read_index(directory: Path | str) -> EventIndex:
         raise ValueError(f"data set {directory} has no events: event_file_indices.npy is empty")
     _check_range(file_index, len(files), directory / "event_file_indices.npy", "files in chunk_summary")
     _check_range(row_index, None, directory / "event_row_indices.npy", "rows")
-    return EventIndex(directory, files, file_index, row_index, hit_columns, track_columns)
+    generator = metadata.get("generator")
+    return EventIndex(directory, files, file_index, row_index, hit_columns, track_columns, generator)
 
 
 def _read_metadata(directory: Path) -> Any:

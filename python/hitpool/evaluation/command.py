@@ -1,31 +1,50 @@
-"""The `evaluate` command: a trained model on a data set, alone or beside another estimate of the same tracks."""
+"""The `evaluate` command: trained models on a data set, beside each other, another estimate and the physical limit."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
+from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
+from lightning.pytorch import Callback, Trainer
 from rich.console import Console
-from torch import Tensor
 
 from hitpool.config import Objects, load_checkpoint
 from hitpool.data.layout import data_set_name
-from hitpool.evaluation import comparison
-from hitpool.evaluation.comparison_plots import plot_resolution
+from hitpool.evaluation.bins import EDGES
+from hitpool.evaluation.bound import bound_of_data_set
+from hitpool.evaluation.comparison import Bins, compare, compare_in_bins
+from hitpool.evaluation.comparison_plots import FRACTIONS, plot_fraction, plot_resolution
+from hitpool.evaluation.comparison_table import as_json, bins_tables, table, title
+from hitpool.evaluation.detection import detect, detect_in_bins
+from hitpool.evaluation.estimates import Collector, Sample, has_parameters, regression, side_by_side
 from hitpool.evaluation.plots import save
-from hitpool.evaluation.quantities import RESOLUTIONS, complete, derivable, fields_by_quantity
+from hitpool.evaluation.quantities import RESOLUTIONS, derivable
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.report import TestReport
-from hitpool.evaluation.true_assignment import TrueAssignment
 from hitpool.files import check_writable, write_text
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
+
+RUNS_HELP = "Further runs, by their directories or checkpoints, to show side by side on the same tracks."
+
+
+def run(options: list[str]) -> None:
+    """Runs `hitpool evaluate`.
+
+    Args:
+        options: Arguments after `evaluate`.
+    """
+    description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
+    parser = ArgumentParser(prog="hitpool evaluate", description=description, exit_on_error=False)
+    parser.add_function_arguments(evaluate, as_group=False, skip={"runs"})
+    parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
+    arguments = parser.parse_args(options).as_dict()
+    evaluate(runs=arguments.pop("compare"), **arguments)
 
 
 def evaluate(
@@ -35,12 +54,14 @@ def evaluate(
     output: Path | None = None,
     label: str | None = None,
     threads: PositiveInt | None = None,
+    runs: Sequence[Path] = (),
 ) -> None:
-    """Measure a trained model on a data set, alone or against another estimate of the same tracks.
+    """Measure a trained model on a data set, alone or against other estimates of the same tracks.
 
-    Without a reference it prints the table of the test. With one, it compares q/pT, pT, eta, phi and charge of
-    the model with the track columns <reference>pt, <reference>eta, <reference>phi, <reference>q, as far as
-    they exist, on the same tracks. The model is compared as it is, and with the true hits of each track.
+    It prints the table of the test; how good q/pT, eta, phi and charge are, of the model as it is and with the true
+    hits of each track, in units of the physical limit for events of `hitpool simulate`; and the same in bins of pT and
+    |eta|. With a reference, its track columns <reference>pt, <reference>eta, <reference>phi, <reference>q, as far as
+    they exist, stand beside the model, and the table of the test is left out.
 
     Args:
         checkpoint: Checkpoint in the folder `ckpts` of a run directory.
@@ -50,39 +71,79 @@ def evaluate(
         label: Words above the plots; by default those of the configuration with its test data, else the name of the
             data set.
         threads: Threads on CPU; by default it tries now and then which number is fastest.
+        runs: Run directories or checkpoints of further models; the models are then shown without the table of the test
+            and without the true hits.
 
     Raises:
-        FileNotFoundError: If the checkpoint, its configuration or the data do not exist.
+        FileNotFoundError: If a checkpoint, its configuration or the data do not exist.
         ValueError: If the data have no such reference, or nothing can be compared.
     """
     objects = load_checkpoint(checkpoint)
     if data is not None:
         objects.datamodule.test_dir, objects.datamodule.num_test = data, -1
-    output = output or Path(checkpoint).absolute().parent.parent / "evaluation"
+    output = output or _run_directory(checkpoint) / "evaluation"
     report = _report(objects)
     report.label = label or (report.label if data is None else None)
-    if reference is None:
-        _run(objects, report, output, threads)
+    checkpoints = [checkpoint, *(path / "ckpts" / "best.ckpt" if path.is_dir() else path for path in runs)]
+    names, others = _names(checkpoints), _other_models(checkpoints[1:], objects)
+    if not (others or reference is not None or has_parameters(objects.model.model)):
+        _test(objects, [report], output, threads)
         return
-    estimates = read_reference(objects.datamodule.dataset("test"), reference)
-    collector = Collector(objects.model.model)
-    if not derivable(estimates) & derivable(collector.fields):
-        raise ValueError(
-            f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(estimates)}"
-        )
-    _run(objects, collector, output, threads)
-    pairs, counts = collector.pairs(estimates, reference.rstrip("_"))
-    if not len(pairs):
-        raise ValueError(f"nothing to compare: {comparison.title(counts)}")
-    _write(pairs, counts, output, report.label or data_set_name(objects.datamodule.test_dir))
+    collector = Collector(objects.model.model, true_hits=not others)
+    estimates = None
+    if reference is not None:
+        estimates = read_reference(objects.datamodule.dataset("test"), reference)
+        if not derivable(estimates) & derivable(collector.fields):
+            raise ValueError(
+                f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(estimates)}"
+            )
+    _test(objects, [collector] if others or reference is not None else [report, collector], output, threads)
+    sample = collector.sample()
+    if others:
+        samples = [sample]
+        for model in others:
+            _test(model, [collector := Collector(model.model.model, true_hits=False)], output, threads)
+            samples.append(collector.sample())
+        sample = side_by_side(dict(zip(names, samples, strict=True)))
+    if reference is not None:
+        reference = reference.rstrip("_")
+        sample = sample.with_reference(reference, estimates)
+    generator = objects.datamodule.dataset("test").index.generator
+    _write(sample, reference, generator, output, report.label or data_set_name(objects.datamodule.test_dir))
 
 
-def _run(objects: Objects, callback: Callback, output: Path, threads: int | None) -> None:
+def _run_directory(checkpoint: Path) -> Path:
+    return Path(checkpoint).resolve().parent.parent
+
+
+def _names(checkpoints: Sequence[Path]) -> list[str]:
+    """Names of runs: their directories, without what all have in common.
+
+    Raises:
+        ValueError: If two checkpoints are of the same run.
+    """
+    directories = [_run_directory(checkpoint) for checkpoint in checkpoints]
+    if len(set(directories)) < len(directories):
+        raise ValueError(f"runs to compare: {', '.join(map(str, directories))} are not all different")
+    common = Path(os.path.commonpath(directories))
+    return [str(directory.relative_to(common)) for directory in directories]
+
+
+def _other_models(checkpoints: Sequence[Path], objects: Objects) -> list[Objects]:
+    """Further models, set to the test data of the first one."""
+    models = [load_checkpoint(checkpoint) for checkpoint in checkpoints]
+    for model in models:
+        for setting in ("test_dir", "num_test", "seed"):
+            setattr(model.datamodule, setting, getattr(objects.datamodule, setting))
+    return models
+
+
+def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:
     check_writable(output)
     trainer = Trainer(
         devices=1,
         precision=objects.config["trainer"].get("precision"),
-        callbacks=[callback, progress_bar(), Threads(threads)],
+        callbacks=[*callbacks, progress_bar(), Threads(threads)],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -95,122 +156,42 @@ def _report(objects: Objects) -> TestReport:
     """The report that the configuration asks for, or one with the names of the model."""
     own = [callback for callback in objects.trainer.callbacks if isinstance(callback, TestReport)]
     network = objects.model.model
-    return own[0] if own else TestReport(_regression(network).output_object, network.target_object, network.input_name)
+    return own[0] if own else TestReport(regression(network).output_object, network.target_object, network.input_name)
 
 
-def _regression(network: torch.nn.Module) -> torch.nn.Module:
-    """The task whose fields are the track parameters.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    for task in network.tasks:
-        if fields_by_quantity(getattr(task, "fields", [])):
-            return task
-    names = {task.name: list(getattr(task, "fields", [])) for task in network.tasks}
-    raise ValueError(f"no task of the model regresses pt, eta, phi, q or qpt; their fields are {names}")
-
-
-class Collector(Callback):
-    """Collects the true and predicted parameters of the test, in the slots of the particles.
-
-    Args:
-        network: Model of the `hitpool.nn.MaskFormer` interface.
-
-    Raises:
-        ValueError: If the model regresses no track parameter.
-    """
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        task = _regression(network)
-        self.fields = fields_by_quantity(task.fields)
-        self.track, self.particle = task.output_object, network.target_object
-        self.given_truth = TrueAssignment(network, task) if hasattr(task, "logit_key") else None
-        self.parts: list[dict[str, NDArray]] = []
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Any], *args: Any
-    ) -> None:
-        """Keeps one batch."""
-        targets = outputs["targets"]
-        preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
-        sources = {comparison.MODEL: preds}
-        if self.given_truth:
-            with trainer.precision_plugin.forward_context():
-                sources[comparison.TRUE_HITS] = self.given_truth.predict(targets)
-        part = {
-            "event": targets["sample_id"],
-            "particle": targets[f"{self.particle}_valid"],
-            "found": targets[f"{self.particle}_valid"] & preds[f"{self.track}_valid"],
-        }
-        for quantity, field in self.fields.items():
-            part[f"true {quantity}"] = targets[f"{self.particle}_{field}"]
-            part |= {f"{name} {quantity}": values[f"{self.track}_{field}"] for name, values in sources.items()}
-        self.parts.append({name: _numpy(tensor) for name, tensor in part.items()})
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leaves the model as it was."""
-        if self.given_truth:
-            self.given_truth.close()
-
-    def pairs(
-        self, estimates: dict[str, NDArray[np.float64]], reference: str
-    ) -> tuple[comparison.Pairs, dict[str, int]]:
-        """All particles that both the model and the reference have.
-
-        Args:
-            estimates: Reference by quantity, [events of the folder, N] each.
-            reference: Its name.
-
-        Returns:
-            The particles, ordered by event, and the numbers of those that are compared or left out.
-        """
-        whole = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
-        order = np.argsort(whole["event"], kind="stable")
-        whole = {name: values[order] for name, values in whole.items()}
-        other = complete({quantity: values[whole["event"]] for quantity, values in estimates.items()})
-        known = {
-            name: complete({quantity: whole[f"{name} {quantity}"] for quantity in self.fields})
-            for name in ("true", comparison.MODEL, *([comparison.TRUE_HITS] if self.given_truth else []))
-        } | {reference: other}
-        exists = np.isfinite([other[q] for q in set(other) & set(known["true"])]).all(0)
-        found = whole["found"]
-        chosen = found & exists
-        event = np.broadcast_to(whole["event"][:, None], chosen.shape)[chosen]
-        flat = {name: {q: values[chosen] for q, values in own.items()} for name, own in known.items()}
-        counts = {
-            "particles": int(whole["particle"].sum()),
-            "not_found": int((whole["particle"] & ~found).sum()),
-            "without_reference": int((found & ~exists).sum()),
-            "compared": int(chosen.sum()),
-        }
-        return comparison.Pairs(event, flat.pop("true"), flat), counts
-
-
-def _write(pairs: comparison.Pairs, counts: dict[str, int], output: Path, source: str) -> None:
-    """Prints the tables; writes `comparison.json` and plots."""
-    reference = list(pairs.estimates)[-1]
-    rows = comparison.compare(pairs)
-    edges = {"pt": comparison.momentum_edges, "eta": comparison.eta_edges}
-    bins = {
-        quantity: comparison.compare_in_bins(pairs, quantity, choose(pairs.true[quantity]))
-        for quantity, choose in edges.items()
-        if quantity in pairs.true
-    }
+def _write(sample: Sample, reference: str | None, generator: object, output: Path, source: str) -> None:
+    """Prints the tables; writes `resolution.json` and plots."""
+    pairs, rows = replace(sample.pairs(), reference=reference), detect(sample)
+    if len(pairs):
+        pairs = replace(pairs, bound=bound_of_data_set(generator, pairs.true))
+        rows = compare(pairs) + rows
+    bins: dict[str, Bins] = {}
+    for quantity, choose in EDGES.items():
+        if quantity in sample.true and sample.particle.any():
+            edges = choose(sample.true[quantity][sample.particle])
+            own = compare_in_bins(pairs, quantity, edges)
+            found = detect_in_bins(sample, quantity, edges)
+            bins[quantity] = replace(own, rows=[a + b for a, b in zip(own.rows, found, strict=True)])
     console = Console()
-    console.print(comparison.table(rows, counts, reference))
-    if "pt" in bins:
-        console.print(comparison.bins_table(bins["pt"], reference))
-    stored = comparison.as_json(rows, bins, counts, reference)
-    write_text(output / "comparison.json", json.dumps(stored, indent=2, allow_nan=False) + "\n")
-    written = ["comparison.json"]
+    console.print(table(rows, title(len(pairs), int(sample.particle.sum()), sample.missing()), reference))
+    for quantity, own in bins.items():
+        for name in (name for name, estimate in sample.estimates.items() if estimate.decides):
+            axis = {"pt": "pT \\[GeV]", "eta": "|eta|"}[quantity]
+            console.print(*bins_tables(own, f"{name}, in bins of true {axis}", axis, name, reference), sep="\n")
+    counts = {"particles": int(sample.particle.sum()), "compared": len(pairs), "not_found": sample.missing()}
+    write_text(output / "resolution.json", json.dumps(as_json(rows, bins, counts), indent=2, allow_nan=False) + "\n")
+    written = ["resolution.json"]
+    present = {(row.quantity, row.measure) for own in bins.values() for rows in own.rows for row in rows}
     for against, own in bins.items():
-        for quantity in (row.quantity for row in rows if row.quantity in RESOLUTIONS and any(own.rows)):
-            path = output / "plots" / f"{quantity}_resolution_{against}.png"
-            written.append(str(save(plot_resolution(own, against, quantity, source), path).relative_to(output)))
+        figures = {
+            f"{quantity}_resolution_{against}": plot_resolution(own, against, quantity, source, reference)
+            for quantity in RESOLUTIONS
+            if (quantity, "sigma68") in present
+        } | {
+            f"{kind}_{against}": plot_fraction(own, against, kind, source, reference)
+            for kind, (quantity, measure, _) in FRACTIONS.items()
+            if (quantity, measure) in present
+        }
+        for name, figure in figures.items():
+            written.append(str(save(figure, output / "plots" / f"{name}.png").relative_to(output)))
     console.print(f"written to {output}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _numpy(tensor: Tensor) -> NDArray:
-    tensor = tensor.detach().cpu()
-    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()

@@ -1,32 +1,25 @@
-"""A model and another estimate of the same tracks: resolutions, their ratio, and errors by bootstrap over events."""
+"""How good several estimates of the same tracks are: numbers with errors by bootstrap over events."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.table import Table
+from scipy.special import ndtr
 
-from hitpool.evaluation.assignment import binomial_interval, fraction_interval
+from hitpool.evaluation.assignment import fraction_interval
+from hitpool.evaluation.bins import bin_numbers, binned
 from hitpool.evaluation.number import Number
 from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.residuals import sigma68
 
 RESAMPLES = 100
 LEAST_TRACKS = 20  # in a bin
-DECADE = (1, 1.5, 2, 3, 4, 5, 7)
-MODEL, TRUE_HITS = "model", "true hits"
-CAPTION = (
-    "On the same tracks: particles whose matched track (the model's minimal assignment cost) is declared valid and for "
-    "which the reference has an estimate. sigma68: half the width of the central 68.27 % of the residuals; phi "
-    "residuals are wrapped. Errors: bootstrap over events; of the charge by Clopper and Pearson, with as many trials "
-    "as scatter like that bootstrap. True hits: the model's estimate when the hits that it pools for each track are "
-    "the true ones; its queries and encoded hits are as before."
-)
+BOUND = "bound"
+FRACTIONS = ("beyond_20", "beyond_5_sigma68", "accuracy")
+FAR = 0.2  # relative residuals beyond are counted
 
 
 @dataclass(frozen=True)
@@ -36,20 +29,27 @@ class Pairs:
     Args:
         event: Event of each particle, ascending, [P].
         true: True values by quantity, [P] each.
-        estimates: Estimated values by name of the estimate and quantity, [P] each; the last one is the reference.
+        estimates: Estimated values by name of the estimate and quantity, [P] each.
+        reference: Name of the estimate to which the others are compared, if any.
+        bound: Smallest possible standard deviation of the residuals by quantity, [P] each; empty if it is not known.
+        errors: Standard deviations of the residuals as an estimate states them, by its name and quantity, [P] each.
     """
 
     event: NDArray[np.int64]
     true: dict[str, NDArray[np.float64]]
     estimates: dict[str, dict[str, NDArray[np.float64]]]
+    reference: str | None = None
+    bound: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    errors: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event)
 
     @property
     def quantities(self) -> list[str]:
-        """What all estimates and the truth have, in the order of the table."""
+        """What all estimates and the truth have, in the order of the table; pT only where q/pT is not known."""
         known = set(self.true).intersection(*self.estimates.values())
+        known -= {"pt"} if "qpt" in known else set()
         return [quantity for quantity in (*RESOLUTIONS, "q") if quantity in known]
 
     def select(self, index: NDArray) -> Pairs:
@@ -58,86 +58,96 @@ class Pairs:
         Args:
             index: Numbers of particles (repetitions allowed) or a mask [P].
         """
-        pick = {name: {q: values[index] for q, values in own.items()} for name, own in self.estimates.items()}
-        return Pairs(self.event[index], {q: values[index] for q, values in self.true.items()}, pick)
+
+        def pick(values: Mapping[str, NDArray]) -> dict[str, NDArray]:
+            return {quantity: array[index] for quantity, array in values.items()}
+
+        estimates, errors = ({name: pick(own) for name, own in of.items()} for of in (self.estimates, self.errors))
+        return Pairs(self.event[index], pick(self.true), estimates, self.reference, pick(self.bound), errors)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity.
+    """One measure of one quantity.
 
     Args:
-        quantity: Key of `RESOLUTIONS`, or q.
-        numbers: sigma68, or the charge accuracy of q, by name of the estimate.
-        ratios: The same divided by that of the reference, by name of the other estimates.
+        quantity: Key of `RESOLUTIONS`, q, or validity.
+        measure: For residuals sigma68, rms, median, beyond_20 (share of relative residuals), beyond_5_sigma68 (share),
+            to_bound (sigma68 of residual / bound), pull (of residual / the estimate's own error) and to_reference
+            (sigma68 / that of the reference); accuracy of q; efficiency and fake_rate of validity.
+        numbers: By name of the estimate; that of the bound is its median, and for q what it allows.
     """
 
     quantity: str
+    measure: str
     numbers: dict[str, Number]
-    ratios: dict[str, Number]
 
 
 def compare(pairs: Pairs, seed: int = 1) -> list[Row]:
-    """Resolutions of all estimates and their ratios to the reference.
+    """Measures all estimates.
 
     Args:
         pairs: The particles.
         seed: Seed of the bootstrap.
 
     Returns:
-        A row for each quantity.
+        The rows, by quantity.
     """
-    names = list(pairs.estimates)
-    residuals, right = _residuals(pairs), _right(pairs)
-    values = _performances(residuals, right)  # [quantities, estimates]
-    generator = np.random.default_rng(seed)
-    samples = []
+    quantities, estimates = pairs.quantities, pairs.estimates
+    residuals = {
+        quantity: np.stack([resolution.residual(own[quantity], pairs.true[quantity]) for own in estimates.values()])
+        for quantity, resolution in RESOLUTIONS.items()
+        if quantity in quantities
+    }  # [S, P] each
+    right = {name: own["q"] * pairs.true["q"] > 0 for name, own in estimates.items() if "q" in quantities}
+    values = _measure(pairs, residuals, right)
+    generator, samples = np.random.default_rng(seed), []
     for _ in range(RESAMPLES):
         drawn = _draw(pairs.event, generator)
-        samples.append(_performances(residuals[..., drawn], right[..., drawn]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios, ratio_samples = (array / array[..., -1:] for array in (values, np.array(samples)))
-    errors, ratio_errors = np.std(samples, 0, ddof=1), np.std(ratio_samples, 0, ddof=1)
-    return [
-        Row(
-            quantity,
-            {name: _number(quantity, values[k, i], errors[k, i], len(pairs)) for i, name in enumerate(names)},
-            {name: _ratio(quantity, ratios[k, i], ratio_errors[k, i], len(pairs)) for i, name in enumerate(names[:-1])},
+        samples.append(_measure(pairs, residuals, right, drawn))
+    rows: dict[tuple[str, str], dict[str, Number]] = {}
+    for (quantity, measure, name), value in values.items():
+        spread = float(np.std([sample[quantity, measure, name] for sample in samples], ddof=1))
+        rows.setdefault((quantity, measure), {})[name] = (
+            Number(value, *fraction_interval(value, spread, len(pairs), len(pairs)))
+            if measure in FRACTIONS and name != BOUND
+            else Number.symmetric(value, spread)
         )
-        for k, quantity in enumerate(pairs.quantities)
-    ]
+    return [Row(*key, numbers) for key, numbers in rows.items()]
 
 
-def _number(quantity: str, value: float, spread: float, tracks: int) -> Number:
-    if quantity == "q":
-        return Number(float(value), *fraction_interval(float(value), float(spread), tracks, tracks))
-    return Number.symmetric(float(value), float(spread))
-
-
-def _ratio(quantity: str, value: float, spread: float, tracks: int) -> Number:
-    if quantity == "q" and spread == 0:  # none of the tracks has one charge right and the other wrong
-        spread = binomial_interval(0, tracks)[1]
-    return Number.symmetric(float(value), float(spread))
-
-
-def _residuals(pairs: Pairs) -> NDArray[np.float64]:
-    """Residuals of what is measured by them, [quantities, estimates, P]."""
-    measured = [quantity for quantity in pairs.quantities if quantity in RESOLUTIONS]
-    estimates = pairs.estimates.values()
-    values = [[RESOLUTIONS[q].residual(own[q], pairs.true[q]) for own in estimates] for q in measured]
-    return np.array(values).reshape(len(measured), len(estimates), len(pairs))
-
-
-def _right(pairs: Pairs) -> NDArray[np.bool_]:
-    """Whether the charge is right, [1, estimates, P], or [0, estimates, P] if it is not known."""
-    known = ["q"] if "q" in pairs.quantities else []
-    values = [[own[q] * pairs.true[q] > 0 for own in pairs.estimates.values()] for q in known]
-    return np.array(values, bool).reshape(len(known), len(pairs.estimates), len(pairs))
-
-
-def _performances(residuals: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Sigma68 of the residuals and share of right charges, [quantities, estimates]."""
-    return np.concatenate([sigma68(residuals, axis=-1), right.mean(-1)])
+def _measure(
+    pairs: Pairs,
+    residuals: Mapping[str, NDArray[np.float64]],
+    right: Mapping[str, NDArray[np.bool_]],
+    drawn: NDArray[np.int64] | slice = slice(None),
+) -> dict[tuple[str, str, str], float]:
+    """By quantity, measure and estimate, from some of the particles."""
+    names, numbers = list(pairs.estimates), {}
+    for quantity, every in residuals.items():
+        own = every[:, drawn]  # [S, P]
+        spread = sigma68(own, axis=-1)
+        columns = {"sigma68": spread, "rms": np.sqrt(np.mean(own**2, axis=-1)), "median": np.median(own, axis=-1)}
+        if RESOLUTIONS[quantity].relative:
+            columns["beyond_20"] = np.mean(np.abs(own) > FAR, axis=-1)
+        columns["beyond_5_sigma68"] = np.mean(np.abs(own) > 5 * spread[:, None], axis=-1)
+        if quantity in pairs.bound:
+            columns["to_bound"] = sigma68(own / pairs.bound[quantity][drawn], axis=-1)
+        if pairs.reference:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                columns["to_reference"] = spread / spread[names.index(pairs.reference)]
+        for measure, column in columns.items():
+            numbers |= {(quantity, measure, name): float(value) for name, value in zip(names, column, strict=True)}
+        numbers.pop((quantity, "to_reference", pairs.reference), None)  # 1
+        for name, errors in pairs.errors.items():
+            if quantity in errors:
+                numbers[quantity, "pull", name] = sigma68(own[names.index(name)] / errors[quantity][drawn])
+        if quantity in pairs.bound:
+            numbers[quantity, "sigma68", BOUND] = float(np.median(pairs.bound[quantity][drawn]))
+    numbers |= {("q", "accuracy", name): float(own[drawn].mean()) for name, own in right.items()}
+    if right and "qpt" in pairs.bound:
+        numbers["q", "accuracy", BOUND] = float(ndtr(1 / pairs.bound["qpt"][drawn]).mean())
+    return numbers
 
 
 def _draw(event: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
@@ -151,166 +161,41 @@ def _draw(event: NDArray[np.int64], generator: np.random.Generator) -> NDArray[n
 
 @dataclass(frozen=True)
 class Bins:
-    """Comparisons in bins of a true quantity.
+    """Measures in bins of a true quantity.
 
     Args:
         edges: Bin edges, ascending.
-        tracks: Number of particles in each bin.
-        rows: Comparison in each bin; empty below `LEAST_TRACKS` particles.
+        tracks: Number of compared particles in each bin.
+        rows: Rows of each bin; none of residuals and charge below `LEAST_TRACKS` particles.
     """
 
     edges: NDArray[np.float64]
     tracks: list[int]
     rows: list[list[Row]]
 
+    def column(self, quantity: str, measure: str, name: str) -> list[Number | None]:
+        """A measure in each bin, None where it is missing.
+
+        Args:
+            quantity: As in `Row`.
+            measure: As in `Row`.
+            name: Of the estimate.
+        """
+        return [
+            next((row.numbers.get(name) for row in rows if (row.quantity, row.measure) == (quantity, measure)), None)
+            for rows in self.rows
+        ]
+
 
 def compare_in_bins(pairs: Pairs, quantity: str, edges: ArrayLike) -> Bins:
-    """Compares in bins of a true quantity; a bin holds low <= value < high, the last one also its high edge.
+    """Measures in bins of a true quantity.
 
     Args:
         pairs: The particles.
-        quantity: Of the truth.
-        edges: Bin edges, ascending.
+        quantity: Key of `hitpool.evaluation.bins.EDGES`.
+        edges: Bin edges, as in `bin_numbers`.
     """
-    edges = np.asarray(edges, np.float64)
-    number = np.clip(np.searchsorted(edges, pairs.true[quantity], side="right") - 1, 0, len(edges) - 2)
-    inside = (pairs.true[quantity] >= edges[0]) & (pairs.true[quantity] <= edges[-1])
-    parts = [pairs.select(inside & (number == i)) for i in range(len(edges) - 1)]
+    number = bin_numbers(binned(quantity, pairs.true[quantity]), edges)
+    parts = [pairs.select(number == i) for i in range(len(edges) - 1)]
     rows = [compare(part) if len(part) >= LEAST_TRACKS else [] for part in parts]
-    return Bins(edges, [len(part) for part in parts], rows)
-
-
-def momentum_edges(pt: ArrayLike) -> NDArray[np.float64]:
-    """Round bin edges that cover transverse momenta, about equally wide in log(pT).
-
-    Args:
-        pt: Transverse momenta in GeV, positive.
-
-    Example:
-        >>> momentum_edges([4.2, 21.0])
-        array([ 4.,  5.,  7., 10., 15., 20., 30.])
-    """
-    pt = np.asarray(pt, np.float64)
-    low, high = float(pt.min()), float(pt.max())
-    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    series = np.array([*(step * 10.0**power for power in powers for step in DECADE), 10.0 ** (powers[-1] + 1)])
-    first = np.searchsorted(series, low, side="right") - 1
-    last = np.searchsorted(series, high)
-    return series[first : max(last, first + 1) + 1]
-
-
-def eta_edges(eta: ArrayLike, bins: int = 10) -> NDArray[np.float64]:
-    """Equal bins, symmetric about 0, that cover pseudorapidities.
-
-    Args:
-        eta: Pseudorapidities.
-        bins: Number of bins.
-
-    Example:
-        >>> eta_edges([0.3, -0.9], 4)
-        array([-1. , -0.5,  0. ,  0.5,  1. ])
-    """
-    limit = max(math.ceil(2 * float(np.abs(eta).max())) / 2, 0.5)
-    return np.linspace(-limit, limit, bins + 1)
-
-
-def table(rows: Sequence[Row], counts: Mapping[str, int], reference: str) -> Table:
-    """Table of a comparison for the terminal.
-
-    Args:
-        rows: The rows.
-        counts: Numbers of particles, as in the title.
-        reference: Name of the reference.
-    """
-    grid = Table(title=title(counts), caption=CAPTION, caption_justify="left", title_justify="left")
-    for column in ("sigma68", "estimate"):
-        grid.add_column(column, no_wrap=True)
-    for column in ("value", f"/ {reference}"):
-        grid.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        label, unit = _label(row.quantity)
-        first = f"{label} \\[{unit}]" if unit else label
-        for name, number in row.numbers.items():
-            grid.add_row(first, name, str(number), str(row.ratios[name]) if name in row.ratios else "")
-            first = ""
-        grid.add_section()
-    return grid
-
-
-def bins_table(bins: Bins, reference: str) -> Table:
-    """Table of the ratios to the reference in bins of the true pT.
-
-    Args:
-        bins: The comparisons.
-        reference: Name of the reference.
-    """
-    filled = next((rows for rows in bins.rows if rows), [])
-    quantities = [row.quantity for row in filled if row.quantity in ("qpt", "eta", "phi")]
-    grid = Table(title=f"sigma68 of {MODEL} / {reference} by true pT", title_justify="left")
-    grid.add_column("pT \\[GeV]", no_wrap=True)
-    for column in ("tracks", *(_label(quantity)[0] for quantity in quantities)):
-        grid.add_column(column, justify="right", no_wrap=True)
-    for low, high, tracks, rows in zip(bins.edges[:-1], bins.edges[1:], bins.tracks, bins.rows, strict=True):
-        ratios = {row.quantity: str(row.ratios[MODEL]) for row in rows}
-        grid.add_row(f"{low:g} to {high:g}", str(tracks), *(ratios.get(quantity, "-") for quantity in quantities))
-    return grid
-
-
-def title(counts: Mapping[str, int]) -> str:
-    """How many particles are compared, and why the others are not.
-
-    Args:
-        counts: particles, not_found, without_reference, compared.
-    """
-    return (
-        f"{counts['compared']} of {counts['particles']} particles; left out: {counts['not_found']} that the model did "
-        f"not find, {counts['without_reference']} without an estimate of the reference"
-    )
-
-
-def _label(quantity: str) -> tuple[str, str]:
-    if quantity == "q":
-        return "charge accuracy", ""
-    return RESOLUTIONS[quantity].label, RESOLUTIONS[quantity].unit
-
-
-def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, int], reference: str) -> dict[str, Any]:
-    """The comparison as it is stored in `comparison.json`; null stands for undefined.
-
-    Args:
-        rows: All tracks.
-        bins: By the quantity of the bins.
-        counts: Numbers of particles.
-        reference: Name of the reference.
-    """
-    return {
-        "definitions": CAPTION,
-        "reference": reference,
-        "counts": dict(counts),
-        "all": _rows_as_json(rows),
-        "bins": {
-            quantity: [
-                {"low": float(low), "high": float(high), "tracks": tracks, **_rows_as_json(own)}
-                for low, high, tracks, own in zip(b.edges[:-1], b.edges[1:], b.tracks, b.rows, strict=True)
-            ]
-            for quantity, b in bins.items()
-        },
-    }
-
-
-def _rows_as_json(rows: Sequence[Row]) -> dict[str, Any]:
-    def plain(numbers: Mapping[str, Number]) -> dict[str, Any]:
-        return {
-            name: {key: value if math.isfinite(value) else None for key, value in vars(number).items()}
-            for name, number in numbers.items()
-        }
-
-    return {
-        row.quantity: {
-            "what": "charge accuracy" if row.quantity == "q" else "sigma68",
-            "unit": _label(row.quantity)[1],
-            "values": plain(row.numbers),
-            "ratios_to_reference": plain(row.ratios),
-        }
-        for row in rows
-    }
+    return Bins(np.asarray(edges, np.float64), [len(part) for part in parts], rows)

@@ -22,19 +22,21 @@ class Resolution:
     Args:
         label: What the table shows.
         axis: What a plot shows.
-        unit: Unit of the residuals, empty if they are relative.
+        unit: Unit of the residuals, empty if they have none.
         residual: Residuals from predicted and true values.
+        relative: Whether these are relative to the true value.
     """
 
     label: str
     axis: str
     unit: str
     residual: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
+    relative: bool = False
 
 
 RESOLUTIONS = {
-    "qpt": Resolution("q / pT", r"$q / p_\mathrm{T}$", "1/GeV", residual),
-    "pt": Resolution("pT, relative", r"$p_\mathrm{T}$, relative", "", relative_residual),
+    "qpt": Resolution("q / pT, relative", r"$q / p_\mathrm{T}$, relative", "", relative_residual, True),
+    "pt": Resolution("pT, relative", r"$p_\mathrm{T}$, relative", "", relative_residual, True),
     "eta": Resolution("eta", r"$\eta$", "", residual),
     "phi": Resolution("phi", r"$\phi$", "rad", periodic_residual),
 }

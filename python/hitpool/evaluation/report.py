@@ -15,7 +15,7 @@ from torch import Tensor
 from hitpool.data.layout import data_set_name
 from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
-from hitpool.evaluation.comparison import momentum_edges
+from hitpool.evaluation.bins import momentum_edges
 from hitpool.evaluation.tracks import EventTracks
 from hitpool.files import check_writable, write_text
 

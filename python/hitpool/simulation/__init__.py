@@ -5,6 +5,7 @@ from hitpool.simulation.events import Events, generate_events, muon_signals
 from hitpool.simulation.field import toroid_field
 from hitpool.simulation.generate import simulate
 from hitpool.simulation.geometry import Layers, muon_layers
+from hitpool.simulation.information import Bound, cramer_rao_bound
 from hitpool.simulation.material import Line, Passage, sample_passage, scattering_angle
 from hitpool.simulation.propagation import Plan, Trajectory, propagate, propagate_muons
 from hitpool.simulation.readout import HIT_FEATURES, TRACK_FEATURES, drift_resolution, drift_time, read_out
@@ -15,6 +16,7 @@ from hitpool.simulation.truth import Muons, sample_muons
 __all__ = [
     "HIT_FEATURES",
     "TRACK_FEATURES",
+    "Bound",
     "Crossings",
     "Events",
     "Layers",
@@ -25,6 +27,7 @@ __all__ = [
     "Settings",
     "Signals",
     "Trajectory",
+    "cramer_rao_bound",
     "crossing_signals",
     "drift_resolution",
     "drift_time",

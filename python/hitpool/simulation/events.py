@@ -94,6 +94,20 @@ def generate_events(rng: np.random.Generator, events: int, settings: Settings) -
     return Events.concatenate(parts)
 
 
+def sensor_efficiency(settings: Settings) -> NDArray[np.float64]:
+    """Probability that a sensor which is crossed gives a signal.
+
+    Args:
+        settings: Efficiency of a drift tube.
+
+    Returns:
+        Efficiency by technology code, [6].
+    """
+    efficiency = np.zeros(6)
+    efficiency[[MDT, RPC, TGC, STGC, MM]] = settings.mdt_efficiency, 0.94, 0.93, 0.90, 0.90
+    return efficiency
+
+
 def muon_signals(rng: np.random.Generator, muons: Muons, layers: Layers, settings: Settings) -> Signals:
     """Signals of muons, after inefficiencies and the hit filter.
 
@@ -116,19 +130,31 @@ def muon_signals(rng: np.random.Generator, muons: Muons, layers: Layers, setting
     working = rng.random((muons.event.size, GROUPS)) >= STATION_LOSS
     crossings.inside[:] &= working[:, layers.group]
 
-    efficiency = np.zeros(6)
-    efficiency[[MDT, RPC, TGC, STGC, MM]] = settings.mdt_efficiency, 0.94, 0.93, 0.90, 0.90
+    efficiency = sensor_efficiency(settings)
     signals = crossing_signals(rng, crossings, layers, muons.event, np.arange(muons.event.size), efficiency)
 
-    wheel = layers.technology[signals.row] >= STGC
-    triplet = (layers.technology[signals.row] == RPC) & np.isin(layers.code[signals.row], INNER_BARREL_CODES)
     hidden = np.zeros(signals.row.size, dtype=bool)
-    for chambers, probability in ((wheel, settings.nsw_link), (triplet, INNER_RPC_LINK)):
+    for chambers, probability in partly_linked(layers, settings):
         linked = rng.random(muons.event.size) < probability
-        hidden |= chambers & ~linked[signals.link]
+        hidden |= chambers[signals.row] & ~linked[signals.link]
     kept = np.where(hidden, UNLINKED_SURVIVAL, settings.filter_efficiency)
     signals = replace(signals, link=np.where(hidden, NO_LINK, signals.link))
     return signals if settings.raw else signals.take(rng.random(kept.size) < kept)
+
+
+def partly_linked(layers: Layers, settings: Settings) -> tuple[tuple[NDArray[np.bool_], float], ...]:
+    """Chambers in which the hits of a track carry its link all or not at all, and with which probability.
+
+    Args:
+        layers: Geometry table of L layers.
+        settings: Truth of the inner endcap wheel.
+
+    Returns:
+        The layers of the inner endcap wheel and of the RPCs of the inner barrel station, masks [L] with probabilities.
+    """
+    wheel = layers.technology >= STGC
+    triplet = (layers.technology == RPC) & np.isin(layers.code, INNER_BARREL_CODES)
+    return (wheel, settings.nsw_link), (triplet, INNER_RPC_LINK)
 
 
 def _misaligned(

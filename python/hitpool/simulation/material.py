@@ -126,10 +126,24 @@ def calorimeter_path(muons: Muons) -> NDArray[np.float64]:
         return np.stack([np.minimum(t / cosine, (z - z0) / sine) for t, z in (CALORIMETER_IN, CALORIMETER_OUT)], axis=1)
 
 
-def sample_energy_loss(rng: np.random.Generator, muons: Muons) -> NDArray[np.float64]:
-    """Momentum lost in the calorimeter, Moyal distributed and drawn again if less than 1 GeV would be left.
+def energy_loss(muons: Muons) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and spread of the momentum lost in the calorimeter.
 
     Mean m = (3.0 + 0.5 |eta|) (1 + 0.07 ln(max(p, 3) / 10)) GeV, spread 0.27 sqrt(m / 3) GeV.
+
+    Args:
+        muons: Muons at the vertex.
+
+    Returns:
+        Mean and spread (GeV), [T] each.
+    """
+    momentum = muons.pt * np.cosh(muons.eta)
+    mean = (3.0 + 0.5 * np.abs(muons.eta)) * (1.0 + 0.07 * np.log(np.maximum(momentum, 3.0) / 10.0))
+    return mean, 0.27 * np.sqrt(mean / 3.0)
+
+
+def sample_energy_loss(rng: np.random.Generator, muons: Muons) -> NDArray[np.float64]:
+    """Momentum lost in the calorimeter, Moyal distributed and drawn again if less than 1 GeV would be left.
 
     Args:
         rng: Source of random numbers.
@@ -139,8 +153,7 @@ def sample_energy_loss(rng: np.random.Generator, muons: Muons) -> NDArray[np.flo
         Momentum loss (GeV), [T].
     """
     momentum = muons.pt * np.cosh(muons.eta)
-    mean = (3.0 + 0.5 * np.abs(muons.eta)) * (1.0 + 0.07 * np.log(np.maximum(momentum, 3.0) / 10.0))
-    spread = 0.27 * np.sqrt(mean / 3.0)
+    mean, spread = energy_loss(muons)
     loss = np.empty_like(momentum)
     open_ = np.arange(loss.size)
     while open_.size:
@@ -148,6 +161,23 @@ def sample_energy_loss(rng: np.random.Generator, muons: Muons) -> NDArray[np.flo
         loss[open_] = mean[open_] + spread[open_] * (moyal - 1.27) / 2.22
         open_ = open_[momentum[open_] - loss[open_] < MIN_MOMENTUM]
     return loss
+
+
+def kick_spreads(muons: Muons, momentum: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spreads of the scattering angles, of each of the two kicks in the calorimeter and at the material planes.
+
+    Args:
+        muons: Muons at the vertex.
+        momentum: Momentum behind the calorimeter (GeV), [T].
+
+    Returns:
+        Spreads of the dip angle (rad), [T] and [T, 8]; in azimuth the calorimeter's are larger by 1 / cos(dip).
+    """
+    eta = np.abs(muons.eta)
+    dip = np.arctan(np.sinh(eta))
+    material = (120.0 + 40.0 * np.minimum(eta, 1.5) / 1.5) / np.maximum(np.cos(dip), np.abs(np.sin(dip)))
+    calorimeter = scattering_angle(momentum, material) / np.sqrt(2.0)
+    return calorimeter, scattering_angle(momentum[:, None], PLANES_X[None, :])
 
 
 def sample_passage(rng: np.random.Generator, muons: Muons) -> Passage:
@@ -164,19 +194,15 @@ def sample_passage(rng: np.random.Generator, muons: Muons) -> Passage:
     Returns:
         One passage per muon.
     """
-    eta = np.abs(muons.eta)
-    dip = np.arctan(np.sinh(muons.eta))
+    cos_dip = np.cos(np.arctan(np.sinh(muons.eta)))
     path = calorimeter_path(muons)
     loss = sample_energy_loss(rng, muons)
-    momentum = muons.pt * np.cosh(eta) - loss
-    material = (120.0 + 40.0 * np.minimum(eta, 1.5) / 1.5) / np.maximum(np.cos(dip), np.abs(np.sin(dip)))
-    spread = scattering_angle(momentum, material) / np.sqrt(2.0)
-    kicks = rng.normal(size=(eta.size, 2)) * spread[:, None]
-    kicks_phi = rng.normal(size=(eta.size, 2)) * (spread / np.cos(dip))[:, None]
+    spread, spectrometer = kick_spreads(muons, muons.pt * np.cosh(muons.eta) - loss)
+    kicks = rng.normal(size=(loss.size, 2)) * spread[:, None]
+    kicks_phi = rng.normal(size=(loss.size, 2)) * (spread / cos_dip)[:, None]
     line = solenoid_line(muons)
     for i, s in enumerate(kick_paths(path).T):
-        line = line.turned(s * np.cos(dip), kicks_phi[:, i])
-    spectrometer = scattering_angle(momentum[:, None], PLANES_X[None, :])
+        line = line.turned(s * cos_dip, kicks_phi[:, i])
     return Passage(line, path, loss, kicks, rng.normal(size=spectrometer.shape) * spectrometer)
 
 

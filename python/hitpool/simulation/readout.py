@@ -80,6 +80,32 @@ def drift_time(radius: NDArray[np.float64]) -> NDArray[np.float64]:
     return LONGEST_DRIFT * (0.55 * u + 0.45 * u * u)
 
 
+def strip_precision(layers: Layers) -> NDArray[np.float64]:
+    """Precision of the coordinate that strips and wire groups measure; means nothing in drift tubes.
+
+    Args:
+        layers: Geometry table of L layers.
+
+    Returns:
+        Standard deviation (m), [L].
+    """
+    own = _by_technology(PRECISION)[layers.technology]
+    return np.where(own > 0.0, own, layers.pitch / np.sqrt(12.0))
+
+
+def second_pitch(technology: NDArray[np.int64], coordinate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pitch along the strip.
+
+    Args:
+        technology: Technology codes, any shape.
+        coordinate: Measured coordinate (m), same shape or broadcastable.
+
+    Returns:
+        Pitch (m), 0 in sensors without second coordinate, same shape.
+    """
+    return np.where(technology == TGC, TGC_STRIP_ANGLE * coordinate, _by_technology(SECOND_PITCH)[technology])
+
+
 def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDArray[np.float64]:
     """Measure signals.
 
@@ -124,8 +150,7 @@ def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDAr
     time = np.where(signals.in_time, time, early_late)
     time[drift] = drift_time(radius[drift]) + rng.normal(0.0, 3.0, int(drift.sum()))
 
-    precision = np.where(quantised, layers.pitch[row] / np.sqrt(12.0), _by_technology(PRECISION)[technology])
-    precision = np.where(drift, drift_resolution(radius), precision * MM_PER_M)
+    precision = np.where(drift, drift_resolution(radius), strip_precision(layers)[row] * MM_PER_M)
     chamber, channel = layers.chamber(row, channel)
     columns = {
         "time": time,
@@ -162,7 +187,7 @@ def _along(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Middle, half-distance of the edges and variance (m, m, m^2) along the wire or strip."""
     tgc = technology == TGC
-    pitch = np.where(tgc, TGC_STRIP_ANGLE * coordinate, _by_technology(SECOND_PITCH)[technology])
+    pitch = second_pitch(technology, coordinate)
     measured = (pitch > 0.0) & (rng.random(pitch.size) < SECOND_EFFICIENCY)
     width = np.where(tgc, TGC_STRIP_ANGLE, np.where(pitch > 0.0, pitch, 1.0))
     place = np.where(tgc, np.arctan2(signals.tangential, signals.coordinate), signals.tangential)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,17 @@ class Muons:
     phi: NDArray[np.float64]
     charge: NDArray[np.float64]
     z0: NDArray[np.float64]
+
+    def take(self, which: NDArray | slice) -> Muons:
+        """Some of the muons.
+
+        Args:
+            which: Indices, mask or slice.
+
+        Returns:
+            These muons.
+        """
+        return Muons(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
 
 def wrap(angle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,156 @@
+"""Tables of comparisons for the terminal, and their form in JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby, pairwise
+from typing import Any
+
+from rich.table import Table
+
+from hitpool.evaluation.comparison import Bins, Row
+from hitpool.evaluation.number import Number
+from hitpool.evaluation.quantities import RESOLUTIONS
+
+MEASURES = {
+    "sigma68": "sigma68",
+    "rms": "rms",
+    "median": "median",
+    "beyond_20": "beyond 20 %",
+    "beyond_5_sigma68": "beyond 5 sigma68",
+    "to_bound": "residual / bound",
+    "to_reference": "sigma68 / reference",
+    "pull": "residual / own error",
+    "accuracy": "accuracy",
+    "efficiency": "efficiency",
+    "fake_rate": "fake rate",
+}
+OTHERS = {"q": "charge", "validity": "validity"}
+CAPTION = (
+    "Residuals: estimate - truth, of q / pT relative to the truth, of phi wrapped, on the same tracks: particles of "
+    "which there are all estimates; those of a model are tracks declared valid and matched by its minimal cost. "
+    "sigma68: half the width of the central 68.27 %. True hits: the model's estimate when the hits that it pools for "
+    "each track are the true ones; its queries and encoded hits are as before. Bound: the smallest standard deviation "
+    "that any fit of a track's hits can have (Cramér-Rao; median over the tracks); residual / bound: sigma68 of the "
+    "residual of each track in units of its own bound; likewise for the errors that an estimate states. Validity: "
+    "efficiency, share of the particles whose track is declared valid; fake rate, share of such tracks without "
+    "particle (in bins of the estimated quantity). Errors: 68.27 %, bootstrap over events; of fractions by Clopper and "
+    "Pearson, with as many trials as scatter like that bootstrap."
+)
+
+
+def title(compared: int, particles: int, missing: Mapping[str, int]) -> str:
+    """How many particles are compared, and which estimates the others lack.
+
+    Args:
+        compared: Number of particles with all estimates.
+        particles: Number of particles.
+        missing: Number of particles without a track, by estimate.
+    """
+    lacking = ", ".join(f"{number} by {name}" for name, number in missing.items() if number)
+    return f"{compared} of {particles} particles" + (f"; not found: {lacking}" if lacking else "")
+
+
+def table(rows: Sequence[Row], heading: str, reference: str | None = None) -> Table:
+    """Table of all tracks, a column for each estimate.
+
+    Args:
+        rows: The rows.
+        heading: Words above.
+        reference: Name of the reference, if there is one.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row.numbers))
+    grid = Table(title=heading, caption=CAPTION, caption_justify="left", title_justify="left")
+    grid.add_column("number")
+    for name in names:
+        grid.add_column(name, justify="right", overflow="fold")
+    for quantity, own in groupby(rows, key=lambda row: row.quantity):
+        grid.add_row(_quantity(quantity))
+        for row in own:
+            cells = (str(row.numbers[name]) if name in row.numbers else "" for name in names)
+            grid.add_row(f"  {_measure(row, reference)}", *cells)
+        grid.add_section()
+    return grid
+
+
+def bins_tables(bins: Bins, heading: str, axis: str, name: str, reference: str | None = None) -> list[Table]:
+    """Tables of one estimate in bins: of its resolutions, and of fractions in percent.
+
+    Args:
+        bins: The comparison in bins.
+        heading: Words above.
+        axis: What is binned.
+        name: Of the estimate.
+        reference: Name of the reference, if there is one.
+    """
+    present = {(row.quantity, row.measure): row for rows in bins.rows for row in rows if name in row.numbers}
+    ratio = next((key for key in ("to_bound", "to_reference") if any(key in k for k in present)), "sigma68")
+    resolutions = dict.fromkeys([("qpt", "sigma68"), *((quantity, ratio) for quantity in RESOLUTIONS)])
+    fractions = [("qpt", "beyond_20"), ("q", "accuracy"), ("validity", "efficiency"), ("validity", "fake_rate")]
+    ranges = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(bins.edges)]
+    tables = []
+    for keys, factor in ((resolutions, 1), (fractions, 100)):
+        shown = [key for key in keys if key in present]
+        grid = Table(title=heading, title_justify="left")
+        grid.add_column(axis, no_wrap=True)
+        grid.add_column("tracks", justify="right")
+        for key in shown:
+            label = f"{_quantity(key[0])}: {_measure(present[key], reference)}"
+            grid.add_column(label + (" \\[%]" if factor == 100 else ""), justify="right")
+        columns = [[_cell(number, factor) for number in bins.column(*key, name)] for key in shown]
+        for cells in zip(ranges, map(str, bins.tracks), *columns, strict=True):
+            grid.add_row(*cells)
+        tables.append(grid)
+    return tables
+
+
+def _cell(number: Number | None, factor: int) -> str:
+    """A number and half the width of its interval, or what stands for none."""
+    if number is None or math.isnan(number.value):
+        return "-"
+    return str(Number.symmetric(factor * number.value, factor * number.error))
+
+
+def _quantity(quantity: str) -> str:
+    return OTHERS[quantity] if quantity in OTHERS else RESOLUTIONS[quantity].label
+
+
+def _measure(row: Row, reference: str | None) -> str:
+    """Measure with its unit; rich reads [rad] as markup unless escaped."""
+    measure = f"sigma68 / {reference}" if row.measure == "to_reference" else MEASURES[row.measure]
+    unit = RESOLUTIONS[row.quantity].unit if row.measure in ("sigma68", "rms", "median") else ""
+    return f"{measure} \\[{unit}]" if unit else measure
+
+
+def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison as it is stored; null stands for undefined.
+
+    Args:
+        rows: All tracks.
+        bins: By the quantity of the bins.
+        counts: Numbers of particles, stored as they are.
+    """
+    return {
+        "definitions": CAPTION,
+        "units": {quantity: resolution.unit for quantity, resolution in RESOLUTIONS.items()},
+        "counts": dict(counts),
+        "all": _rows_as_json(rows),
+        "bins": {
+            quantity: [
+                {"low": float(low), "high": float(high), "tracks": tracks, **_rows_as_json(own)}
+                for low, high, tracks, own in zip(b.edges[:-1], b.edges[1:], b.tracks, b.rows, strict=True)
+            ]
+            for quantity, b in bins.items()
+        },
+    }
+
+
+def _rows_as_json(rows: Sequence[Row]) -> dict[str, Any]:
+    stored: dict[str, Any] = {}
+    for row in rows:
+        stored.setdefault(row.quantity, {})[row.measure] = {
+            name: {key: value if math.isfinite(value) else None for key, value in vars(number).items()}
+            for name, number in row.numbers.items()
+        }
+    return stored
