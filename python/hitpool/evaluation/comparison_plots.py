@@ -69,7 +69,7 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
             lower.set(ylabel=RATIOS[ratio].format(reference))
             lower.set_ylim(0, 1.1 * lower.get_ylim()[1])
             lower.yaxis.label.set_size("small")
-        _finish(upper, lower, bins, f"True {AXES[against]}", source)
+        _finish(upper, lower, bins, against, "True", source)
         upper.legend(title=f"{sum(bins.tracks)} tracks", loc="upper right", alignment="left")
     return figure
 
@@ -101,7 +101,7 @@ def plot_fraction(bins: Bins, against: str, kind: str, source: str, reference: s
         axes.set(ylabel=axis, ylim=(bottom, top + 0.35 * (top - bottom)))  # room for the legend
         if measure in ("efficiency", "pull"):
             axes.axhline(1, color=GREY, linewidth=1, linestyle=":")
-        _finish(axes, axes, bins, f"{'Estimated' if measure == 'fake_rate' else 'True'} {AXES[against]}", source)
+        _finish(axes, axes, bins, against, "Estimated" if measure == "fake_rate" else "True", source)
         axes.legend(loc="upper right")
     return figure
 
@@ -151,9 +151,9 @@ def _columns(numbers: list[Number | None]) -> tuple[NDArray[np.float64], NDArray
     return np.array([number.value for number in known]), np.maximum(errors, 0.0)
 
 
-def _finish(upper: Axes, lower: Axes, bins: Bins, axis: str, source: str) -> None:
-    lower.set(xlabel=axis)
-    if AXES["pt"] in axis:
+def _finish(upper: Axes, lower: Axes, bins: Bins, against: str, which: str, source: str) -> None:
+    lower.set(xlabel=f"{which} {AXES[against]}")
+    if against == "pt":
         lower.set_xscale("log")
         lower.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
         lower.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
