@@ -67,6 +67,8 @@ def test_overrides_reach_every_depth() -> None:
             "model.model.input_nets.0.net.input_size": 2,
             "model.model.input_nets.0.posenc": None,
             "model.model.tasks.2.hit_fields": ["eta"],
+            "model.model.tasks.2.track_fit": None,
+            "model.model.tasks.2.response": None,
         },
     )
     head = objects.model.model.tasks[2]

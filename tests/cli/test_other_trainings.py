@@ -9,6 +9,7 @@ from hitpool.cli import main
 from hitpool.config import load
 
 TRACK_FIT = "{class_path: hitpool.fits.HelixFit, init_args: {hit_fields: [r], points: [mid_x, mid_y, mid_z], field: 2}}"
+NO_RESPONSE = ["--model.model.tasks.2.response=null", "--model.refinement.epochs=0"]
 HIDDEN_LAYER = "--model.model.init_args.input_nets.0.init_args.net.init_args.hidden_layers=[7]"
 
 
@@ -57,7 +58,7 @@ def test_points_of_a_track_fit_that_are_not_in_metres_end_before_there_is_a_run(
 ) -> None:
     fields = [f"--data.scale_factors.mid_{axis}=1000" for axis in "xyz"]
     with pytest.raises(SystemExit) as stop:
-        main(["fit", *tiny, *fields, f"--model.model.tasks.2.track_fit={TRACK_FIT}"])
+        main(["fit", *tiny, *fields, f"--model.model.tasks.2.track_fit={TRACK_FIT}", *NO_RESPONSE])
     said = f"{stop.value.code}{capsys.readouterr().err}"
     assert "HelixFit: the points mid_x, mid_y, mid_z reach " in said
     assert "expected metres, at most 100: scale them in data.scale_factors (0.001 if they are in mm)" in said

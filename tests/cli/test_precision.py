@@ -15,7 +15,7 @@ def test_float64_from_training_to_export(workplace: Path, tiny: list[str]) -> No
     main(["fit", *tiny, "--name=exact", "--trainer.max_epochs=1", "--trainer.precision=64-true"])
     checkpoint = workplace / "runs/exact/version_0/ckpts/best.ckpt"
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    assert {value.dtype for value in state.values()} == {torch.float64}
+    assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float64}
     main(["predict", "--name=exact"])
     with h5py.File(workplace / "runs/exact/version_0/predictions.h5") as file:
         assert file["0/preds/final/parameter_regression/track_truthMuon_pt"].dtype == "float64"

@@ -64,6 +64,20 @@ def test_stopped_in_the_second_phase_it_is_repeated(
         assert torch.equal(repeated[name], value), name
 
 
+def test_without_a_validation_the_last_checkpoint_is_refined_and_continued_as_it_was(workplace: Path) -> None:
+    options = [*FIT, "--trainer.limit_val_batches", "0", "--name"]
+    main([*options, "straight", "--trainer.max_epochs", "2"])
+    main([*options, "stopped"])
+    last = workplace / "runs" / "stopped" / "version_0" / "ckpts" / "last.ckpt"
+    assert trained(last)
+    main([*options, "stopped", "--ckpt_path", "last", "--trainer.max_epochs", "2"])
+    states = [
+        torch.load(workplace / "runs" / name / "version_0" / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("straight", "stopped")
+    ]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_it_can_be_left_out(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     main([*FIT, "--model.refinement.epochs", "0"])
     assert "second phase" not in capsys.readouterr().out

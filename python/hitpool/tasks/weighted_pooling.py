@@ -133,6 +133,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.late_names = ["features"]
         if response is not None:
             self._check_response()
+            response.requires_grad_(False)  # until the second phase
             self.late_names = ["regr", "fit", "pooled", "features"]
         corrects_fit = track_fit is not None and response is None
         size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)

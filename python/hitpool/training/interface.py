@@ -273,7 +273,11 @@ class TrainingCLI(LightningCLI):
             report = model.refine(datamodule, self._get(self.config_init, "seed_everything"), limit, bars)
             model.cpu()
             if report and checkpoint:
-                content = read_checkpoint(checkpoint) | {"state_dict": model.state_dict()}
+                content = read_checkpoint(checkpoint)
+                before = content["state_dict"]
+                after = model.state_dict()
+                changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
+                content |= {"state_dict": after, "before_second_phase": changed}
                 AtomicCheckpointIO().save_checkpoint(content, checkpoint)
             say(report or "second phase: done before")
         self.trainer.strategy.barrier()

@@ -174,6 +174,7 @@ class TrackingModule(LightningModule):
                 follow_moved_files(state, callback.dirpath)
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
+        checkpoint["state_dict"] |= checkpoint.get("before_second_phase", {})
         place = continue_exactly(checkpoint["loops"]["fit_loop"])
         if isinstance(self.trainer.datamodule, HitDataModule):
             self.trainer.datamodule.continue_epoch(*place)

@@ -124,7 +124,8 @@ def refine(
     number = len(next(iter(true.values())))
     steps = max(1, settings.epochs * number // settings.batch_size)
     before = task.late_loss(*held).item()
-    parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    parameters = list(part.parameters())
+    part.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
@@ -138,6 +139,7 @@ def refine(
         optimizer.step()
         cycle.step()
     network.train(was_training)
+    part.requires_grad_(task.response is None)
     if task.response is not None:
         task.response.declare(trained=True)
     with torch.no_grad():
