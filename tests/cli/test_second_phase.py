@@ -65,7 +65,8 @@ def test_stopped_in_the_second_phase_it_is_repeated(
 
 
 def test_without_a_validation_the_last_checkpoint_is_refined_and_continued_as_it_was(workplace: Path) -> None:
-    options = [*FIT, "--trainer.limit_val_batches", "0", "--name"]
+    constant = [f"--model.lrs_config.{part}=1e-3" for part in ("initial", "max", "end")]  # whatever the length
+    options = [*FIT, *constant, "--trainer.limit_val_batches", "0", "--name"]
     main([*options, "straight", "--trainer.max_epochs", "2"])
     main([*options, "stopped"])
     last = workplace / "runs" / "stopped" / "version_0" / "ckpts" / "last.ckpt"
