@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hitpool.fits import FitResponse, HelixFit
+from hitpool.fits import FitResponse, HelixFit, ToroidFit
 from hitpool.nn import MaskFormer
 from hitpool.training.refinement import Refinement, describe, refine, refined_task
 
@@ -71,6 +71,8 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
         make_regression(track_fit=HelixFit(["z"], field=2.0), **options)
     with pytest.raises(ValueError, match="which NoneType does not give"):
         make_regression(**options)
+    with pytest.raises(ValueError, match="the results of ToroidFit need a response"):
+        make_regression(track_fit=ToroidFit())
     with pytest.raises(ValueError, match=r"expected one field each .* \['qpt'\] not once"):
         make_regression(**options | {"fields": fields[:2]})
 

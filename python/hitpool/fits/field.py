@@ -13,8 +13,7 @@ AXES = ("r", "z", "phi")
 class BoxToroid(nn.Module):
     r"""Crude field of a barrel and two end-cap toroids: strength / r inside boxes with soft edges, the same all around.
 
-    It is enough for a fit whose response is learned: with a field that is 10 % off and edges that are 0.15 m off the
-    resolution of $q/p_T$ loses 3 %, with a constant field in each box 16 % (tests/benchmarks/RESULTS.md).
+    It is enough for a fit whose response is learned; docs/toroid.md says what other maps bring.
 
     Args:
         barrel: $B r$ of the barrel in T m.

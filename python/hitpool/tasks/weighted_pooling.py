@@ -135,6 +135,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             self._check_response()
             response.requires_grad_(False)  # until the second phase
             self.late_names = ["regr", "fit", "pooled", "features"]
+        elif isinstance(track_fit, ToroidFit):
+            raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
         size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
         width = size // 2 if regression_hidden_dim is None else regression_hidden_dim
@@ -228,6 +230,11 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         return self.loss_weight * self._terms(learned, physical.to(learned.dtype)).mean()
 
     def late_key(self, name: str) -> str:
+        """Name of an output that is there while `describing`.
+
+        Args:
+            name: One of `late_names`.
+        """
         return f"{self.output_object}_late_{name}"
 
     def _describe(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None) -> dict[str, Tensor]:
