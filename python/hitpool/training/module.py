@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -128,8 +127,8 @@ class TrackingModule(LightningModule):
         response = refined_task(self.model).response
         if response is not None and response.ready:
             return None
-        training = islice(datamodule.whole_dataloader("train"), limit)
-        return refine(self.model, training, datamodule.whole_dataloader("val"), self.refinement, seed, bars)
+        batches = datamodule.whole_dataloader("train"), datamodule.whole_dataloader("val")
+        return refine(self.model, *batches, self.refinement, seed, limit, bars)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and the learning rate of each step."""

@@ -1,8 +1,9 @@
 """Second phase of a training: one part of a task is fitted while everything in front of it stays as it is."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -61,7 +62,9 @@ def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
 
 
 @torch.no_grad()
-def describe(network: MaskFormer, batches: Iterable[Any], device: torch.device, title: str | None) -> Sample:
+def describe(
+    network: MaskFormer, batches: Collection[Any], device: torch.device, title: str | None, limit: int | None = None
+) -> Sample:
     """Runs the network over events and keeps what is in front of the part that the second phase trains.
 
     Args:
@@ -69,6 +72,7 @@ def describe(network: MaskFormer, batches: Iterable[Any], device: torch.device, 
         batches: Inputs and targets, batch by batch.
         device: Where it computes.
         title: Of the progress bar; None for no bar.
+        limit: Number of batches that are read; None for all.
 
     Returns:
         Descriptions and targets of the true particles, each with the track that matching gives it.
@@ -78,7 +82,9 @@ def describe(network: MaskFormer, batches: Iterable[Any], device: torch.device, 
     true: list[dict[str, Tensor]] = []
     task.describing = True
     try:
-        for inputs, targets in track(batches, description=title) if title else batches:
+        total = len(batches) if limit is None else min(limit, len(batches))
+        chosen = islice(batches, total)
+        for inputs, targets in track(chosen, description=title, total=total) if title else chosen:
             inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
             outputs = network.match(network(inputs, intermediate=False), targets)["final"][task.name]
             valid = targets[f"{task.target_object}_valid"]
@@ -92,10 +98,11 @@ def describe(network: MaskFormer, batches: Iterable[Any], device: torch.device, 
 
 def refine(
     network: MaskFormer,
-    training: Iterable[Any],
-    validation: Iterable[Any],
+    training: Collection[Any],
+    validation: Collection[Any],
     settings: Refinement,
     seed: int,
+    limit: int | None = None,
     bars: bool = False,
 ) -> str:
     """Trains the late part of the pooled regression.
@@ -103,9 +110,10 @@ def refine(
     Args:
         network: The trained network; its other parts stay as they are.
         training: Batches of the training events, as the data module gives them.
-        validation: Batches of the validation events; may be empty.
+        validation: Batches of the validation events.
         settings: How.
         seed: Of the order of the tracks: equal seeds give equal weights.
+        limit: Number of training batches that are used; None for all.
         bars: Show progress bars.
 
     Returns:
@@ -116,7 +124,7 @@ def refine(
     device = next(network.parameters()).device
     start, was_training = time.monotonic(), network.training
     network.eval()
-    kept, true = describe(network, training, device, "fitting the training tracks" if bars else None)
+    kept, true = describe(network, training, device, "fitting the training tracks" if bars else None, limit)
     held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
     fitted = time.monotonic() - start
     if task.response is not None:
