@@ -89,7 +89,7 @@ def evaluate(
     if not (others or reference is not None or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
         return
-    collector = Collector(objects.model.model, true_hits=not others)
+    collector = Collector(objects.model.model, others=not others)
     estimates = None
     if reference is not None:
         estimates = read_reference(objects.datamodule.dataset("test"), reference)
@@ -102,7 +102,7 @@ def evaluate(
     if others:
         samples = [sample]
         for model in others:
-            _test(model, [collector := Collector(model.model.model, true_hits=False)], output, threads)
+            _test(model, [collector := Collector(model.model.model, others=False)], output, threads)
             samples.append(collector.sample())
         sample = side_by_side(dict(zip(names, samples, strict=True)))
     if reference is not None:

@@ -15,7 +15,7 @@ from hitpool.evaluation.comparison import Pairs
 from hitpool.evaluation.quantities import RESOLUTIONS, complete, fields_by_quantity
 from hitpool.evaluation.true_assignment import TrueAssignment
 
-MODEL, TRUE_HITS = "model", "true hits"
+MODEL, TRUE_HITS, FIT_ALONE = "model", "true hits", "fit alone"
 
 
 @dataclass(frozen=True)
@@ -139,18 +139,25 @@ class Collector(Callback):
 
     Args:
         network: Model of the `hitpool.nn.MaskFormer` interface.
-        true_hits: Whether to run it with the true hits of each track too, if it pools hits.
+        others: Whether to show too what it gives with the true hits of each track, if it pools hits, and what its track
+            fit gives without the response that corrects it, if there is one.
 
     Raises:
         ValueError: If the model regresses no track parameter.
     """
 
-    def __init__(self, network: torch.nn.Module, true_hits: bool = True) -> None:
+    def __init__(self, network: torch.nn.Module, others: bool = True) -> None:
         task = regression(network)
         self.fields = fields_by_quantity(task.fields)
         self.track, self.particle = task.output_object, network.target_object
-        self.given_truth = TrueAssignment(network, task) if true_hits and hasattr(task, "logit_key") else None
+        self.given_truth = TrueAssignment(network, task) if others and hasattr(task, "logit_key") else None
+        self.with_fit = task if others and getattr(task, "response", None) and task.response.ready else None
         self.parts: list[dict[str, NDArray]] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Asks for the results of the fit."""
+        if self.with_fit:
+            self.with_fit.describing = True
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Any], *args: Any
@@ -162,6 +169,11 @@ class Collector(Callback):
         if self.given_truth:
             with trainer.precision_plugin.forward_context():
                 sources[TRUE_HITS] = self.given_truth.predict(targets)
+        if self.with_fit:
+            fit = outputs["outputs"][self.with_fit.name][self.with_fit.late_key("fit")]  # [B, N, 3]
+            known = dict(zip(("qpt", "eta", "phi"), fit.unbind(-1), strict=True))
+            known |= {"pt": 1 / known["qpt"].abs(), "q": known["qpt"].sign()}
+            sources[FIT_ALONE] = {f"{self.track}_{column}": known[name] for name, column in self.fields.items()}
         part = {
             "event": targets["sample_id"],
             "particle": targets[f"{self.particle}_valid"],
@@ -179,6 +191,8 @@ class Collector(Callback):
         """Leaves the model as it was."""
         if self.given_truth:
             self.given_truth.close()
+        if self.with_fit:
+            self.with_fit.describing = False
 
     def sample(self) -> Sample:
         """All particles and tracks, ordered by event."""
@@ -195,6 +209,8 @@ class Collector(Callback):
         estimates = {MODEL: Estimate(whole["valid"], values(MODEL), True, errors(MODEL))}
         if self.given_truth:
             estimates[TRUE_HITS] = Estimate(whole["particle"], values(TRUE_HITS), errors=errors(TRUE_HITS))
+        if self.with_fit:
+            estimates[FIT_ALONE] = Estimate(whole["valid"], values(FIT_ALONE))
         return Sample(whole["event"], whole["particle"], values("true"), estimates)
 
 

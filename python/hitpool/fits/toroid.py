@@ -250,7 +250,7 @@ class ToroidFit(nn.Module):
         return result, posterior
 
     def _at_vertex(self, kappa: Tensor) -> Tensor:
-        """Q / p at the vertex."""
+        """Charge over momentum at the vertex."""
         return kappa.sign() / (1 / kappa.abs().clamp(min=1e-4) + self.geometry.energy_loss)
 
     def _line(
