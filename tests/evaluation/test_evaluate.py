@@ -208,6 +208,23 @@ def test_errors_of_a_model_are_tested_by_pulls(
     assert "pull" not in stored["phi"]
 
 
+@pytest.mark.usefixtures("constant_bound")
+def test_a_trained_response_is_shown_beside_its_fit(data_set: Path, checkpoint: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(checkpoint.parent.parent, tmp_path / "version_0")
+    weights = torch.load(checkpoint)["state_dict"]
+    weights["model.tasks.2.response.trained"] = torch.tensor(True)
+    weights["model.tasks.2.response.net.4.bias"] = torch.tensor([0.0] * 3 + [-20.0] * 3 + [0.0] * 3)  # the fit as it is
+    torch.save({"state_dict": weights}, run / "ckpts" / "best.ckpt")
+    evaluate(run / "ckpts" / "best.ckpt", data_set, output=tmp_path)
+    stored = json.loads((tmp_path / "resolution.json").read_text())["all"]
+    for quantity in ("qpt", "eta", "phi"):
+        of = stored[quantity]["sigma68"]
+        assert list(of) == ["model", "true hits", "fit alone", "bound"]
+        assert of["fit alone"]["value"] == pytest.approx(of["model"]["value"], rel=1e-3)
+        assert of["true hits"]["value"] < of["model"]["value"]
+    assert set(stored["phi"]["pull"]) == {"model", "true hits"}
+
+
 def test_a_model_without_parameters_has_the_table_of_the_test(
     data_set: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

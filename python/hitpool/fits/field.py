@@ -113,16 +113,18 @@ class FieldMap(nn.Module):
             z = z.abs()
         start = self.phi_grid[0]
         phi = start + torch.remainder(phi - start, self.period)
-        field = torch.zeros_like(r)
-        places = [
+        (i, u), (j, v), (k, w) = (
             self._place(grid, value.expand_as(r).contiguous())
             for grid, value in zip((self.r_grid, self.z_grid, self.phi_grid), (r, z, phi), strict=True)
-        ]
-        (i, u), (j, v), (k, w) = places
-        for a, share_r in ((0, 1 - u), (1, u)):
-            for b, share_z in ((0, 1 - v), (1, v)):
-                for c, share_phi in ((0, 1 - w), (1, w)):
-                    field = field + share_r * share_z * share_phi * self.values[i + a, j + b, k + c].to(r.dtype)
+        )
+        row, line = self.values[0].numel(), self.values.shape[2]
+        first = i * row + j * line + k
+        field = torch.zeros_like(r)
+        for step_r, share_r in ((0, 1 - u), (row, u)):
+            for step_z, share_z in ((0, 1 - v), (line, v)):
+                for step_phi, share_phi in ((0, 1 - w), (1, w)):
+                    corner = self.values.take(first + (step_r + step_z + step_phi)).to(r.dtype)
+                    field = field + share_r * share_z * share_phi * corner
         inside = (r >= self.r_grid[0]) & (r <= self.r_grid[-1]) & (z >= self.z_grid[0]) & (z <= self.z_grid[-1])
         return torch.where(inside, field, 0.0)
 
