@@ -79,6 +79,26 @@ def test_without_a_validation_the_last_checkpoint_is_refined_and_continued_as_it
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
+def test_averaged_weights_are_refined_and_tested(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main([*FIT, "--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging"])
+    run = workplace / "runs" / "muon" / "version_0"
+    of_fit = (run / "results.json").read_text()
+    capsys.readouterr()
+    main(["test"])
+    assert (run / "results.json").read_text() == of_fit
+    main(["test", "--ckpt_path", f"{run}/ckpts/last.ckpt"])
+    assert (
+        "the response of its track fit is not trained; the parameters are those of the pooled"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_refined_checkpoint_gives_its_regression_to_a_new_training(workplace: Path) -> None:
+    main(FIT)
+    main([*FIT, "--name", "next", "--model.regression_checkpoint", "runs/muon/version_0/ckpts/best.ckpt"])
+    assert trained(workplace / "runs" / "next" / "version_0" / "ckpts" / "best.ckpt")
+
+
 def test_it_can_be_left_out(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     main([*FIT, "--model.refinement.epochs", "0"])
     assert "second phase" not in capsys.readouterr().out

@@ -24,11 +24,11 @@ def points(count, seed=0):
 def test_a_linear_field_is_interpolated_exactly(tmp_path):
     file = write_map(
         tmp_path / "map.npz",
-        lambda r, z, phi: 2 * r - 3 * z + r * z,
+        lambda r, z, phi: (2 * r - 3 * z + r * z) / 100,
         *map(np.asarray, ([0.0, 5, 12], [0.0, 4, 21], [0.0, 0.5])),
     )
     r, z, phi = points(500)
-    torch.testing.assert_close(FieldMap(file)(r, z, phi), 2 * r - 3 * z.abs() + r * z.abs())
+    torch.testing.assert_close(FieldMap(file)(r, z, phi), (2 * r - 3 * z.abs() + r * z.abs()) / 100)
 
 
 def test_the_field_of_the_simulation_is_reproduced(tmp_path):
@@ -79,3 +79,17 @@ def test_boxes_hold_their_field_and_nothing_is_outside():
 def test_wrong_boxes_are_refused(options):
     with pytest.raises(ValueError, match="BoxToroid"):
         BoxToroid(**options)
+
+
+@pytest.mark.parametrize("change", [{"B": np.full((2, 2, 2), 4e3)}, {"r": [1000.0, 2000.0]}])
+def test_gauss_and_millimetres_are_named(tmp_path, change):
+    arrays = {"r": [1.0, 2.0], "z": [0.0, 1.0], "phi": [0.0, 0.1], "B": np.zeros((2, 2, 2))} | change
+    np.savez(tmp_path / "map.npz", **arrays)
+    with pytest.raises(ValueError, match=r"expected T, at most 20, and m, at most 100"):
+        FieldMap(str(tmp_path / "map.npz"))
+
+
+def test_what_is_no_map_is_named(tmp_path):
+    (tmp_path / "map.npz").write_text("no map")
+    with pytest.raises(ValueError, match=r"map.npz: expected a NumPy archive"):
+        FieldMap(str(tmp_path / "map.npz"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hitpool.fits import BoxToroid, ToroidFit
+from hitpool.fits import BoxToroid, Geometry, ToroidFit
 
 from .conftest import TrueField
 
@@ -201,6 +201,7 @@ def test_traced_and_compiled_forms_agree_at_other_sizes(muons):
     [
         ({"high": ("x", "y")}, "high and low must be the fields of x, y and z"),
         ({"units": {"spacePoint_channel": 1.0}}, "units names .*channel.*, which it does not read"),
+        ({"units": {"spacePoint_driftR": 0.0}}, "units must be positive"),
         ({"max_hits": 3}, "max_hits must be at least 4, got 3"),
     ],
 )
@@ -216,3 +217,10 @@ def test_what_is_not_in_metres_is_named(muons):
         fit.check(muons.hits * 1000)
     with pytest.raises(ValueError, match=r"spacePoint_driftR reaches .*, expected metres, at most 0.05"):
         fit.check(muons.hits * torch.tensor([1.0] * 6 + [5.0] * 4))
+    with pytest.raises(ValueError, match=r"no hit is a drift tube: spacePoint_technology is 17 nowhere"):
+        ToroidFit(tube=17.0).check(muons.hits)
+
+
+def test_wrong_geometry_is_named():
+    with pytest.raises(ValueError, match=r"geometry: energy_loss, radiation_lengths must be positive"):
+        Geometry(energy_loss=-1.0, radiation_lengths=(0.0, 40.0))

@@ -58,6 +58,14 @@ def test_equal_seeds_give_equal_weights():
         assert torch.equal(weights(two)[name], value), name
 
 
+def test_what_makes_it_worse_is_not_used():
+    model = network()
+    before = weights(model)
+    report = run(model, Refinement(epochs=30, batch_size=8, learning_rate=1e9))
+    assert "not used, because the validation loss went from" in report
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+
+
 def test_a_network_without_a_part_for_it_is_refused():
     model = network(track_fit=HelixFit(["z"], field=2.0))
     with pytest.raises(ValueError, match=r"expected one WeightedPooling.*got 0 in \['track_valid', "):

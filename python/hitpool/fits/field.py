@@ -1,12 +1,14 @@
 """Maps of the magnetic field of a toroid spectrometer."""
 
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+LARGEST_FIELD, LARGEST = 20.0, 100.0  # T, m
 AXES = ("r", "z", "phi")
 
 
@@ -86,6 +88,12 @@ class FieldMap(nn.Module):
 
     def __init__(self, file: str, periods: int = 8, mirrored: bool = True) -> None:
         super().__init__()
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"field map {file} does not exist")
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"field map {file}: expected a NumPy archive (.npz) with the arrays r, z, phi and B")
+        if periods < 1:
+            raise ValueError(f"field map {file}: periods must be at least 1, got {periods}")
         with np.load(Path(file), allow_pickle=False) as arrays:
             if missing := [name for name in (*AXES, "B") if name not in arrays]:
                 raise ValueError(f"field map {file}: no arrays {missing}, only {sorted(arrays)}")
@@ -97,6 +105,11 @@ class FieldMap(nn.Module):
         if values.shape != tuple(map(len, grids)) or not values.isfinite().all():
             raise ValueError(
                 f"field map {file}: B must be finite [r, z, phi] = {[len(g) for g in grids]}, got {list(values.shape)}"
+            )
+        if values.abs().max() > LARGEST_FIELD or max(grids[0][-1], grids[1][-1]) > LARGEST:
+            raise ValueError(
+                f"field map {file}: B reaches {values.abs().max():g}, r {grids[0][-1]:g} and z {grids[1][-1]:g}; "
+                f"expected T, at most {LARGEST_FIELD:g}, and m, at most {LARGEST:g}"
             )
         self.mirrored = mirrored
         self.period = 2 * math.pi / periods

@@ -48,6 +48,13 @@ class Geometry:
     energy_loss: float = 3.5
     vertex_spread: float = 0.045
 
+    def __post_init__(self) -> None:
+        numbers = {"energy_loss": self.energy_loss, "solenoid": min(self.solenoid), "vertex_spread": self.vertex_spread}
+        numbers |= {"radiation_lengths": min(self.radiation_lengths), "calorimeter_in": min(self.calorimeter_in)}
+        numbers["calorimeter_out"] = min(self.calorimeter_out)
+        if wrong := [name for name, value in numbers.items() if not value > 0]:
+            raise ValueError(f"ToroidFit: geometry: {', '.join(wrong)} must be positive")
+
 
 class _Frame(NamedTuple):
     """Hits in the bending plane, and the functions of which their places are a sum."""
@@ -155,6 +162,8 @@ class ToroidFit(nn.Module):
         units = units or {}
         if unknown := sorted(set(units) - set(self.inputs[:-1])):
             raise ValueError(f"ToroidFit: units names {unknown}, which it does not read; it reads {self.inputs[:-1]}")
+        if wrong := {name: factor for name, factor in units.items() if not factor > 0}:
+            raise ValueError(f"ToroidFit: units must be positive, got {wrong}")
         self.tube = tube
         self.field = field or BoxToroid()
         self.geometry = geometry or Geometry()
@@ -200,6 +209,10 @@ class ToroidFit(nn.Module):
         Raises:
             ValueError: A coordinate is larger than a detector, or a drift radius larger than a tube, in m.
         """
+        if not (hits[..., -1] == self.tube).any():
+            raise ValueError(
+                f"ToroidFit: no hit is a drift tube: {self.inputs[-1]} is {self.tube:g} nowhere; set tube to its value"
+            )
         size = (hits[..., :7].detach() * self.scale[:7]).abs().nan_to_num(0.0).flatten(0, -2).amax(0).tolist()
         for name, value, largest in zip(self.inputs, size, [LARGEST] * 6 + [LARGEST_RADIUS], strict=False):
             if value > largest:

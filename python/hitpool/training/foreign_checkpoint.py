@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hitpool.fits import HelixFit
 from hitpool.nn import Dense
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
@@ -65,7 +66,7 @@ def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitR
     from_hitpool = all(f"{owner}{name}" in weights for name in SPACE)
     taken: dict[str, str] = {}
     left: dict[str, str] = {}
-    for name in NETS + FIT if task.track_fit else NETS:
+    for name in NETS + FIT if isinstance(task.track_fit, HelixFit) else NETS:
         layers, ours = networks[name], task.get_submodule(name)
         reason = _obstacle(layers, ours, from_hitpool)
         if not reason and name == "regression_head" and not from_hitpool:

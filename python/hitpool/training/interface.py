@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, Timer
+from lightning.pytorch.callbacks import ProgressBar, Timer, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -261,9 +261,9 @@ class TrainingCLI(LightningCLI):
 
     def _second_phase(self, model: TrackingModule, datamodule: LightningDataModule, checkpoint: Path | None) -> None:
         """Trains what the configuration leaves for the end, and puts it into the checkpoint, in the first process."""
-        limit = self.trainer.num_training_batches * self.trainer.world_size
-        if not model.refinement.epochs or self.trainer.fast_dev_run or not limit:
+        if not model.refinement.epochs or self.trainer.fast_dev_run or self.trainer.limit_train_batches == 0:
             return
+        limit = self.trainer.num_training_batches * self.trainer.world_size
         if checkpoint:
             model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
         if self.trainer.is_global_zero:
@@ -279,8 +279,10 @@ class TrainingCLI(LightningCLI):
                 changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
                 content |= {"state_dict": after, "before_second_phase": changed}
                 AtomicCheckpointIO().save_checkpoint(content, checkpoint)
-            say(report or "second phase: done before")
+            say(report or "second phase: done before, with the settings of then")
         self.trainer.strategy.barrier()
+        # their averages are in the checkpoint, and would replace it in the test
+        self.trainer.callbacks = [c for c in self.trainer.callbacks if not isinstance(c, WeightAveraging)]
 
     def _checkpoint_to_test(self) -> Path | None:
         """The best checkpoint of a training, or the last; None for the weights in memory."""

@@ -1,6 +1,7 @@
 """Training, validation, test and prediction steps of a tracking model."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 Outputs = dict[str, dict[str, dict[str, Tensor]]]  # layer -> task -> name
+UNTRAINED = "the parameters are those of the pooled regression, without errors"
 DEFAULT_CYCLE = OneCycle()
 NO_REFINEMENT = Refinement()
 NAMED_EVENTS = 8  # in a message about a batch
@@ -63,6 +65,8 @@ class TrackingModule(LightningModule):
         self.optimizer = optimizer
         self.lrs_config = lrs_config
         self.refinement = refinement
+        if refinement.epochs:
+            refined_task(model)
         self.regression_checkpoint = regression_checkpoint
         self._metrics = MetricMeans()
         self._train_means = MetricMeans()
@@ -269,6 +273,16 @@ class TrackingModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics."""
         self._log_metrics("val")
+
+    def on_test_start(self) -> None:
+        """Says what the parameters of tracks are without the second phase."""
+        for task in self.model.tasks:
+            if getattr(task, "response", None) is not None and not task.response.ready:
+                say(f"task {task.name}: the response of its track fit is not trained; {UNTRAINED}", sys.stderr)
+
+    def on_predict_start(self) -> None:
+        """Says what the parameters of tracks are without the second phase."""
+        self.on_test_start()
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Loss, metrics and predictions of one batch, matched to the true particles.

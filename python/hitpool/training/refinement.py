@@ -1,5 +1,6 @@
 """Second phase of a training: one part of a task is fitted while everything in front of it stays as it is."""
 
+import copy
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ def refine(
         task.response.scale_features(kept[task.late_key("features")])
     number = len(next(iter(true.values())))
     steps = max(1, settings.epochs * number // settings.batch_size)
-    before = task.late_loss(*held).item()
+    before, kept_weights = task.late_loss(*held).item(), copy.deepcopy(part.state_dict())
+    size = min(settings.batch_size, number)
     parameters = list(part.parameters())
     part.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -139,7 +141,7 @@ def refine(
     generator = torch.Generator().manual_seed(seed)
     part.train(was_training)
     for _ in track(range(steps), description="second phase") if bars else range(steps):
-        chosen = torch.randint(number, (settings.batch_size,), generator=generator).to(device)
+        chosen = torch.randint(number, (size,), generator=generator).to(device)
         loss = task.late_loss(*({key: value[chosen] for key, value in values.items()} for values in (kept, true)))
         optimizer.zero_grad()
         loss.backward()
@@ -148,10 +150,16 @@ def refine(
         cycle.step()
     network.train(was_training)
     part.requires_grad_(task.response is None)
-    if task.response is not None:
-        task.response.declare(trained=True)
     with torch.no_grad():
         after = task.late_loss(*held).item()
+    if not after < before:
+        part.load_state_dict(kept_weights)
+        return (
+            f"second phase: not used, because the validation loss went from {before:.4f} to {after:.4f}; lower "
+            "model.refinement.learning_rate, or train on more tracks"
+        )
+    if task.response is not None:
+        task.response.declare(trained=True)
     return (
         f"second phase: {number} tracks described in {fitted:.1f} s, {steps} steps in "
         f"{time.monotonic() - start - fitted:.1f} s, validation loss {before:.4f} -> {after:.4f}"
