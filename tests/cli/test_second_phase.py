@@ -99,6 +99,15 @@ def test_a_refined_checkpoint_gives_its_regression_to_a_new_training(workplace: 
     assert trained(workplace / "runs" / "next" / "version_0" / "ckpts" / "best.ckpt")
 
 
+def test_a_model_without_a_part_for_it_is_refused_before_the_training(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*FIT, "--config", "muon_query.yaml", "--model.refinement.epochs", "5"])
+    assert "expected one WeightedPoolingObjectHitRegressionTask" in f"{stop.value.code}{capsys.readouterr().err}"
+    assert not (workplace / "runs").exists()
+
+
 def test_it_can_be_left_out(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     main([*FIT, "--model.refinement.epochs", "0"])
     assert "second phase" not in capsys.readouterr().out

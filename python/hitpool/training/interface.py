@@ -35,6 +35,7 @@ from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
+from hitpool.training.refinement import refined_task
 from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
@@ -181,6 +182,8 @@ class TrainingCLI(LightningCLI):
             raise ValueError(one_line(str(error))) from error
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
+        if self.subcommand == "fit" and self.model.refinement.epochs:
+            refined_task(self.model.model)
         if str(options["precision"]) in ("64", "64-true"):
             self.model.double()  # Lightning does it only after a checkpoint is loaded, which would be rounded
         if self.arguments.checkpoint:

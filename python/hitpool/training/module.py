@@ -65,8 +65,6 @@ class TrackingModule(LightningModule):
         self.optimizer = optimizer
         self.lrs_config = lrs_config
         self.refinement = refinement
-        if refinement.epochs:
-            refined_task(model)
         self.regression_checkpoint = regression_checkpoint
         self._metrics = MetricMeans()
         self._train_means = MetricMeans()
