@@ -43,6 +43,20 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
         assert not any("late" in name for name in file["0/outputs/final/parameter_regression"])
 
 
+def test_the_head_of_a_pooled_regression_is_refined_once(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    alone = ["--model.model.tasks.2.track_fit=null", "--model.model.tasks.2.response=null"]
+    main([*FIT, *alone])
+    assert "steps in" in capsys.readouterr().out
+    best = workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt"
+    first = torch.load(best, weights_only=True)
+    assert first["before_second_phase"]
+    assert all(".regression_head." in name for name in first["before_second_phase"])
+    main([*FIT, "--ckpt_path", "last"])
+    assert "second phase: done before" in capsys.readouterr().out
+    for name, value in torch.load(best, weights_only=True)["state_dict"].items():
+        assert torch.equal(value, first["state_dict"][name]), name
+
+
 def test_stopped_in_the_second_phase_it_is_repeated(
     workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

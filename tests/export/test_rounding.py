@@ -13,7 +13,7 @@ from torch import Tensor
 from hitpool.config import Objects, load
 from hitpool.export import DeployedModel
 from hitpool.nn import MaskFormer
-from hitpool.tasks.target_space import wrap_angle
+from hitpool.nn.angle import wrap_angle
 
 EDGES = ("spacePoint_globEdgeLow", "spacePoint_globEdgeHigh")
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from hitpool.tasks.target_space import TargetSpace, wrap_angle
+from hitpool.nn.angle import wrap_angle
+from hitpool.tasks.target_space import TargetSpace
 
 PI = math.pi
 

@@ -1,8 +1,9 @@
 """Track fits in closed form: from the assigned hits to the parameters of each track."""
 
 from hitpool.fits.field import BoxToroid, FieldMap
+from hitpool.fits.geometry import Geometry
 from hitpool.fits.helix import HelixFit
 from hitpool.fits.response import FitResponse
-from hitpool.fits.toroid import Geometry, ToroidFit
+from hitpool.fits.toroid import ToroidFit
 
 __all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "ToroidFit"]

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hitpool.fits.bending import GEV_PER_TESLA_METRE
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 
 QUANTITIES = ("eta", "phi", "qpt", "d0", "z0")
-GEV_PER_TESLA_METRE = 0.299792458
 CIRCLE_PRIOR = (1e-2, 1.0, 1.0)  # spread of a [m], b and c [1/m]: far more than tracks have, so that no hits give zeros
 LINE_PRIOR = (1.0, 10.0)  # spread of z0 [m] and cot(theta)
 LARGEST = 100.0  # coordinate [m]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 
 QUANTITIES = ("qpt", "eta", "phi")
@@ -107,7 +108,7 @@ class FitResponse(nn.Module):
             ((other_qpt - qpt) * 8).clamp(-3, 3),
             ((other_qpt - qpt) / (other_qpt.abs() + 0.01)).clamp(-5, 5),
             ((eta - other_eta) / 0.03).clamp(-8, 8),
-            (_wrap(phi - other_phi) / 0.1).clamp(-8, 8),
+            (wrap_angle(phi - other_phi) / 0.1).clamp(-8, 8),
             hits / 8 - 1,
             (fit["log_likelihood"] / 50).clamp(-5, 5),
             (other_qpt.abs() + 1e-3).log() + 3,
@@ -133,7 +134,7 @@ class FitResponse(nn.Module):
         change_qpt, change_eta, change_phi = change.unbind(-1)
         fit = torch.stack([qpt * (0.1 * change_qpt).exp(), eta + 0.01 * change_eta, phi + 0.01 * change_phi], dim=-1)
         difference = described["pooled"] - fit
-        difference = torch.cat([difference[..., :2], _wrap(difference[..., 2:])], dim=-1)
+        difference = torch.cat([difference[..., :2], wrap_angle(difference[..., 2:])], dim=-1)
         estimate = fit + torch.sigmoid(gate) * difference
         return estimate, _units(estimate[..., 0]).detach() * error.clamp(-8, 8).exp()
 
@@ -146,7 +147,7 @@ class FitResponse(nn.Module):
         """
         estimate, error = self(described)
         residual = estimate - true
-        residual = torch.cat([residual[..., :2], _wrap(residual[..., 2:])], dim=-1)  # [P, 3]
+        residual = torch.cat([residual[..., :2], wrap_angle(residual[..., 2:])], dim=-1)  # [P, 3]
         pull = residual / _units(true[..., 0])
         value = (pull.square() / 2).log1p() + 0.03 * pull.abs().clamp(max=200)
         distance = (residual.detach().abs() + 1e-9).log() - error.log()
@@ -181,8 +182,3 @@ def _units(qpt: Tensor) -> Tensor:
     size = qpt.abs()
     angle = 0.002 + 0.1 * size
     return torch.stack([0.025 * size + 2e-4, angle, angle], dim=-1)
-
-
-def _wrap(angle: Tensor) -> Tensor:
-    """Angle in (-pi, pi]."""
-    return math.pi - torch.remainder(math.pi - angle, 2 * math.pi)

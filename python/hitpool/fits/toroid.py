@@ -1,17 +1,18 @@
 """Fit of muon tracks in a toroid spectrometer in closed form, with the hits weighted by their assignment."""
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hitpool.fits.bending import Bending, bend, grid
+from hitpool.fits.bending import GEV_PER_TESLA_METRE, Bending, bend, grid
 from hitpool.fits.field import BoxToroid, FieldMap
+from hitpool.fits.geometry import Geometry
 from hitpool.fits.toroid_hits import NO_HIT, TrackHits, most_probable_hits
 from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
+from hitpool.nn.angle import wrap_angle
 
 WIRE_WIDTHS = (0.1, 0.05)  # m, of the robust weights of one fit to the wires
 DRIFT_WIDTHS = (10e-3, 5e-3, 2.5e-3, 1.2e-3, 0.5e-3, 0.0)  # m, by which the errors of the drift radii are widened
@@ -24,36 +25,6 @@ COLUMN_SPREAD = 3e-3  # rad, of the azimuth
 KAPPA_SPREAD = 0.3  # 1/GeV
 STEEPEST = math.atan(math.sinh(4.0))  # rad, largest dip angle
 LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a track meets before the spectrometer, as far as the fit needs it.
-
-    Args:
-        solenoid_field: In T, along z.
-        solenoid: Radius and half-length of the solenoid in m.
-        calorimeter_in: Radius and half-length in m at which the calorimeter begins.
-        calorimeter_out: Radius and half-length in m at which it ends.
-        radiation_lengths: Material of the calorimeter at eta = 0 along a radius, and what comes on top at |eta| >= 1.5.
-        energy_loss: Of a muon in the calorimeter, in GeV.
-        vertex_spread: Spread of the vertex along z in m.
-    """
-
-    solenoid_field: float = 2.0
-    solenoid: tuple[float, float] = (1.15, 2.65)
-    calorimeter_in: tuple[float, float] = (1.5, 3.7)
-    calorimeter_out: tuple[float, float] = (4.25, 6.7)
-    radiation_lengths: tuple[float, float] = (120.0, 40.0)
-    energy_loss: float = 3.5
-    vertex_spread: float = 0.045
-
-    def __post_init__(self) -> None:
-        numbers = {"energy_loss": self.energy_loss, "solenoid": min(self.solenoid), "vertex_spread": self.vertex_spread}
-        numbers |= {"radiation_lengths": min(self.radiation_lengths), "calorimeter_in": min(self.calorimeter_in)}
-        numbers["calorimeter_out"] = min(self.calorimeter_out)
-        if wrong := [name for name, value in numbers.items() if not value > 0]:
-            raise ValueError(f"ToroidFit: geometry: {', '.join(wrong)} must be positive")
 
 
 class _Frame(NamedTuple):
@@ -250,57 +221,36 @@ class ToroidFit(nn.Module):
         pull = (solution.values / frame.prior).square().sum(1)
         result = {
             "eta": torch.asinh(dip.tan()),
-            "phi": _wrap(azimuth),
-            "qpt": self._at_vertex(kappa) / dip.cos(),
+            "phi": wrap_angle(azimuth),
+            "qpt": self.geometry.at_vertex(kappa) / dip.cos(),
             "kappa": kappa,
             "kappa_error": variance[:, 2].sqrt(),
             "eta_error": variance[:, 1].sqrt() / dip.cos(),
-            "direction": _wrap(line.direction),
+            "direction": wrap_angle(line.direction),
             "num_hits": posterior.sum(1),
             "chi2": quality[0],
             "log_likelihood": quality[1] - 0.5 * pull,
         }
         return result, posterior
 
-    def _at_vertex(self, kappa: Tensor) -> Tensor:
-        """Charge over momentum at the vertex."""
-        return kappa.sign() / (1 / kappa.abs().clamp(min=1e-4) + self.geometry.energy_loss)
-
     def _line(
         self, hits: TrackHits, weight: Tensor, azimuth: Tensor, dip: Tensor, kappa: Tensor, momentum: Tensor, step: int
     ) -> TransverseLine:
         radius, half_length = self.geometry.solenoid
         exit_radius = (half_length / dip.tan().abs().clamp(min=1e-6)).clamp(max=radius)
-        curvature = self._at_vertex(kappa) / dip.cos() if step else torch.zeros_like(kappa)  # q / pT
-        turn = 0.299792458 * self.geometry.solenoid_field * exit_radius * curvature / 2
+        curvature = self.geometry.at_vertex(kappa) / dip.cos() if step else torch.zeros_like(kappa)  # q / pT
+        turn = GEV_PER_TESLA_METRE * self.geometry.solenoid_field * exit_radius * curvature / 2
         return fit_transverse_line(
             hits,
             weight,
             azimuth,
             bend=2 * turn.clamp(-0.5, 0.5).asin(),
             exit_radius=exit_radius,
-            kinks=self._kinks(dip),
-            kink_spread=self._scattering(dip, momentum) / dip.cos(),
+            kinks=self.geometry.kinks(dip),
+            kink_spread=self.geometry.scattering(dip, momentum) / dip.cos(),
             passes=3 if step < WIRE_ITERATIONS else 1,
             start=step <= WIRE_ITERATIONS,
         )
-
-    def _kinks(self, dip: Tensor) -> Tensor:
-        """Transverse places of the two kinks that stand for the scattering in the calorimeter [T, 2] in m."""
-        tan = dip.tan().abs().clamp(min=1e-6)
-        (radius_in, length_in), (radius_out, length_out) = self.geometry.calorimeter_in, self.geometry.calorimeter_out
-        start, end = (length_in / tan).clamp(max=radius_in), (length_out / tan).clamp(max=radius_out)
-        middle, half = (start + end) / 2, (end - start) / math.sqrt(12)
-        return torch.stack([middle - half, middle + half], dim=1)
-
-    def _scattering(self, dip: Tensor, momentum: Tensor) -> Tensor:
-        """Spread of each kink [T] in rad: plane angle of the calorimeter divided by sqrt(2) (PDG, section 34.3)."""
-        cos, sin = dip.cos(), dip.sin().abs()
-        central, forward = self.geometry.radiation_lengths
-        share = torch.asinh(sin / cos).clamp(max=1.5) / 1.5
-        material = (central + forward * share) / torch.maximum(cos, sin)
-        angle = 0.0136 / momentum.clamp(min=1.0) * material.sqrt() * (1 + 0.038 * material.log())
-        return angle / math.sqrt(2)
 
     def _frame(
         self,
@@ -318,7 +268,7 @@ class ToroidFit(nn.Module):
         t = (hits.distance + line.offset.unsqueeze(1) * delta.sin()) / tilt
         u = (t * cos + hits.z * sin).clamp(0, 40)
         v = (hits.z * cos - t * sin).clamp(-40, 40)
-        kinks = self._kinks(dip) / cos  # [T, 2]
+        kinks = self.geometry.kinks(dip) / cos  # [T, 2]
         points = grid(u)  # [G]
         path = slope = points.new_zeros(1).expand(u.shape[0], points.shape[0])  # [T, G]
         if before is not None and solution is not None:
@@ -334,7 +284,7 @@ class ToroidFit(nn.Module):
         behind = u.unsqueeze(-1) - kinks.unsqueeze(1)  # [T, K, 2]
         column = (sin * t * delta.sin() / tilt).clamp(-5, 5)
         one, zero = torch.ones_like(u), torch.zeros_like(u)
-        scattering = self._scattering(dip, momentum)
+        scattering = self.geometry.scattering(dip, momentum)
         flat = torch.ones_like(dip)
         prior = [self.geometry.vertex_spread * dip.cos(), flat, KAPPA_SPREAD * flat]
         return _Frame(
@@ -406,8 +356,3 @@ def _solve(frame: _Frame, measured: Tensor, weight: Tensor) -> _Solution:
 def _within(dip: Tensor) -> Tensor:
     """Dip angle of a direction in which there are detectors."""
     return dip.clamp(-STEEPEST, STEEPEST)
-
-
-def _wrap(angle: Tensor) -> Tensor:
-    """Angle in (-pi, pi]."""
-    return math.pi - torch.remainder(math.pi - angle, 2 * math.pi)

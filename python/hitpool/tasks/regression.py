@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
+from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
 from hitpool.tasks.base import Task
-from hitpool.tasks.target_space import TargetSpace, wrap_angle
+from hitpool.tasks.target_space import TargetSpace
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {  # of the difference
     "cauchy": lambda difference: difference.square().log1p(),

@@ -7,26 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hitpool.nn.angle import wrap_angle
 from hitpool.nn.precision import at_least_float32
 from hitpool.tasks.first_particles import FirstParticles
 
 INVERSE_RANGE = (1.0, 1000.0)
-
-
-def wrap_angle(angle: Tensor) -> Tensor:
-    """Bring angles into (-pi, pi].
-
-    Args:
-        angle: Any shape, radians.
-
-    Returns:
-        The same angles modulo 2 pi.
-
-    Example:
-        >>> wrap_angle(torch.tensor([4.0, -3.0, 7.0]))
-        tensor([-2.2832, -3.0000,  0.7168])
-    """
-    return math.pi - torch.remainder(math.pi - angle, 2 * math.pi)
 
 
 class TargetSpace(nn.Module):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.fits import FitResponse, HelixFit, ToroidFit
+from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 from hitpool.tasks.base import one_input
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
-from hitpool.tasks.target_space import wrap_angle
 
 QUANTITIES = ("qpt", "eta", "phi")
 WITH_ERROR = (*QUANTITIES, "pt")

@@ -232,13 +232,13 @@ class TrainingCLI(LightningCLI):
         say(f"run directory: {self.run_directory}")
         try:
             self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
-            checkpoint = None if self.trainer.fast_dev_run else self._checkpoint_to_test()
+            if self.trainer.fast_dev_run:
+                return
+            checkpoint = self._checkpoint_to_test()
             self._second_phase(model, datamodule, checkpoint)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue()
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
-        if self.trainer.fast_dev_run:
-            return
         self._say_if_the_time_was_up()
         if datamodule.test_dir is None:
             say("not tested: data.test_dir is not set")
@@ -264,25 +264,24 @@ class TrainingCLI(LightningCLI):
 
     def _second_phase(self, model: TrackingModule, datamodule: LightningDataModule, checkpoint: Path | None) -> None:
         """Trains what the configuration leaves for the end, and puts it into the checkpoint, in the first process."""
-        if not model.refinement.epochs or self.trainer.fast_dev_run or self.trainer.limit_train_batches == 0:
+        if not model.refinement.epochs or self.trainer.limit_train_batches == 0:
             return
-        limit = self.trainer.num_training_batches * self.trainer.world_size
-        if checkpoint:
-            model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
-        if self.trainer.is_global_zero:
+        content = read_checkpoint(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
+        before = content["state_dict"]
+        model.load_state_dict(before)
+        if "before_second_phase" in content:
+            say("second phase: done before, with the settings of then")
+        elif self.trainer.is_global_zero:
+            say("second phase: the assignment stays as it is")
             model.to(self.trainer.strategy.root_device)
+            limit = self.trainer.num_training_batches * self.trainer.world_size
             bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
-            say("second phase: the assignment stays as it is, the response of the track fit is trained")
-            report = model.refine(datamodule, self._get(self.config_init, "seed_everything"), limit, bars)
-            model.cpu()
-            if report and checkpoint:
-                content = read_checkpoint(checkpoint)
-                before = content["state_dict"]
-                after = model.state_dict()
-                changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
+            say(model.refine(datamodule, self._get(self.config_init, "seed_everything"), limit, bars))
+            after = model.cpu().state_dict()
+            changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
+            if checkpoint and changed:
                 content |= {"state_dict": after, "before_second_phase": changed}
                 AtomicCheckpointIO().save_checkpoint(content, checkpoint)
-            say(report or "second phase: done before, with the settings of then")
         self.trainer.strategy.barrier()
         # their averages are in the checkpoint, and would replace it in the test
         self.trainer.callbacks = [c for c in self.trainer.callbacks if not isinstance(c, WeightAveraging)]

@@ -23,7 +23,7 @@ from hitpool.training.loggers import MetricsTable
 from hitpool.training.metric_means import MetricMeans
 from hitpool.training.optimizers import AdamW, Lion
 from hitpool.training.progress import say
-from hitpool.training.refinement import Refinement, refine, refined_task
+from hitpool.training.refinement import Refinement, refine
 from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -110,10 +110,8 @@ class TrackingModule(LightningModule):
             )
         return [*reports, str(load_regression_task(self.regression_checkpoint, tasks[0]))]
 
-    def refine(
-        self, datamodule: HitDataModule, seed: int = 0, limit: int | None = None, bars: bool = False
-    ) -> str | None:
-        """Runs the second phase of the training, if there is one and the weights have not been through it.
+    def refine(self, datamodule: HitDataModule, seed: int = 0, limit: int | None = None, bars: bool = False) -> str:
+        """Runs the second phase of the training.
 
         Args:
             datamodule: The data of the training.
@@ -122,13 +120,11 @@ class TrackingModule(LightningModule):
             bars: Show progress bars.
 
         Returns:
-            What was done, in one line; None if nothing was to be done.
+            What was done, in one line.
+
+        Raises:
+            ValueError: If the model has no part for it.
         """
-        if not self.refinement.epochs:
-            return None
-        response = refined_task(self.model).response
-        if response is not None and response.ready:
-            return None
         batches = datamodule.whole_dataloader("train"), datamodule.whole_dataloader("val")
         return refine(self.model, *batches, self.refinement, seed, limit, bars)
 

@@ -113,7 +113,7 @@ def refine(
         training: Batches of the training events, as the data module gives them.
         validation: Batches of the validation events.
         settings: How.
-        seed: Of the order of the tracks: equal seeds give equal weights.
+        seed: Of the order of the tracks and of dropout: equal seeds give equal weights.
         limit: Number of training batches that are used; None for all.
         bars: Show progress bars.
 
@@ -131,27 +131,29 @@ def refine(
     if task.response is not None:
         task.response.scale_features(kept[task.late_key("features")])
     number = len(next(iter(true.values())))
-    steps = max(1, settings.epochs * number // settings.batch_size)
-    before, kept_weights = task.late_loss(*held).item(), copy.deepcopy(part.state_dict())
     size = min(settings.batch_size, number)
+    steps = max(1, settings.epochs * number // size)
+    before, kept_weights = task.late_loss(*held).item(), copy.deepcopy(part.state_dict())
     parameters = list(part.parameters())
     part.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=0.1)
-    generator = torch.Generator().manual_seed(seed)
-    part.train(was_training)
-    for _ in track(range(steps), description="second phase") if bars else range(steps):
-        chosen = torch.randint(number, (size,), generator=generator).to(device)
-        loss = task.late_loss(*({key: value[chosen] for key, value in values.items()} for values in (kept, true)))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        cycle.step()
-    network.train(was_training)
+    part.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for _ in track(range(steps), description="second phase") if bars else range(steps):
+            chosen = torch.randint(number, (size,)).to(device)
+            loss = task.late_loss(*({key: value[chosen] for key, value in values.items()} for values in (kept, true)))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            cycle.step()
+    part.eval()
     part.requires_grad_(task.response is None)
     with torch.no_grad():
         after = task.late_loss(*held).item()
+    network.train(was_training)
     if not after < before:
         part.load_state_dict(kept_weights)
         return (
