@@ -2,8 +2,8 @@
 
     python tests/benchmarks/busy_neighbour.py --epochs 6 --rounds 3
 
-The trainings take turns. The speed of one is the median over its epochs without the first, in which it chooses. A quota
-needs the right to make a control group.
+The trainings take turns. The speed of one is that of all its epochs, those included in which it chooses. A quota needs
+the right to make a control group.
 """
 
 import argparse
@@ -56,8 +56,8 @@ def speed(folder: Path, events: Path, epochs: int, options: list[str], trainings
     outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise RuntimeError(f"hitpool fit failed:\n{''.join(outputs)}")
-    speeds = [re.findall(r"(\d+) events/s", output)[1:] for output in outputs]
-    return statistics.median([float(value) for own in speeds for value in own])
+    speeds = [statistics.harmonic_mean(map(float, re.findall(r"(\d+) events/s", output))) for output in outputs]
+    return statistics.mean(speeds)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback
 
 from hitpool.training import TrackingModule, threads
-from hitpool.training.threads import SHARE, ThreadChoice, Threads
+from hitpool.training.threads import FIRST, SHARE, ThreadChoice, Threads
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(many workers|logging interval|LeafSpec|no logger)")
 
@@ -40,7 +40,7 @@ def test_numbers(most: int, numbers: list[int]) -> None:
 @pytest.mark.parametrize(("machine", "best"), [(IDLE, 6), (NEIGHBOUR, 1), (IDLE | {2: 0.01}, 2)])
 def test_takes_the_fastest_after_calibration(machine: dict[int, float], best: int) -> None:
     choice = ThreadChoice(6)
-    run(choice, machine, 60)
+    run(choice, machine, FIRST + 60)
     assert choice.calibrated
     assert choice.threads == best
 
@@ -48,7 +48,7 @@ def test_takes_the_fastest_after_calibration(machine: dict[int, float], best: in
 @pytest.mark.parametrize("machine", [IDLE, NEIGHBOUR])
 def test_trials_cost_little(machine: dict[int, float]) -> None:
     choice = ThreadChoice(6)
-    run(choice, machine, 100)
+    run(choice, machine, 2 * FIRST)
     steps = 20_000
     assert run(choice, machine, steps) <= (1 + SHARE) * steps * min(machine.values())
 
@@ -60,6 +60,14 @@ def test_follows_a_neighbour_that_comes_and_goes() -> None:
         steps = 5000
         best = min(machine[1], machine[2])
         assert run(choice, machine, steps) <= (1 + SHARE) * steps * best
+
+
+@pytest.mark.parametrize("slower", [1.0, 3.0, 25.0])
+def test_is_never_far_from_one_thread(slower: float) -> None:
+    choice, total = ThreadChoice(2), 0.0
+    for steps in range(1, 3000):
+        total += run(choice, {1: 1.0, 2: slower}, 1)
+        assert steps / total >= 0.8
 
 
 def test_small_differences_change_nothing() -> None:
@@ -100,7 +108,7 @@ def used(
             callbacks=[Threads(number), Work()],
         )
         data = make_data()
-        data.batches *= 5
+        data.batches *= 30
         getattr(trainer, command)(TrackingModule("test", model), data)
         return numbers
 

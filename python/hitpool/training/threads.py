@@ -2,7 +2,7 @@
 
 Hundreds of times in each step torch cuts work into as many parts as there are threads and waits for the last one. That
 pays on an idle machine. If another process takes a core, all threads wait for the one that lost it, and a step can take
-many times as long as with one thread. So speeds are measured, at the start and now and then.
+many times as long as with one thread. So speeds are measured, early and now and then.
 """
 
 import os
@@ -18,7 +18,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from hitpool.cores import available_cores
 from hitpool.training.progress import say
 
-WARM_UP = 3  # first steps, which say nothing about the speed
+FIRST = 100  # steps with one thread before the first trial: then one step of a trial that takes 25 times as long costs 20 %
 STEPS = 5  # of a trial; the first one, in which threads start, does not count
 GAIN = 1.05  # a number of threads has to be so many times as fast to be preferred
 SHARE = 0.05  # of the time goes into trials, at the most
@@ -27,7 +27,7 @@ SHARE = 0.05  # of the time goes into trials, at the most
 class ThreadChoice:
     """Finds the number of threads with which steps are fastest by trying others now and then.
 
-    The numbers are 1, 2, 4, ... and `most`. First all of them are tried, later in turn the next one above and below the
+    The numbers are 1, 2, 4, ... and `most`. After 100 steps all of them are tried, later in turn the next one above and below the
     choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and the next one
     waits until trials have taken at most 5 % of the time.
 
@@ -47,7 +47,7 @@ class ThreadChoice:
         self._reference = 0.0  # the same of the choice, before the trial
         self._trial_seconds = 0.0
         self._wait = 0.0
-        self._skip = WARM_UP
+        self._skip = FIRST - STEPS
 
     @property
     def chosen(self) -> int:
