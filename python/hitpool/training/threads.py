@@ -18,7 +18,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from hitpool.cores import available_cores
 from hitpool.training.progress import say
 
-FIRST = 100  # steps with one thread before the first trial: then one step of a trial that takes 25 times as long costs 20 %
+FIRST = 100  # steps with one thread before the first trial: one step in it that takes 25 times as long is then 20 %
 STEPS = 5  # of a trial; the first one, in which threads start, does not count
 GAIN = 1.05  # a number of threads has to be so many times as fast to be preferred
 SHARE = 0.05  # of the time goes into trials, at the most
@@ -27,9 +27,9 @@ SHARE = 0.05  # of the time goes into trials, at the most
 class ThreadChoice:
     """Finds the number of threads with which steps are fastest by trying others now and then.
 
-    The numbers are 1, 2, 4, ... and `most`. After 100 steps all of them are tried, later in turn the next one above and below the
-    choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and the next one
-    waits until trials have taken at most 5 % of the time.
+    The numbers are 1, 2, 4, ... and `most`. After 100 steps all of them are tried, later in turn the next one above and
+    below the choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and
+    the next one waits until trials have taken at most 5 % of the time.
 
     Args:
         most: Largest number of threads.
