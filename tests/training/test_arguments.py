@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,23 @@ def test_file_comes_before_a_packaged_name() -> None:
     Path("muon_seed.yaml").write_text("name: mine")
     assert interpret("fit", ["--config=muon_seed.yaml"]).folder == Path("runs/mine")
     assert interpret("fit", ["--config=muon_seed.yaml", "--name", "other", "--runs=r"]).folder == Path("r/other")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/../../b", "a/b", "a/", "/a", "-a", "a\0b"])
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_name_stays_in_the_folder_of_runs(command: str, name: str, empty_folder: Path) -> None:
+    message = re.escape(f"name: expected that of one folder in r, without '/' and no '-' in front, got {name!r}")
+    with pytest.raises(ValueError, match=message):
+        interpret(command, [f"--name={name}", "--runs=r"])
+    Path("own.yaml").write_text(yaml.safe_dump({"name": name}))
+    with pytest.raises(ValueError, match=message):
+        interpret(command, ["--config=own.yaml", "--runs=r"])
+    assert [path.name for path in empty_folder.iterdir()] == ["own.yaml"]
+
+
+@pytest.mark.parametrize("name", ["...", "a b", "ähm", "version_0", ".a"])
+def test_any_name_of_a_folder_is_a_name(name: str) -> None:
+    assert interpret("fit", [f"--name={name}"]).folder == Path("runs") / name
 
 
 def test_missing_configuration_lists_the_packaged_ones() -> None:

@@ -74,13 +74,13 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
 
     Raises:
         FileNotFoundError: If a configuration, a run or a checkpoint does not exist.
-        ValueError: If a configuration or an option with a list index is wrong.
+        ValueError: If a configuration, a name or an option with a list index is wrong.
     """
     known, rest = _known(options)
     given = [read(find(name)) for name in known.config]
     base = _base(given)
-    name = known.name or training_name([*base, *given])
-    arguments = Arguments(subcommand, [], Path(known.runs) / name)
+    name = training_name([*base, *given]) if known.name is None else known.name
+    arguments = Arguments(subcommand, [], runs.folder(Path(known.runs), name))
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
         if known.ckpt_path in ("last", "best") or (known.ckpt_path is None and subcommand != "fit"):

@@ -137,7 +137,7 @@ def training_name(sources: Iterable[Source]) -> str:
     Raises:
         ValueError: If a name is not text.
     """
-    named = [source for source in sources if source.content.get("name")]
+    named = [source for source in sources if source.content.get("name") is not None]
     for source in named:
         if not isinstance(source.content["name"], str):
             raise ValueError(f"{source.path}: name: expected text, got {source.content['name']!r}")

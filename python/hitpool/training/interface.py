@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 import sys
 from contextlib import ExitStack
 from enum import Enum
@@ -364,10 +365,10 @@ class TrainingCLI(LightningCLI):
         if self.arguments.checkpoint is None and runs.checkpoint(self.run_directory, "last") is None:
             say(f"{place}, before the first checkpoint")
             return
-        command = ["hitpool fit", f"--name {self.arguments.folder.name}", "--ckpt_path last"]
-        if self.arguments.folder.parent != Path("runs"):
-            command.insert(1, f"--runs {self.arguments.folder.parent}")
-        say(f"{place}; continue with: {' '.join(command)}")
+        folder = self.arguments.folder
+        runs_option = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
+        command = ["hitpool", "fit", *runs_option, "--name", folder.name, "--ckpt_path", "last"]
+        say(f"{place}; continue with: {shlex.join(command)}")
 
     @rank_zero_only
     def _say_what_was_written(self) -> None:

@@ -10,6 +10,21 @@ from hitpool import files
 from hitpool.tasks.checkpoint_file import read_checkpoint
 
 
+def folder(runs: Path, name: str) -> Path:
+    """Folder of the runs of a training.
+
+    Args:
+        runs: Folder of all of them.
+        name: Name of the training.
+
+    Raises:
+        ValueError: If the name is not that of one folder in `runs`.
+    """
+    if name in ("", "..") or name != Path(name).name or name.startswith("-") or "\0" in name:
+        raise ValueError(f"name: expected that of one folder in {runs}, without '/' and no '-' in front, got {name!r}")
+    return runs / name
+
+
 def versions(folder: Path) -> list[Path]:
     """Run directories in `<runs>/<name>`, the oldest first."""
     numbered = {path.name.removeprefix("version_"): path for path in folder.glob("version_*") if path.is_dir()}
