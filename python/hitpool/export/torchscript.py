@@ -54,6 +54,7 @@ def export(checkpoint: Path, output: Path) -> None:
 
     check_writable(Path(output).parent)
     objects = load_checkpoint(checkpoint)
+    objects.model.say_what_is_untrained()
     data = objects.datamodule
     fields = data.inputs[objects.model.model.input_name]
     columns = read_checkpoint(checkpoint).get(type(data).__qualname__, {}).get("hit_columns")

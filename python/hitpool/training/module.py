@@ -268,15 +268,19 @@ class TrackingModule(LightningModule):
         """Logs the metrics."""
         self._log_metrics("val")
 
-    def on_test_start(self) -> None:
+    def say_what_is_untrained(self) -> None:
         """Says what the parameters of tracks are without the second phase."""
         for task in self.model.tasks:
             if getattr(task, "response", None) is not None and not task.response.ready:
                 say(f"task {task.name}: the response of its track fit is not trained; {UNTRAINED}", sys.stderr)
 
+    def on_test_start(self) -> None:
+        """Says what the results of the test are of."""
+        self.say_what_is_untrained()
+
     def on_predict_start(self) -> None:
-        """Says what the parameters of tracks are without the second phase."""
-        self.on_test_start()
+        """Says what the predictions are of."""
+        self.say_what_is_untrained()
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Loss, metrics and predictions of one batch, matched to the true particles.
