@@ -266,10 +266,33 @@ def test_nothing_is_left_of_a_failed_save(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_track_without_hits_has_the_errors_of_an_unknown_one(
+    network: MaskFormer, objects: Objects, data_set: Path
+) -> None:
+    trained = copy.deepcopy(network)
+    task = next(task for task in trained.tasks if task.name == "parameter_regression")
+    task.response.declare(trained=True)
+    columns, data = columns_of(data_set), objects.datamodule
+    module, _ = trace(trained, data.inputs["hit"], data.scale_factors, data.points, columns)
+    hits, valid = random_hits(data_set, columns, 6, 40)
+    valid[:3] = False
+    with torch.no_grad():
+        eager = deployed(trained, objects, columns)
+        expected = eager(hits, valid)
+    found = module(hits, valid)
+    assert_equal(found, expected)
+    for quantity in ("eta", "phi", "qpt"):
+        error = found[0][..., eager.parameters_out.index(f"truthMuon_{quantity}_error")]
+        spread = task.space.spread[task.fields.index(f"truthMuon_{quantity}")]
+        assert (error[:3] >= spread).all()
+        assert (error[3:] < spread).any()
+
+
 def test_export_of_a_checkpoint(
     objects: Objects, data_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     objects.trainer.fit(objects.model, objects.datamodule)
+    capsys.readouterr()
     checkpoint = Path(objects.trainer.default_root_dir) / "ckpts" / "best.ckpt"
     output = tmp_path / "model.pt"
     with warnings.catch_warnings():
@@ -284,6 +307,7 @@ def test_export_of_a_checkpoint(
     with torch.no_grad():
         assert_equal(module(*inputs), expected(*inputs))
 
+    assert "the response of its track fit is not trained; the parameters are those of" in capsys.readouterr().err
     old = torch.load(checkpoint)  # as it was before the columns were kept
     del old["HitDataModule"]
     torch.save(old, checkpoint.with_name("old.ckpt"))

@@ -98,6 +98,15 @@ def test_whole_turns_do_not_matter():
     torch.testing.assert_close(found, expected)
 
 
+def test_what_it_has_never_seen_gives_finite_estimates_and_errors():
+    fit, pooled, true, _ = fits(200)  # all with 20 hits
+    response = FitResponse()
+    train(response, response.describe(fit, pooled), true, 30)
+    for name, value in {"num_hits": 0.0, "qpt": 0.0, "kappa_error": 1e9, "log_likelihood": -1e9}.items():
+        described = response.describe(fit | {name: torch.full_like(fit["qpt"], value)}, pooled)
+        assert all(part.isfinite().all() for part in response(described)), name
+
+
 def test_weights_say_whether_it_is_trained():
     response = FitResponse()
     response.declare(trained=True)

@@ -13,6 +13,7 @@ QUANTITIES = ("qpt", "eta", "phi")
 GATE = -4.0  # logit of the share of the pooled regression, at first
 CENTRAL = math.erf(math.sqrt(0.5))  # share of a Gaussian within one standard deviation
 LARGEST_CURVATURE = 0.3  # 1/GeV
+LARGEST_CHANGE = 3.0  # of the logarithm of q / pT
 
 
 class FitResponse(nn.Module):
@@ -132,7 +133,8 @@ class FitResponse(nn.Module):
         change, gate, error = output.split(3, dim=-1)
         qpt, eta, phi = described["fit"].unbind(-1)
         change_qpt, change_eta, change_phi = change.unbind(-1)
-        fit = torch.stack([qpt * (0.1 * change_qpt).exp(), eta + 0.01 * change_eta, phi + 0.01 * change_phi], dim=-1)
+        factor = (0.1 * change_qpt).clamp(-LARGEST_CHANGE, LARGEST_CHANGE).exp()
+        fit = torch.stack([qpt * factor, eta + 0.01 * change_eta, phi + 0.01 * change_phi], dim=-1)
         difference = described["pooled"] - fit
         difference = torch.cat([difference[..., :2], wrap_angle(difference[..., 2:])], dim=-1)
         estimate = fit + torch.sigmoid(gate) * difference

@@ -134,7 +134,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if response is not None:
             self._check_response()
             response.requires_grad_(False)  # until the second phase
-            self.late_names = ["regr", "fit", "pooled", "features"]
+            self.late_names = ["regr", "fit", "pooled", "features", "empty"]
         elif isinstance(track_fit, ToroidFit):
             raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
@@ -166,8 +166,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
         Returns:
             `<output_object>_regr` [B, N, K] in the learned space; with a trained response `<output_object>_error`
-            [B, N, 3] of q / pT, eta and phi in physical units; nothing in front of a decoder layer for which the mask
-            task does not run.
+            [B, N, 3] of q / pT, eta and phi in physical units, at least the spread of the targets for an object without
+            hits; nothing in front of a decoder layer for which the mask task does not run.
 
         Raises:
             ValueError: There are no logits for the final outputs, or mean and spread of the targets, which a track fit
@@ -261,8 +261,10 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if not (self.response.ready or self.describing):
                 return {"regr": learned}
             fit = self._fit(x, logits.detach())
+            assigned = (logits.to(dtype).sigmoid() >= self.assignment_threshold) & valid.unsqueeze(1)  # [B, N, M]
             return {
                 "regr": learned,
+                "empty": ~assigned.any(-1),
                 **self.response.describe(fit, self._chosen(learned.double() * self.space.spread + self.space.mean)),
             }
 
@@ -281,6 +283,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if "features" not in described:
             return {name: learned}
         estimate, error = self.response(described)  # [B, N, 3]
+        unknown = described["empty"].unsqueeze(-1)  # nothing was measured, whatever the response has learned
+        error = torch.where(unknown, torch.maximum(error, self._chosen(self.space.spread)), error)
         return {
             name: self._corrected(estimate, error, learned),
             f"{self.output_object}_error": error.to(learned.dtype),
