@@ -134,6 +134,32 @@ def test_what_is_masked_changes_no_bit(kind: str, dtype: torch.dtype, special: f
 
 
 @pytest.mark.parametrize("kind", ["none", "keys", "pairs"])
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e200])
+def test_what_is_masked_enters_no_higher_derivative(kind: str, special: float) -> None:
+    arrays, mask, of_queries, of_keys = separated(kind, torch.float64, 4)
+    apart = [of_queries, of_keys, of_keys]
+    weight, toward = torch.randn_like(arrays[0]), [torch.randn_like(x) for x in arrays]
+
+    def put(value: float, tensors: list[Tensor]) -> list[Tensor]:
+        pairs = zip(tensors, apart[: len(tensors)], strict=True)
+        return [torch.where(own[..., None, None], value, x.detach()).requires_grad_() for x, own in pairs]
+
+    def derivatives(value: float) -> list[list[Tensor]]:
+        leaves, direction = put(value, arrays), put(value, toward)
+        (cotangent,) = put(value, [weight])
+        out, tangent = torch.func.jvp(lambda *x: attention(*x, mask), tuple(leaves), tuple(direction))
+        first = torch.autograd.grad(out, leaves, cotangent, create_graph=True)
+        second = torch.autograd.grad(first, [*leaves, cotangent], direction, create_graph=True)
+        third = torch.autograd.grad(second[:3], leaves, direction)
+        return [tangent, *first, *second, *third]
+
+    places = [of_queries, *apart, *apart, of_queries, *apart]
+    for got, want, own in zip(derivatives(special), derivatives(0.0), places, strict=True):
+        assert want[~own].abs().max() > 1e-3
+        torch.testing.assert_close(got[~own], want[~own], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["none", "keys", "pairs"])
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", range(3))
 def test_what_is_seen_is_not_hidden(kind: str, special: float, place: int) -> None:

@@ -280,8 +280,35 @@ def test_special_values(dtype):
             second = torch.autograd.grad(graph, leaves, directions(leaves))
             if finite:
                 assert all(x.isfinite().all() for x in (result, *plain, *second))
-            results.append((result, *plain))
+            results.append((result, *plain, *(second if finite else ())))
             tangents.append(jvp(lambda *x, f=f, others=others: f(*x, *others), inputs, directions(inputs)))
         torch.testing.assert_close(*results, rtol=tolerance, atol=tolerance, equal_nan=True)
         torch.testing.assert_close(*tangents, rtol=tolerance, atol=tolerance, equal_nan=True)
         assert torch.equal(tangents[0][0].nan_to_num(), op(*inputs, *others).nan_to_num())
+
+
+@pytest.mark.parametrize("special", [NAN, INF, -INF, 1e200])
+def test_hits_of_other_tracks_enter_no_derivative(special):
+    """The first two tracks and the first four hits belong together, and so do the others, which hold anything."""
+    logits, features, valid = pool_sample(9)
+    other_track, other_hit = torch.tensor([False, False, True]), torch.arange(9) >= 4
+    logits = torch.where(other_track.unsqueeze(-1) == other_hit, logits.abs(), -9.0)
+    grad_in = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1)).double()
+
+    def put(value, tensor, own):
+        return torch.where(own, value, tensor.detach()).requires_grad_()
+
+    def derivatives(value):
+        leaves = put(value, logits, other_track[:, None] & other_hit), put(value, features, other_hit[:, None])
+        cotangent = put(value, grad_in, other_track[:, None, None])
+        toward = put(value, logits, other_track[:, None]), put(value, features, other_hit[:, None])
+        result, tangent = jvp(lambda *x: hitpool.weighted_pool(*x, valid), leaves, toward)
+        first = torch.autograd.grad(result, leaves, cotangent, create_graph=True)
+        second = torch.autograd.grad(first, [*leaves, cotangent], toward, create_graph=True)
+        third = torch.autograd.grad(second[:2], leaves, toward)
+        of_tracks = [x[:, :2] for x in (tangent, first[0], second[0], second[2], third[0])]
+        return of_tracks, [x[:, :4] for x in (first[1], second[1], third[1])]
+
+    ours, theirs = derivatives(special), derivatives(0.0)
+    assert all(x.abs().max() > 1e-3 for part in theirs for x in part)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

@@ -20,14 +20,15 @@ Mask optional(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
-// The definition in torch's ops, which builds [B, H, Q, K]. What has no influence is replaced before anything is
-// computed from it: afterwards NaN would stay in the derivatives.
+// The definition in torch's ops, which builds [B, H, Q, K], and with a mask of its own for each query [B, H, Q, K, E].
+// What has no influence is replaced before anything is computed from it: afterwards NaN would stay in the derivatives.
 struct Definition {
   double scale;
   at::Tensor zero;
   at::Tensor allowed;            // [B, 1, 1 or Q, K], undefined: everything is
   at::Tensor asks;               // [B, 1, 1 or Q, 1] the query may attend to something
   at::Tensor asked;              // [B, 1, K, 1] the key may be attended to
+  at::Tensor allowed_pair;       // [B, 1, Q, K, 1], undefined: the mask is the same for all queries
   at::Tensor query, key, value;  // [B, H, Q or K, E]
   at::Tensor weight;             // [B, H, Q, K]
 
@@ -37,47 +38,65 @@ struct Definition {
       allowed = mask->unsqueeze(1);
       asks = allowed.any(-1, /*keepdim=*/true);
       asked = allowed.any(-2, /*keepdim=*/true).mT();
+      if (mask->sym_size(1) != 1) allowed_pair = allowed.unsqueeze(-1);
     }
     query = of_queries(query_in);
     key = of_keys(key_in);
     value = of_keys(value_in);
-    auto score = (query * scale).matmul(key.mT());
+    auto score = scale * products(query, key);
     if (mask.has_value()) {
       const auto minus_infinity = at::scalar_tensor(-std::numeric_limits<double>::infinity(), score.options());
       score = at::where(allowed, score, at::where(asks, minus_infinity, zero));
     }
     // A softmax in elementary ops: gradients of tangents of torch's own fail.
     weight = (score - score.detach().logsumexp(-1, /*keepdim=*/true)).exp();
-    weight = weight / weight.sum(-1, /*keepdim=*/true);
-    if (mask.has_value()) weight = at::where(asks, weight, zero);
+    weight = where_allowed(weight / weight.sum(-1, /*keepdim=*/true));
   }
 
-  at::Tensor of_queries(const at::Tensor& tensor) const {
-    const auto by_head = tensor.transpose(1, 2);
-    return asks.defined() ? at::where(asks, by_head, zero) : by_head;
+  at::Tensor of_queries(const at::Tensor& tensor) const { return where(asks, tensor.transpose(1, 2)); }
+  at::Tensor of_keys(const at::Tensor& tensor) const { return where(asked, tensor.transpose(1, 2)); }
+  at::Tensor where_allowed(const at::Tensor& scores) const { return where(allowed, scores); }
+
+  // The matrix products between queries [B, H, Q, E], keys [B, H, K, E] and scores [B, H, Q, K], in which a pair that
+  // is not allowed counts as 0 even if it holds NaN.
+  at::Tensor products(const at::Tensor& queries, const at::Tensor& keys) const {
+    if (!allowed_pair.defined()) return queries.matmul(keys.mT());
+    return (of_pairs(queries, 3) * of_pairs(keys, 2)).sum(-1);
   }
-  at::Tensor of_keys(const at::Tensor& tensor) const {
-    const auto by_head = tensor.transpose(1, 2);
-    return asked.defined() ? at::where(asked, by_head, zero) : by_head;
+  at::Tensor sum_over_keys(const at::Tensor& scores, const at::Tensor& keys) const {
+    if (!allowed_pair.defined()) return where_allowed(scores).matmul(keys);
+    return (where_allowed(scores).unsqueeze(-1) * of_pairs(keys, 2)).sum(3);
+  }
+  at::Tensor sum_over_queries(const at::Tensor& scores, const at::Tensor& queries) const {
+    if (!allowed_pair.defined()) return where(asked, where_allowed(scores).mT().matmul(queries));
+    return (where_allowed(scores).unsqueeze(-1) * of_pairs(queries, 3)).sum(2);
+  }
+
+ private:
+  at::Tensor where(const at::Tensor& mask, const at::Tensor& tensor) const {
+    return mask.defined() ? at::where(mask, tensor, zero) : tensor;
+  }
+  at::Tensor of_pairs(const at::Tensor& tensor, int64_t dim) const {
+    return where(allowed_pair, tensor.unsqueeze(dim));
   }
 };
 
 at::Tensor attention_by_definition(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
   const Definition d(query, key, value, mask);
-  return d.weight.matmul(d.value).transpose(1, 2);
+  return d.sum_over_keys(d.weight, d.value).transpose(1, 2);
 }
 
 variable_list gradients_by_definition(
     const at::Tensor& grad, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
   const Definition d(query, key, value, mask);
-  const auto g = grad.transpose(1, 2);              // [B, H, Q, E]
-  const auto grad_weight = g.matmul(d.value.mT());  // [B, H, Q, K]
+  const auto g = d.of_queries(grad);                // [B, H, Q, E]
+  const auto grad_weight = d.products(g, d.value);  // [B, H, Q, K]
   const auto grad_score =
       d.scale * d.weight * (grad_weight - (grad_weight * d.weight).sum(-1, /*keepdim=*/true));
   return {
-      grad_score.matmul(d.key).transpose(1, 2), grad_score.mT().matmul(d.query).transpose(1, 2),
-      d.weight.mT().matmul(g).transpose(1, 2)};
+      d.sum_over_keys(grad_score, d.key).transpose(1, 2), d.sum_over_queries(grad_score, d.query).transpose(1, 2),
+      d.sum_over_queries(d.weight, g).transpose(1, 2)};
 }
 
 // Gradients of gradients_by_definition, contracted with `toward`: those of <tangent of the attention in that direction,
@@ -88,21 +107,22 @@ variable_list second_gradients(
   const Definition d(query, key, value, mask);
   const auto over_keys = [](const at::Tensor& tensor) { return tensor.sum(-1, /*keepdim=*/true); };
   const auto dquery = d.of_queries(toward[0]), dkey = d.of_keys(toward[1]), dvalue = d.of_keys(toward[2]);
-  const auto dscore = d.scale * (dquery.matmul(d.key.mT()) + d.query.matmul(dkey.mT()));  // [B, H, Q, K]
+  const auto dscore = d.scale * (d.products(dquery, d.key) + d.products(d.query, dkey));  // [B, H, Q, K]
   const auto mean_dscore = over_keys(d.weight * dscore);
   const auto dweight = d.weight * (dscore - mean_dscore);
-  const auto dout = dweight.matmul(d.value) + d.weight.matmul(dvalue);
+  const auto dout = d.sum_over_keys(dweight, d.value) + d.sum_over_keys(d.weight, dvalue);
 
-  const auto g = grad.transpose(1, 2);
-  const auto grad_weight = g.matmul(d.value.mT());
+  const auto g = d.of_queries(grad);
+  const auto grad_weight = d.products(g, d.value);
   const auto mean_grad = over_keys(grad_weight * d.weight);
   const auto by_dscore = d.weight * (grad_weight - mean_grad);
-  const auto by_weight = grad_weight * (dscore - mean_dscore) - mean_grad * dscore + g.matmul(dvalue.mT());
+  const auto by_weight = grad_weight * (dscore - mean_dscore) - mean_grad * dscore + d.products(g, dvalue);
   const auto by_score = d.weight * (by_weight - over_keys(d.weight * by_weight));
   return {
-      dout.transpose(1, 2), (d.scale * (by_dscore.matmul(dkey) + by_score.matmul(d.key))).transpose(1, 2),
-      (d.scale * (by_dscore.mT().matmul(dquery) + by_score.mT().matmul(d.query))).transpose(1, 2),
-      dweight.mT().matmul(g).transpose(1, 2)};
+      dout.transpose(1, 2),
+      (d.scale * (d.sum_over_keys(by_dscore, dkey) + d.sum_over_keys(by_score, d.key))).transpose(1, 2),
+      (d.scale * (d.sum_over_queries(by_dscore, dquery) + d.sum_over_queries(by_score, d.query))).transpose(1, 2),
+      d.sum_over_queries(dweight, g).transpose(1, 2)};
 }
 
 struct Attention {
