@@ -15,7 +15,7 @@ from hitpool.cli import main
 from hitpool.config import Objects, load
 from hitpool.data import EventDataset
 from hitpool.evaluation import residual, sigma68
-from hitpool.evaluation.command import evaluate, run
+from hitpool.evaluation.command import _names, evaluate, run
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.true_assignment import TrueAssignment
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Bound, Settings, generate_events
@@ -181,6 +181,26 @@ def test_runs_stand_side_by_side(
     assert rows["eta"]["sigma68"]["version_0"] != rows["eta"]["sigma68"]["version_1"]
     assert set(rows["validity"]["efficiency"]) == {"version_0", "version_1"}
     assert "hit assignment" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("constant_bound")
+def test_checkpoints_of_one_run_are_shown_side_by_side(data_set: Path, checkpoint: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(checkpoint.parent.parent, tmp_path / "version_0")
+    weights = torch.load(checkpoint)["state_dict"]
+    weights = {name: 1.3 * w if ".regression_head." in name else w for name, w in weights.items()}
+    torch.save({"state_dict": weights}, run / "ckpts" / "last.ckpt")
+    evaluate(run / "ckpts" / "best.ckpt", data_set, output=tmp_path, runs=[run / "ckpts" / "last.ckpt"])
+    of = json.loads((tmp_path / "resolution.json").read_text())["all"]["eta"]["sigma68"]
+    assert list(of) == ["best", "last", "bound"]
+    assert of["best"]["value"] != of["last"]["value"]
+
+
+def test_models_are_named_by_what_distinguishes_them() -> None:
+    one, two = (Path("runs/muon/version_0/ckpts", f"{name}.ckpt") for name in ("best", "last"))
+    other = Path("runs/muon/version_1/ckpts/best.ckpt")
+    assert _names([one, other]) == ["version_0", "version_1"]
+    assert _names([two, one]) == ["last", "best"]
+    assert _names([one, two, other]) == ["version_0/ckpts/best", "version_0/ckpts/last", "version_1/ckpts/best"]
 
 
 def test_a_run_is_not_compared_with_itself(checkpoint: Path) -> None:

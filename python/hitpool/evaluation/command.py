@@ -30,7 +30,7 @@ from hitpool.files import check_writable, write_text
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
 
-RUNS_HELP = "Further runs, by their directories or checkpoints, to show side by side on the same tracks."
+RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
 
 
 def run(options: list[str]) -> None:
@@ -117,16 +117,18 @@ def _run_directory(checkpoint: Path) -> Path:
 
 
 def _names(checkpoints: Sequence[Path]) -> list[str]:
-    """Names of runs: their directories, without what all have in common.
+    """Names of models: their run directories, or their files if two are of one run, without what all have in common.
 
     Raises:
-        ValueError: If two checkpoints are of the same run.
+        ValueError: If two are the same checkpoint.
     """
-    directories = [_run_directory(checkpoint) for checkpoint in checkpoints]
-    if len(set(directories)) < len(directories):
-        raise ValueError(f"runs to compare: {', '.join(map(str, directories))} are not all different")
-    common = Path(os.path.commonpath(directories))
-    return [str(directory.relative_to(common)) for directory in directories]
+    places = [_run_directory(checkpoint) for checkpoint in checkpoints]
+    if len(set(places)) < len(places):
+        places = [Path(checkpoint).resolve().with_suffix("") for checkpoint in checkpoints]
+    if len(set(places)) < len(places):
+        raise ValueError(f"checkpoints to compare: {', '.join(map(str, checkpoints))} are not all different")
+    common = Path(os.path.commonpath(places))
+    return [str(place.relative_to(common)) for place in places]
 
 
 def _other_models(checkpoints: Sequence[Path], objects: Objects) -> list[Objects]:
