@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hitpool.evaluation.parameter_fields import quantity_field
 from hitpool.evaluation.residuals import periodic_residual, relative_residual, residual
-from hitpool.evaluation.results import quantity_field
 
 SOURCES = ("pt", "eta", "phi", "q", "qpt")
 """Quantities that a field can hold."""

@@ -16,6 +16,7 @@ from hitpool.data.layout import data_set_name
 from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.bins import momentum_edges
+from hitpool.evaluation.parameter_fields import ParameterFields, name_fields
 from hitpool.evaluation.tracks import EventTracks
 from hitpool.files import check_writable, write_text
 
@@ -59,7 +60,7 @@ class TestReport(Callback):
         self.given = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
         self.label = label
         self.source = ""
-        self.fields = results.ParameterFields()
+        self.fields = ParameterFields()
         self.means: dict[str, float] = {}
         self.batches: list[EventTracks] = []
 
@@ -81,7 +82,7 @@ class TestReport(Callback):
                 f"{type(datamodule).__name__}; run trainer.test with a HitDataModule or without TestReport"
             )
         targets = {name: values.numpy() for name, values in datamodule.train_targets().items()}
-        self.fields = results.name_fields(targets, **self.given)
+        self.fields = name_fields(targets, **self.given)
         self.means = results.training_means(targets, self.fields)
         self.source = self.label or data_set_name(datamodule.test_dir)
         self.batches = []
@@ -141,7 +142,7 @@ class TestReport(Callback):
 
 
 def save_plots(
-    tracks: EventTracks, means: dict[str, float], fields: results.ParameterFields, folder: Path, source: str
+    tracks: EventTracks, means: dict[str, float], fields: ParameterFields, folder: Path, source: str
 ) -> list[Path]:
     """Draws the residuals of pT, eta and phi and the efficiency against pT.
 
