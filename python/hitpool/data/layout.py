@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hitpool.files import SUFFIX, index_checksums
+from hitpool.files import INDEX_CHECKSUMS, INDEX_FILES, index_checksums
 
-INDEX_FILES = {"file_indices": "event_file_indices.npy", "row_indices": "event_row_indices.npy"}
-_INDEX_CHECKSUMS = f"index{SUFFIX}"
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the libyaml one is 10 times faster
 
 
@@ -142,15 +140,15 @@ def _content(path: Path) -> bytes:
 
 def _check_index(path: Path, mapping: Any, files: list[str], contents: dict[str, bytes]) -> None:
     """Compares the parts of the index with their checksums, if the metadata holds any."""
-    if _INDEX_CHECKSUMS not in mapping:
+    if INDEX_CHECKSUMS not in mapping:
         return
-    stored = mapping[_INDEX_CHECKSUMS]
+    stored = mapping[INDEX_CHECKSUMS]
     for key, own in index_checksums(files, contents).items():
         if not isinstance(stored, dict) or stored.get(key) != own:
             what = path.parent / INDEX_FILES[key] if key in INDEX_FILES else f"{path}: the list of files"
             raise ValueError(
-                f"{what} does not have its checksum, event_mapping.{_INDEX_CHECKSUMS}.{key} in metadata.yaml: it is "
-                f"damaged, or was changed; if it was changed on purpose, remove {_INDEX_CHECKSUMS} from metadata.yaml"
+                f"{what} does not have its checksum, event_mapping.{INDEX_CHECKSUMS}.{key} in metadata.yaml: it is "
+                f"damaged, or was changed; if it was changed on purpose, remove {INDEX_CHECKSUMS} from metadata.yaml"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -25,16 +25,3 @@ def checksums(events: Iterable[np.ndarray]) -> np.ndarray:
         [0, 775923062]
     """
     return np.array([zlib.crc32(np.ascontiguousarray(rows, "<f4")) for rows in events], np.uint32)
-
-
-def index_checksums(files: Sequence[str], arrays: Mapping[str, bytes]) -> dict[str, int]:
-    """CRC-32 of the parts of an index.
-
-    Args:
-        files: Names of the event files, in their order.
-        arrays: Content of the index arrays by their name in ``event_mapping.index_files`` of metadata.yaml.
-
-    Returns:
-        For each array, and ``h5_file`` for the names: what ``event_mapping.index_crc32`` holds.
-    """
-    return {"h5_file": zlib.crc32("\n".join(files).encode())} | {key: zlib.crc32(own) for key, own in arrays.items()}

@@ -11,7 +11,16 @@ import h5py
 import numpy as np
 import yaml
 
-from hitpool.files import SUFFIX, checksums, index_checksums, replacing, write_bytes, write_text
+from hitpool.files import (
+    INDEX_CHECKSUMS,
+    INDEX_FILES,
+    SUFFIX,
+    checksums,
+    index_checksums,
+    replacing,
+    write_bytes,
+    write_text,
+)
 from hitpool.simulation.events import Events
 from hitpool.simulation.readout import HIT_FEATURES, TRACK_FEATURES
 
@@ -94,10 +103,9 @@ def write_index(folder: Path, files: Sequence[Mapping[str, Any]]) -> dict[str, A
         What `event_mapping` in metadata.yaml says.
     """
     counts = [entry["event_count"] for entry in files]
-    names = {"file_indices": "event_file_indices.npy", "row_indices": "event_row_indices.npy"}
     arrays = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
     written = {}
-    for (key, name), values in zip(names.items(), arrays, strict=True):
+    for (key, name), values in zip(INDEX_FILES.items(), arrays, strict=True):
         content = io.BytesIO()
         np.save(content, values.astype(np.int32))
         written[key] = content.getvalue()
@@ -106,8 +114,8 @@ def write_index(folder: Path, files: Sequence[Mapping[str, Any]]) -> dict[str, A
         "description": "event i is row event_row_indices[i] of file event_file_indices[i]",
         "total_events": sum(counts),
         "total_chunks": len(files),
-        "index_files": names,
-        f"index{SUFFIX}": index_checksums([entry["h5_file"] for entry in files], written),
+        "index_files": dict(INDEX_FILES),
+        INDEX_CHECKSUMS: index_checksums([entry["h5_file"] for entry in files], written),
         "chunk_summary": list(files),
     }
 

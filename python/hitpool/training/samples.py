@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hitpool.files import alone, remove_left_lock
+from hitpool.files import INDEX_FILES, alone, remove_left_lock
 from hitpool.training.progress import say
 
 PARTS = ("train", "val", "test")
@@ -41,7 +41,7 @@ class Samples:
             ValueError: If one has another number of events, or another seed, than asked for.
         """
         for part in PARTS:
-            index = self.path(part) / "event_file_indices.npy"
+            index = self.path(part) / INDEX_FILES["file_indices"]
             if not index.is_file():
                 continue
             found, asked = len(np.load(index, mmap_mode="r")), getattr(self, part)
