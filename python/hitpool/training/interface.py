@@ -14,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, Timer, WeightAveraging
+from lightning.pytorch.callbacks import ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -36,7 +36,7 @@ from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar, say
-from hitpool.training.refinement import refined_task
+from hitpool.training.refinement import refined_task, second_phase
 from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
@@ -236,7 +236,9 @@ class TrainingCLI(LightningCLI):
             if self.trainer.fast_dev_run:
                 return
             checkpoint = self._checkpoint_to_test()
-            self._second_phase(model, datamodule, checkpoint)
+            seed = self._get(self.config_init, "seed_everything")
+            bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
+            second_phase(self.trainer, model, datamodule, checkpoint, seed, bars)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue()
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
@@ -262,30 +264,6 @@ class TrainingCLI(LightningCLI):
     def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
         self.trainer.predict(model, datamodule, ckpt_path=ckpt_path, return_predictions=False)
-
-    def _second_phase(self, model: TrackingModule, datamodule: LightningDataModule, checkpoint: Path | None) -> None:
-        """Trains what the configuration leaves for the end, and puts it into the checkpoint, in the first process."""
-        if not model.refinement.epochs or self.trainer.limit_train_batches == 0:
-            return
-        content = read_checkpoint(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
-        before = content["state_dict"]
-        model.load_state_dict(before)
-        if "before_second_phase" in content:
-            say("second phase: done before, with the settings of then")
-        elif self.trainer.is_global_zero:
-            say("second phase: the assignment stays as it is")
-            model.to(self.trainer.strategy.root_device)
-            limit = self.trainer.num_training_batches * self.trainer.world_size
-            bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
-            say(model.refine(datamodule, self._get(self.config_init, "seed_everything"), limit, bars))
-            after = model.cpu().state_dict()
-            changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
-            if checkpoint and changed:
-                content |= {"state_dict": after, "before_second_phase": changed}
-                AtomicCheckpointIO().save_checkpoint(content, checkpoint)
-        self.trainer.strategy.barrier()
-        # their averages are in the checkpoint, and would replace it in the test
-        self.trainer.callbacks = [c for c in self.trainer.callbacks if not isinstance(c, WeightAveraging)]
 
     def _checkpoint_to_test(self) -> Path | None:
         """The best checkpoint of a training, or the last; None for the weights in memory."""

@@ -1,18 +1,30 @@
 """Second phase of a training: one part of a task is fitted while everything in front of it stays as it is."""
 
+from __future__ import annotations
+
 import copy
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from rich.progress import track
 from torch import Tensor
 
+from hitpool.data import HitDataModule
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.tasks.checkpoint_file import read_checkpoint
+from hitpool.training.checkpoints import AtomicCheckpointIO
+from hitpool.training.progress import say
+
+if TYPE_CHECKING:
+    from hitpool.training.module import TrackingModule
 
 Sample = tuple[dict[str, Tensor], dict[str, Tensor]]  # what is kept of P tracks [P, ...], and their targets [P]
 
@@ -166,3 +178,37 @@ def refine(
         f"second phase: {number} tracks described in {fitted:.1f} s, {steps} steps in "
         f"{time.monotonic() - start - fitted:.1f} s, validation loss {before:.4f} -> {after:.4f}"
     )
+
+
+def second_phase(
+    trainer: Trainer, model: TrackingModule, datamodule: HitDataModule, checkpoint: Path | None, seed: int, bars: bool
+) -> None:
+    """Trains what the configuration leaves for the end, in the first process, and puts it into the checkpoint.
+
+    Args:
+        trainer: The Trainer, whose training has ended.
+        model: The model; it gets the weights of the checkpoint.
+        datamodule: The data of the training.
+        checkpoint: The checkpoint that will be used; None for the weights in memory.
+        seed: See `refine`.
+        bars: Show progress bars.
+    """
+    if not model.refinement.epochs or trainer.limit_train_batches == 0:
+        return
+    content = read_checkpoint(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
+    before = content["state_dict"]
+    model.load_state_dict(before)
+    if "before_second_phase" in content:
+        say("second phase: done before, with the settings of then")
+    elif trainer.is_global_zero:
+        say("second phase: the assignment stays as it is")
+        model.to(trainer.strategy.root_device)
+        say(model.refine(datamodule, seed, trainer.num_training_batches * trainer.world_size, bars))
+        after = model.cpu().state_dict()
+        changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
+        if checkpoint and changed:
+            content |= {"state_dict": after, "before_second_phase": changed}
+            AtomicCheckpointIO().save_checkpoint(content, checkpoint)
+    trainer.strategy.barrier()
+    # their averages are in the checkpoint, and would replace it in the test
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
