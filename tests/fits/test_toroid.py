@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hitpool.fits import BoxToroid, Geometry, ToroidFit
+from hitpool.fits.toroid import HIT_QUANTITIES
 
 from .conftest import TrueField
 
@@ -124,8 +125,26 @@ def test_anything_gives_finite_results(events, tracks, hits, seed, threshold):
     estimate = ToroidFit()(values, logits, valid, threshold)
     assert set(estimate) == set(ToroidFit.gives)
     for name, value in estimate.items():
-        assert value.shape == ((events, tracks, hits) if name == "posterior" else (events, tracks))
+        assert value.shape == ((events, tracks, hits) if name in HIT_QUANTITIES else (events, tracks))
         assert value.isfinite().all(), name
+
+
+def test_the_hits_as_the_fit_saw_them(muons):
+    """Own hits lie on the drift circle; another eight times as far from the track is said to be that far."""
+    fit = ToroidFit(field=TrueField(), max_hits=200)
+    found = fit(muons.hits, muons.logits, muons.valid)
+    own = muons.logits > 0
+    assert torch.equal(found["hit_taken"], own & muons.valid.unsqueeze(1))
+    tube = own & (muons.hits[..., 9] == 0).unsqueeze(1)
+    assert torch.equal(found["hit_tube"] > 0, tube)
+    radius, variance = (muons.hits[..., k].unsqueeze(1).expand_as(own) for k in (6, 7))
+    torch.testing.assert_close(found["hit_radius"][tube], radius[tube])
+    torch.testing.assert_close(found["hit_error"][own].square(), variance[own].clamp(min=1e-12))
+    beyond = (found["hit_distance"] - found["hit_radius"])[tube]
+    assert sigma68(beyond) < 3e-4
+    assert (beyond.abs() < 1e-3).double().mean() > 0.9
+    for name in ("posterior", "hit_distance", "hit_radius", "hit_error"):
+        assert (found[name][~own] == 0).all()
 
 
 def test_without_hits_the_priors_speak():

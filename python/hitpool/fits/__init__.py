@@ -3,7 +3,8 @@
 from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.geometry import Geometry
 from hitpool.fits.helix import HelixFit
+from hitpool.fits.hit_response import HitResponse
 from hitpool.fits.response import FitResponse
 from hitpool.fits.toroid import ToroidFit
 
-__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "ToroidFit"]
+__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "HitResponse", "ToroidFit"]

@@ -1,11 +1,11 @@
 """What a track fit gets wrong, learned: its response, its errors, and when to believe the pooled regression instead."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hitpool.fits.late import LateModule
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 
@@ -16,7 +16,7 @@ LARGEST_CURVATURE = 0.3  # 1/GeV
 LARGEST_CHANGE = 3.0  # of the logarithm of q / pT
 
 
-class FitResponse(nn.Module):
+class FitResponse(LateModule):
     r"""Corrects the results of a track fit and gives their errors.
 
     A network reads the fit, its quality and its differences to the pooled regression, and gives for each quantity a
@@ -69,8 +69,6 @@ class FitResponse(nn.Module):
             self.net[-1].bias[3:6] = GATE
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("spread", torch.ones(size))
-        self.register_buffer("trained", torch.tensor(False))
-        self.ready = False
 
     def describe(self, fit: dict[str, Tensor], pooled: Tensor) -> dict[str, Tensor]:
         """What the network reads.
@@ -164,19 +162,6 @@ class FitResponse(nn.Module):
         """
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + 1e-6)
-
-    def declare(self, trained: bool) -> None:
-        """Says whether it is trained for the assignment that there is: its task uses it only then.
-
-        Args:
-            trained: Whether it is.
-        """
-        self.trained.fill_(trained)
-        self.ready = trained
-
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
-        self.ready = bool(self.trained)
 
 
 def _units(qpt: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ TUBE_WIDTH = 29.2e-3  # m, in which radii that are not the track's lie
 COLUMN_SPREAD = 3e-3  # rad, of the azimuth
 KAPPA_SPREAD = 0.3  # 1/GeV
 STEEPEST = math.atan(math.sinh(4.0))  # rad, largest dip angle
+HIT_QUANTITIES = ("posterior", "hit_distance", "hit_radius", "hit_error", "hit_tube", "hit_taken")
 LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
 
 
@@ -44,6 +45,15 @@ class _Solution(NamedTuple):
     values: Tensor  # [T, 6]
     inverse: Tensor  # [T, 6, 6] of the scaled normal matrix
     scale: Tensor  # [T, 6]
+
+
+class _Judged(NamedTuple):
+    """What a fit says of its hits [T, K], and how good it is [T]."""
+
+    posterior: Tensor
+    distance: Tensor  # m, of the wire or strip from the track
+    chi2: Tensor
+    log_likelihood: Tensor
 
 
 class ToroidFit(nn.Module):
@@ -107,7 +117,7 @@ class ToroidFit(nn.Module):
         "num_hits",
         "chi2",
         "log_likelihood",
-        "posterior",
+        *HIT_QUANTITIES,
     )
 
     def __init__(
@@ -158,18 +168,24 @@ class ToroidFit(nn.Module):
             float64 [B, N] each: `eta`, `phi` in (-pi, pi] and `qpt` = q / pT in 1/GeV at the vertex; `kappa` = q / p
             behind the calorimeter in 1/GeV with its error `kappa_error`, `eta_error`, `direction` (azimuth behind the
             solenoid), `num_hits` (sum of the weights), `chi2`, `log_likelihood` (against all hits foreign, with the
-            priors). Without hits, what the priors say. `posterior` [B, N, M] is the probability of each hit after the
-            fit, 0 where it does not take part.
+            priors). Without hits, what the priors say. Of hits [B, N, M], 0 where they do not take part: `posterior`,
+            the probability after the fit; `hit_distance` in m of the wire or strip from the track; `hit_radius` and
+            `hit_error` in m, drift radius (0 for strips) and spread of it or of the strip; `hit_tube`, 1 for drift
+            tubes; `hit_taken`, bool, whether it took part.
         """
         shape, count = logits.shape[:2], logits.shape[2]
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
         ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]
         tracks, index = most_probable_hits(ready, self.no_hit, logits, valid, threshold, self.max_hits)
-        result, posterior = self._fit(tracks)
-        spread = posterior.new_zeros(*shape, count + 1)
-        spread = spread.scatter(-1, index.unflatten(0, shape), posterior.unflatten(0, shape))[..., :count]
-        return {name: value.unflatten(0, shape) for name, value in result.items()} | {"posterior": spread}
+        result, judged = self._fit(tracks)
+        own = [judged.posterior, judged.distance, tracks.radius, tracks.error, tracks.tube, tracks.probability > 0]
+        own = torch.stack([value.double() for value in own], dim=-2).unflatten(0, shape)  # [B, N, 6, K]
+        index = index.unflatten(0, shape).unsqueeze(-2).expand_as(own)
+        of_hits = own.new_zeros(*shape, len(HIT_QUANTITIES), count + 1).scatter(-1, index, own)[..., :count]
+        of_hits = dict(zip(HIT_QUANTITIES, of_hits.unbind(-2), strict=True))  # [B, N, M] each
+        of_hits["hit_taken"] = of_hits["hit_taken"] > 0
+        return {name: value.unflatten(0, shape) for name, value in result.items()} | of_hits
 
     def check(self, hits: Tensor) -> None:
         """Checks the units of what the fit will get.
@@ -192,17 +208,18 @@ class ToroidFit(nn.Module):
                     "data.scale_factors or units of the fit"
                 )
 
-    def _fit(self, hits: TrackHits) -> tuple[dict[str, Tensor], Tensor]:
-        """Results by name [T], and posterior of the hits [T, K]."""
+    def _fit(self, hits: TrackHits) -> tuple[dict[str, Tensor], _Judged]:
+        """Results by name [T], and what is said of the hits."""
         sharp = hits.probability**SHARPNESS  # [T, K]
         azimuth, dip = start_azimuth(hits, sharp), _within(start_dip(hits, sharp))  # [T]
         kappa = torch.full_like(dip, 0.1)
-        posterior: Tensor | None = None
+        judged: _Judged | None = None
         frame: _Frame | None = None
         solution: _Solution | None = None
         for iteration in range(WIRE_ITERATIONS + len(DRIFT_WIDTHS)):
             momentum = 1 / kappa.abs().clamp(min=1e-3, max=0.5)
-            line = self._line(hits, sharp if posterior is None else posterior, azimuth, dip, kappa, momentum, iteration)
+            weight = sharp if judged is None else judged.posterior
+            line = self._line(hits, weight, azimuth, dip, kappa, momentum, iteration)
             azimuth = line.vertex
             frame = self._frame(hits, line, dip, momentum, frame, solution)
             residual = None if solution is None else self._residual(frame, solution)
@@ -214,7 +231,7 @@ class ToroidFit(nn.Module):
                 solution = solution._replace(values=solution.values * keep)
             else:
                 width = DRIFT_WIDTHS[iteration - WIRE_ITERATIONS]
-                solution, posterior, quality = self._fit_drift(hits, frame, residual, solution, dip, width)
+                solution, judged = self._fit_drift(hits, frame, residual, solution, dip, width)
             kappa = solution.values[:, 2]
         variance = solution.inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0) * solution.scale.square()
         dip = _within(dip + solution.values[:, 1].atan())
@@ -227,11 +244,11 @@ class ToroidFit(nn.Module):
             "kappa_error": variance[:, 2].sqrt(),
             "eta_error": variance[:, 1].sqrt() / dip.cos(),
             "direction": wrap_angle(line.direction),
-            "num_hits": posterior.sum(1),
-            "chi2": quality[0],
-            "log_likelihood": quality[1] - 0.5 * pull,
+            "num_hits": judged.posterior.sum(1),
+            "chi2": judged.chi2,
+            "log_likelihood": judged.log_likelihood - 0.5 * pull,
         }
-        return result, posterior
+        return result, judged
 
     def _line(
         self, hits: TrackHits, weight: Tensor, azimuth: Tensor, dip: Tensor, kappa: Tensor, momentum: Tensor, step: int
@@ -315,8 +332,8 @@ class ToroidFit(nn.Module):
 
     def _fit_drift(
         self, hits: TrackHits, frame: _Frame, residual: Tensor, solution: _Solution, dip: Tensor, width: float
-    ) -> tuple[_Solution, Tensor, tuple[Tensor, Tensor]]:
-        """Fit to drift circles; posterior of the hits [T, K]; chi2 and log likelihood [T] of the fit before."""
+    ) -> tuple[_Solution, _Judged]:
+        """Fit to drift circles, and what the fit before says."""
         p = hits.probability
         slope = (frame.slopes @ solution.values.unsqueeze(-1)).squeeze(-1)  # [T, K]
         angle = dip.unsqueeze(1) + slope.atan()
@@ -339,7 +356,8 @@ class ToroidFit(nn.Module):
         nearest = torch.minimum((residual - radius).abs(), (residual + radius).abs())
         chi2 = (posterior * nearest.square() / error).sum(1)
         gain = torch.where(p > 0, (likelihood / foreign).log(), 0.0).sum(1)
-        return _solve(frame, frame.v - side * radius, posterior / variance), posterior, (chi2, gain)
+        judged = _Judged(posterior, residual.abs() / stretch, chi2, gain)
+        return _solve(frame, frame.v - side * radius, posterior / variance), judged
 
 
 def _solve(frame: _Frame, measured: Tensor, weight: Tensor) -> _Solution:

@@ -78,7 +78,7 @@ def most_probable_hits(
         z=z,
         azimuth=torch.atan2(-along_x, along_y),
         distance=outward * distance,
-        radius=radius,
+        radius=torch.where(tube > 0.5, radius, 0.0),
         error=variance.clamp(min=1e-12).sqrt(),
         second=second.clamp(min=1e-6),
         tube=tube > 0.5,

@@ -125,7 +125,11 @@ class MaskFormer(nn.Module):
         x, outputs = self.decoder(x, tasks, self.input_name)
         final: dict[str, dict[str, Tensor]] = {}
         for task in self.tasks:
-            final[task.name] = task(x, outputs=final)
+            done = task(x, outputs=final)
+            for name in getattr(task, "revises", []):
+                owner = next(earlier for earlier in final.values() if name in earlier)
+                owner[name] = done.pop(name)
+            final[task.name] = done
         return (outputs if intermediate else {}) | {"final": final}
 
     def match(self, outputs: LayerTensors, targets: dict[str, Tensor]) -> LayerTensors:

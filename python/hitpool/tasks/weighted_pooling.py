@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hitpool.fits import FitResponse, HelixFit, ToroidFit
+from hitpool.fits import FitResponse, HelixFit, HitResponse, ToroidFit
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
@@ -59,6 +59,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         response: Network that corrects the results of `track_fit` and gives their errors. The head learns as without a
             fit, and is what the response falls back to. It is trained in the second phase of `hitpool fit`, with
             everything else as it is; before, the predictions are the head's.
+        hit_response: Revises the assignment of the hits from the fit, for the final predictions. It is trained after
+            the response.
         input_constituent: Another name of `input_hit`; exactly one of them is needed.
         **kwargs: Options of every regression task.
 
@@ -87,6 +89,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         layer_norm: bool = False,
         track_fit: HelixFit | ToroidFit | None = None,
         response: FitResponse | None = None,
+        hit_response: HitResponse | None = None,
         input_constituent: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -128,13 +131,19 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
         self.response = response
+        self.hit_response = hit_response
         self.learns_sign = bool(self.space.sign.any())
         self.describing = False
         self.late_names = ["features"]
         if response is not None:
             self._check_response()
             response.requires_grad_(False)  # until the second phase
+            if hit_response is not None:
+                self._check_given(hit_response)
+                hit_response.requires_grad_(False)
             self.late_names = ["regr", "fit", "pooled", "features", "empty"]
+        elif hit_response is not None:
+            raise ValueError(f"task {name}: hit_response is trained after a response, and there is none; set response")
         elif isinstance(track_fit, ToroidFit):
             raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
@@ -167,7 +176,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         Returns:
             `<output_object>_regr` [B, N, K] in the learned space; with a trained response `<output_object>_error`
             [B, N, 3] of q / pT, eta and phi in physical units, at least the spread of the targets for an object without
-            hits; nothing in front of a decoder layer for which the mask task does not run.
+            hits; with a trained hit response the revised logits; nothing in front of a decoder layer for which the mask
+            task does not run.
 
         Raises:
             ValueError: There are no logits for the final outputs, or mean and spread of the targets, which a track fit
@@ -206,7 +216,14 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     @property
     def outputs(self) -> list[str]:
         errors = [f"{self.output_object}_error"] if self.response and (self.response.ready or self.describing) else []
-        return [*super().outputs, *errors, *(map(self.late_key, self.late_names) if self.describing else ())]
+        late = map(self.late_key, self.late_names) if self.describing else ()
+        return [*super().outputs, *errors, *self.revises, *late]
+
+    @property
+    def revises(self) -> list[str]:
+        """Outputs of earlier tasks that it replaces in the final layer: the logits, with a trained `hit_response`."""
+        trained = self.hit_response is not None and self.hit_response.ready and self.response.ready
+        return [self.logit_key] if trained else []
 
     @property
     def late_part(self) -> nn.Module | None:
@@ -256,17 +273,18 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.track_fit is None:
                 return {"features": described}
             if self.response is None:
-                return {"features": described, **self._fit(x, logits)}
+                return {"features": described, **self.fit_tracks(x, logits)}
             learned = self.regression_head(described)  # [B, N, K]
             if not (self.response.ready or self.describing):
                 return {"regr": learned}
-            fit = self._fit(x, logits.detach())
+            fit = self.fit_tracks(x, logits.detach())
             assigned = (logits.to(dtype).sigmoid() >= self.assignment_threshold) & valid.unsqueeze(1)  # [B, N, M]
-            return {
-                "regr": learned,
-                "empty": ~assigned.any(-1),
-                **self.response.describe(fit, self._chosen(learned.double() * self.space.spread + self.space.mean)),
-            }
+            pooled = self._chosen(learned.double() * self.space.spread + self.space.mean)
+            known = {"regr": learned, "empty": ~assigned.any(-1), **self.response.describe(fit, pooled)}
+            if self.revises:
+                agreement = self.hit_response.describe(fit, logits)
+                known["logits"] = self.hit_response(agreement, fit["hit_taken"], logits)
+            return known
 
     def _regress(self, described: dict[str, Tensor]) -> dict[str, Tensor]:
         """Outputs from what `_describe` gave."""
@@ -285,13 +303,23 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         estimate, error = self.response(described)  # [B, N, 3]
         unknown = described["empty"].unsqueeze(-1)  # nothing was measured, whatever the response has learned
         error = torch.where(unknown, torch.maximum(error, self._chosen(self.space.spread)), error)
+        revised = {self.logit_key: described["logits"]} if "logits" in described else {}
         return {
             name: self._corrected(estimate, error, learned),
             f"{self.output_object}_error": error.to(learned.dtype),
+            **revised,
         }
 
-    def _fit(self, x: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
-        """Results of the fit [B, N] by quantity."""
+    def fit_tracks(self, x: Mapping[str, Any], logits: Tensor) -> dict[str, Tensor]:
+        """Results of `track_fit` by quantity.
+
+        Args:
+            x: `<input_hit>_valid` bool [B, M], and `<input_hit>_<field>` [B, M] under `inputs` or directly.
+            logits: Assignment logits [B, N, M].
+
+        Returns:
+            [B, N], of hits [B, N, M].
+        """
         hits = raw_fields(x, self.input_hit, self.track_fit.inputs)  # [B, M, F]
         return self.track_fit(hits, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
 
@@ -306,11 +334,14 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 f"task {self.name}: a response corrects q / pT, eta and phi: expected one field each that ends in qpt, "
                 f"eta and phi, got {self.fields}, {missing} not once"
             )
+        self._check_given(self.response)
+
+    def _check_given(self, part: FitResponse | HitResponse) -> None:
         given = getattr(self.track_fit, "gives", ())
-        if missing := [name for name in self.response.needs if name not in given]:
+        if missing := [name for name in part.needs if name not in given]:
             raise ValueError(
-                f"task {self.name}: the response reads {missing} of the track fit, which "
-                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or leave out the response"
+                f"task {self.name}: {type(part).__name__} reads {missing} of the track fit, which "
+                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or leave out {type(part).__name__}"
             )
 
     def _chosen(self, values: Tensor) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,42 +19,12 @@ from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.training.checkpoints import AtomicCheckpointIO
+from hitpool.training.hit_refinement import refine_hits
+from hitpool.training.late_training import Refinement, Sample, train_part
 from hitpool.training.progress import say
 
 if TYPE_CHECKING:
     from hitpool.training.module import TrackingModule
-
-Sample = tuple[dict[str, Tensor], dict[str, Tensor]]  # what is kept of P tracks [P, ...], and their targets [P]
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """Settings of the second phase, in which the assignment is frozen and each event is described once.
-
-    Then the `late_part` of the pooled regression, the response of its fit or else its head, is trained on the kept
-    descriptions in steps that cost a millisecond.
-
-    Args:
-        epochs: Passes through the training tracks; 0 for no second phase.
-        batch_size: Tracks in a step.
-        learning_rate: Largest learning rate of the cycle (AdamW).
-        weight_decay: Of AdamW.
-
-    Raises:
-        ValueError: A number is negative, or `batch_size` is 0.
-    """
-
-    epochs: int = 0
-    batch_size: int = 500
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"refinement.{name} must not be negative, got {getattr(self, name)}")
-        if self.batch_size < 1:
-            raise ValueError(f"refinement.batch_size must be at least 1, got {self.batch_size}")
 
 
 def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
@@ -133,51 +101,36 @@ def refine(
         What was done, in one line.
     """
     task = refined_task(network)
-    part = task.late_part
     device = next(network.parameters()).device
     start, was_training = time.monotonic(), network.training
     network.eval()
-    kept, true = describe(network, training, device, "fitting the training tracks" if bars else None, limit)
+    kept = describe(network, training, device, "fitting the training tracks" if bars else None, limit)
     held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
     fitted = time.monotonic() - start
     if task.response is not None:
-        task.response.scale_features(kept[task.late_key("features")])
-    number = len(next(iter(true.values())))
-    size = min(settings.batch_size, number)
-    steps = max(1, settings.epochs * number // size)
-    before, kept_weights = task.late_loss(*held).item(), copy.deepcopy(part.state_dict())
-    parameters = list(part.parameters())
-    part.requires_grad_(True)
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=0.1)
-    part.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for _ in track(range(steps), description="second phase") if bars else range(steps):
-            chosen = torch.randint(number, (size,)).to(device)
-            loss = task.late_loss(*({key: value[chosen] for key, value in values.items()} for values in (kept, true)))
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            cycle.step()
-    part.eval()
-    part.requires_grad_(task.response is None)
-    with torch.no_grad():
-        after = task.late_loss(*held).item()
-    network.train(was_training)
+        task.response.scale_features(kept[0][task.late_key("features")])
+    title = "second phase" if bars else None
+    steps, before, after = train_part(
+        task.late_part, task.late_loss, kept, held, settings, settings.batch_size, seed, title
+    )
+    task.late_part.requires_grad_(task.response is None)
     if not after < before:
-        part.load_state_dict(kept_weights)
+        network.train(was_training)
         return (
             f"second phase: not used, because the validation loss went from {before:.4f} to {after:.4f}; lower "
             "model.refinement.learning_rate, or train on more tracks"
         )
-    if task.response is not None:
-        task.response.declare(trained=True)
-    return (
-        f"second phase: {number} tracks described in {fitted:.1f} s, {steps} steps in "
+    report = (
+        f"second phase: {len(kept[0][task.late_key('features')])} tracks described in {fitted:.1f} s, {steps} steps in "
         f"{time.monotonic() - start - fitted:.1f} s, validation loss {before:.4f} -> {after:.4f}"
     )
+    if task.response is not None:
+        task.response.declare(trained=True)
+    if task.hit_response is not None:
+        first = islice(training, limit)
+        report += "; " + refine_hits(network, task, first, validation, device, settings, seed, title)
+    network.train(was_training)
+    return report
 
 
 def second_phase(
