@@ -23,7 +23,7 @@ USES = {
 }
 EXAMPLES = {
     "fit": """\
-  hitpool fit                                              # simulates 24,000 events and trains on them
+  hitpool fit                                              # simulates 67,000 events and trains on them
   hitpool fit --name quick --trainer.max_epochs 2 --data.num_train 2000
   hitpool fit --data.train_dir events/train --data.val_dir events/val --data.test_dir events/test
   hitpool fit --name quick --ckpt_path last --trainer.max_epochs 4    # goes on where it stopped

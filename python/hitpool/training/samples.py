@@ -25,9 +25,9 @@ class Samples:
     """
 
     folder: str = "data"
-    train: int = 20_000
+    train: int = 60_000
     val: int = 2_000
-    test: int = 2_000
+    test: int = 5_000
     seed: int = 1
 
     def path(self, part: str) -> Path:
