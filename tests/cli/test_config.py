@@ -69,6 +69,7 @@ def test_overrides_reach_every_depth() -> None:
             "model.model.tasks.2.hit_fields": ["eta"],
             "model.model.tasks.2.track_fit": None,
             "model.model.tasks.2.response": None,
+            "model.model.tasks.2.hit_response": None,
         },
     )
     head = objects.model.model.tasks[2]

@@ -9,7 +9,8 @@ from hitpool.cli import main
 from hitpool.config import load
 
 TRACK_FIT = "{class_path: hitpool.fits.HelixFit, init_args: {hit_fields: [r], points: [mid_x, mid_y, mid_z], field: 2}}"
-NO_RESPONSE = ["--model.model.tasks.2.response=null", "--model.refinement.epochs=0"]
+NO_RESPONSE = [f"--model.model.tasks.2.{part}=null" for part in ("response", "hit_response")]
+NO_RESPONSE += ["--model.refinement.epochs=0"]
 HIDDEN_LAYER = "--model.model.init_args.input_nets.0.init_args.net.init_args.hidden_layers=[7]"
 
 

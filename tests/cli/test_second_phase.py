@@ -1,8 +1,10 @@
 """The second phase of `hitpool fit`: its checkpoint, its predictions, and what a repeat does."""
 
+import re
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -26,7 +28,7 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
     workplace: Path, capsys: pytest.CaptureFixture
 ) -> None:
     main(FIT)
-    assert "second phase: " in capsys.readouterr().out
+    assert re.search(r"second phase: .* tracks described .* hits, \d+ steps, validation loss", capsys.readouterr().out)
     run = workplace / "runs" / "muon" / "version_0"
     assert trained(run / "ckpts" / "best.ckpt")
     assert not trained(run / "ckpts" / "last.ckpt")
@@ -40,11 +42,15 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
         preds = file["0/preds/final/parameter_regression"]
         for field in ("eta", "phi", "pt", "qpt"):
             assert (preds[f"track_truthMuon_{field}_error"][:] > 0).all()
+        logits = file["0/outputs/final/track_hit_valid/track_hit_logit"][:]
+        probability = file["0/preds/final/track_hit_valid/track_hit_valid_prob"][:]
+        np.testing.assert_allclose(probability, 1 / (1 + np.exp(-logits)), rtol=1e-5)
         assert not any("late" in name for name in file["0/outputs/final/parameter_regression"])
 
 
 def test_the_head_of_a_pooled_regression_is_refined_once(workplace: Path, capsys: pytest.CaptureFixture) -> None:
-    alone = ["--model.model.tasks.2.track_fit=null", "--model.model.tasks.2.response=null"]
+    parts = ("track_fit", "response", "hit_response")
+    alone = [f"--model.model.tasks.2.{part}=null" for part in parts]
     main([*FIT, *alone])
     assert "steps in" in capsys.readouterr().out
     best = workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt"

@@ -1,9 +1,10 @@
-"""The errors of a trained response are honest where nothing was measured."""
+"""What the responses of a fit add to a task: honest errors where nothing was measured, and revised logits."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from hitpool.fits import FitResponse, ToroidFit
+from hitpool.fits import FitResponse, HitResponse, ToroidFit
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 
 FIELDS = ["eta", "phi", "qpt", "pt"]
@@ -41,6 +42,7 @@ def trained_task(x: dict, truth: dict[str, Tensor], logits: Tensor) -> WeightedP
         standardize=True,
         track_fit=ToroidFit(),
         response=FitResponse(hidden_dim=16),
+        hit_response=HitResponse(),
     ).eval()
     task.fit_standardization({field: values.flatten() for field, values in truth.items()})
     task.describing = True
@@ -88,3 +90,48 @@ def test_without_hits_the_error_is_at_least_the_spread_of_the_targets() -> None:
     for name in ("eta", "qpt"):
         pull = (one[f"track_{name}"] - truth[name])[:, 1] / one[f"track_{name}_error"][:, 1]
         assert pull.abs().quantile(0.6827) < 1.2, name
+
+
+def test_a_trained_hit_response_revises_the_logits_of_the_hits_in_the_fit() -> None:
+    x, truth = straight_tracks()
+    own = torch.arange(TRACKS * TUBES) // TUBES == torch.arange(TRACKS).unsqueeze(-1)  # [N, M]
+    logits = torch.where(own, 6.0, -6.0).repeat(EVENTS, 1, 1)
+    task = trained_task(x, truth, logits)
+    assert task.revises == []
+    before = task(x, {"mask": {"track_hit_logit": logits}})
+    assert "track_hit_logit" not in before
+    torch.nn.init.constant_(task.hit_response.net[-1].bias, -2.0)
+    task.hit_response.declare(trained=True)
+    assert task.revises == ["track_hit_logit"]
+    assert "track_hit_logit" in task.outputs
+    after = task(x, {"mask": {"track_hit_logit": logits}})
+    torch.testing.assert_close(after["track_hit_logit"], torch.where(own, 4.0, -6.0).repeat(EVENTS, 1, 1))
+    for name, value in before.items():
+        assert torch.equal(after[name], value), name  # the parameters are those of the assignment as it was
+    task.response.declare(trained=False)
+    assert task.revises == []
+
+
+def test_a_hit_response_needs_a_response_and_a_fit_that_tells_of_its_hits() -> None:
+    options = {
+        "input_object": "query",
+        "output_object": "track",
+        "target_object": "particle",
+        "hit_fields": ["z"],
+        "fields": FIELDS,
+        "loss_weight": 1.0,
+        "dim": 8,
+        "hit_response": HitResponse(),
+    }
+    with pytest.raises(
+        ValueError, match="hit_response is trained after a response, and there is none; set one, or leave it out"
+    ):
+        WeightedPoolingObjectHitRegressionTask("regression", "hit", track_fit=ToroidFit(), **options)
+
+    class Silent(ToroidFit):
+        gives = FitResponse.needs
+
+    with pytest.raises(ValueError, match=r"HitResponse reads \['posterior', .*Silent does not give"):
+        WeightedPoolingObjectHitRegressionTask(
+            "regression", "hit", track_fit=Silent(), response=FitResponse(), **options
+        )

@@ -143,7 +143,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 hit_response.requires_grad_(False)
             self.late_names = ["regr", "fit", "pooled", "features", "empty"]
         elif hit_response is not None:
-            raise ValueError(f"task {name}: hit_response is trained after a response, and there is none; set response")
+            raise ValueError(
+                f"task {name}: hit_response is trained after a response, and there is none; set one, or leave it out"
+            )
         elif isinstance(track_fit, ToroidFit):
             raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
