@@ -54,7 +54,7 @@ def test_words(event: Event) -> None:
     words = legend(figure)
     assert {"MDT hit", "RPC hit", "TGC hit", "sTGC hit", "MM hit"} < set(words)
     assert "CSC hit" not in words
-    assert sum("pooled for track" in word for word in words) == 2
+    assert sum("assigned to track" in word for word in words) == 2
     assert sum("true" in word for word in words) == 2
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
     assert labels == [("z [m]", "r [m]"), ("x [m]", "y [m]")]

@@ -1,4 +1,4 @@
-"""Picture of one event: hits, true tracks, and the hits that are pooled for each predicted track."""
+"""Picture of one event: hits, true tracks, and the hits that are assigned to each predicted track."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def plot_event(event: Event, source: str, threshold: float = 0.1) -> Figure:
 
     Points are the middles of the sensors, crosses those of background hits, thin lines the sensors
     themselves, dashed lines the directions of the true tracks at the origin. Rings mark the hits that are
-    pooled: probability >= threshold, one colour for each predicted track.
+    assigned: probability >= threshold, one colour for each predicted track.
 
     Args:
         event: The event.
         source: Words above the axes, where the event comes from.
-        threshold: Lowest probability of a pooled hit.
+        threshold: Lowest probability of an assigned hit.
 
     Returns:
         The figure.
@@ -119,10 +119,10 @@ def _draw_hits(axes: Axes, points: NDArray, event: Event) -> None:
 
 def _draw_rings(axes: Axes, points: NDArray, event: Event, threshold: float) -> None:
     for track, probability in enumerate([] if event.probability is None else event.probability):
-        pooled = points[probability >= threshold]
+        assigned = points[probability >= threshold]
         color = TRACK_COLORS[track % len(TRACK_COLORS)]
         size = 75 + 75 * track
-        axes.scatter(*pooled.T, s=size, facecolors="none", edgecolors=color, linewidths=1.1, zorder=5)
+        axes.scatter(*assigned.T, s=size, facecolors="none", edgecolors=color, linewidths=1.1, zorder=5)
 
 
 def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArray]) -> None:
@@ -145,7 +145,7 @@ def _legend(event: Event, threshold: float) -> list[Line2D]:
         text = rf"true $\mu^{sign}$, $p_\mathrm{{T}}$ = {pt:.0f} GeV, $\eta$ = {eta:.2f}".replace(" -", " −")
         entries.append(entry(text, linestyle="--", color="0.35"))
     for track in range(0 if event.probability is None else len(event.probability)):
-        text = f"pooled for track {track + 1} (probability ≥ {threshold:g})"
+        text = f"assigned to track {track + 1} (probability ≥ {threshold:g})"
         color = TRACK_COLORS[track % len(TRACK_COLORS)]
         entries.append(entry(text, marker="o", markerfacecolor="none", color=color, markersize=8 + 3 * track))
     return entries

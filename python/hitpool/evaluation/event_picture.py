@@ -79,9 +79,8 @@ def draw(
         data: Folder of the data set.
         output: PNG file to write.
         event: Number of the event.
-        checkpoint: Checkpoint in the folder `ckpts` of a run directory; its model selects the hits to be
-            pooled.
-        threshold: Lowest probability of a pooled hit.
+        checkpoint: Checkpoint in the folder `ckpts` of a run directory; its model assigns the hits.
+        threshold: Lowest probability of an assigned hit.
         label: Words above the picture; by default the name of the data set.
     """
     figure = plot_event(read_event(data, event, checkpoint), label or data_set_name(data), threshold)
