@@ -4,6 +4,7 @@ import copy
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -39,7 +40,7 @@ from hitpool.training.refinement import refined_task, second_phase
 from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
-from hitpool.training.trainer_options import check_callbacks, check_options
+from hitpool.training.trainer_options import check_callbacks, check_options, reports_test
 
 DESCRIPTIONS = {
     "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
@@ -252,18 +253,20 @@ class TrainingCLI(LightningCLI):
         elif self.trainer.limit_test_batches == 0:
             say("not tested: trainer.limit_test_batches is 0")
         else:
-            self.trainer.test(model, datamodule, ckpt_path=checkpoint, verbose=False)
+            self.test(model, datamodule, checkpoint)
         self._say_what_was_written()
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Prints loss and metrics of a checkpoint."""
         (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
-        width = max(map(len, metrics))
-        say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
+        _say_metrics(metrics)
 
     def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
-        """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results."""
-        self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results, without it there are the metrics."""
+        (metrics,) = self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        if not reports_test(self.trainer.callbacks):
+            _say_metrics(metrics)
+            say("for the table of results, put hitpool.evaluation.TestReport into trainer.callbacks")
 
     def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
@@ -361,6 +364,11 @@ class TrainingCLI(LightningCLI):
         say(f"everything is in {run}: {listed}")
         if any(name.startswith(events) for name in names):
             say(f"curves: tensorboard --logdir {run.parent}")
+
+
+def _say_metrics(metrics: Mapping[str, float]) -> None:
+    width = max(map(len, metrics))
+    say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
 
 
 def _as_list(value: Any) -> list[Any]:
