@@ -101,7 +101,7 @@ def checkpoint(run: Path, which: str | None = None) -> Path | None:
     paths = [] if which == "best" else [*run.glob("*.ckpt"), *run.glob("*/*.ckpt")]
 
     def rank(path: Path) -> tuple[bool, int, bool]:
-        # the second phase writes into the best checkpoint, which can be of any epoch
+        # best.ckpt comes behind all others: it can be of any epoch, and the second phase writes into it at the end
         return path != best, path.stat().st_mtime_ns, path.name == "last.ckpt"
 
     for path in sorted(paths, key=rank, reverse=True):
