@@ -19,12 +19,14 @@ class Objects:
         datamodule: Reads the events.
         trainer: Lightning trainer with loggers and callbacks.
         config: The resolved configuration.
+        hit_columns: Columns of the hits on disk that a trained model was trained with, if its checkpoint says so.
     """
 
     model: "LightningModule"
     datamodule: "LightningDataModule"
     trainer: "Trainer"
     config: dict[str, Any]
+    hit_columns: list[str] | None = None
 
 
 def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
@@ -64,6 +66,7 @@ def load_checkpoint(checkpoint: str | Path) -> Objects:
         FileNotFoundError: If the checkpoint or its configuration does not exist.
         CheckpointError: If the checkpoint cannot be read, or does not fit the configuration.
     """
+    from hitpool.tasks.checkpoint_file import read_checkpoint
     from hitpool.training.checkpoints import fitting_weights
 
     checkpoint = Path(checkpoint)
@@ -72,6 +75,8 @@ def load_checkpoint(checkpoint: str | Path) -> Objects:
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist; expected <run>/config.yaml and <run>/ckpts/<name>.ckpt")
     objects = load(stored)
-    objects.model.load_state_dict(fitting_weights(checkpoint, objects.model))
+    content = read_checkpoint(checkpoint)
+    objects.model.load_state_dict(fitting_weights(content, checkpoint, objects.model))
     objects.model.eval()
+    objects.hit_columns = content.get(type(objects.datamodule).__qualname__, {}).get("hit_columns")
     return objects

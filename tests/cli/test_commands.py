@@ -94,6 +94,24 @@ def test_what_would_do_nothing_is_refused(
     assert not list(workplace.glob("**/*.h5.part"))
 
 
+def test_without_a_report_the_metrics_are_said(workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture) -> None:
+    advice = "for the table of results, put hitpool.evaluation.TestReport into trainer.callbacks"
+    one = ["--trainer.max_epochs=1", "--trainer.max_time=00:01:00:00"]
+    main(["fit", *tiny, *one, "--trainer.callbacks=null"])
+    of_fit = capsys.readouterr().out
+    main(["test"])
+    output = capsys.readouterr().out
+    (loss,) = re.findall(r"^test/loss +([\d.]+)$", output, re.MULTILINE)
+    for text in (of_fit, output):
+        assert re.search(rf"^test/loss +{loss}$", text, re.MULTILINE)
+        assert advice in text.splitlines()
+    main(["test", "--trainer.callbacks+=hitpool.evaluation.TestReport"])
+    output = capsys.readouterr().out
+    assert "hit assignment purity" in output
+    assert "test/loss" not in output
+    assert advice not in output
+
+
 def test_simulates_once_and_refuses_another_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable, capsys: pytest.CaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -56,6 +57,32 @@ def test_a_training_that_was_stopped_inside_an_epoch_goes_on(
     )
     main(["fit", "--name=stopped", "--ckpt_path=last", "--trainer.max_steps=-1"])
     check(Path("runs/stopped/version_0"), Path("runs/straight/version_0"))
+
+
+def test_a_checkpoint_is_read_once(workplace: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
+    reads, testzip, load = [], zipfile.ZipFile.testzip, torch.load
+
+    def tested(file: zipfile.ZipFile) -> str | None:
+        reads.append(("tested", Path(file.filename).name))
+        return testzip(file)
+
+    def loaded(file: object, *args: object, **options: object) -> object:
+        reads.append(("loaded", Path(getattr(file, "name", file)).name))
+        return load(file, *args, **options)
+
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", tested)
+    monkeypatch.setattr(torch, "load", loaded)
+    best = "runs/muon/version_0/ckpts/best.ckpt"
+    for command, name in (
+        (["validate"], "best.ckpt"),
+        (["test"], "best.ckpt"),
+        (["export", f"--checkpoint={best}", "--output=model.pt"], "best.ckpt"),
+        (["fit", "--ckpt_path=last", "--trainer.max_epochs=2"], "last.ckpt"),
+    ):
+        reads.clear()
+        main(command)
+        assert [what for what, own in reads if own == name] == ["tested", "loaded"], command
 
 
 def test_continues_bitwise_inside_an_accumulation(workplace: Path, tiny: list[str]) -> None:

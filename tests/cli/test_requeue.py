@@ -1,7 +1,9 @@
 """On SLURM a training is requeued between two batches, wherever the signal comes."""
 
 import os
+import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,16 @@ MOMENTS = [  # method, which of its calls, steps in the checkpoint
     (TrackingModule, "training_step", 6, 6),
     (TrackingModule, "validation_step", 2, 3),
 ]
+
+SIGNALLED = """\
+import os, signal
+from lightning.pytorch import Callback
+
+class Signalled(Callback):
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == 3 - trainer.global_rank:
+            os.kill(os.getpid(), signal.SIGUSR1)
+"""
 
 
 @pytest.fixture
@@ -72,3 +84,33 @@ def test_a_test_writes_no_checkpoint_of_a_training(
     main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
     assert list(Path("runs").rglob("hpc_ckpt*")) == []
     assert not cluster.exists()
+
+
+def test_two_processes_are_requeued_together_and_continue_bitwise(
+    cluster: Path, tiny: list[str], hitpool: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes to the first process a batch after the second."""
+
+    def fit(*options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            monkeypatch.setenv("MASTER_PORT", str(free.getsockname()[1]))
+        processes = []
+        for rank in "01":
+            for name, value in {"NTASKS": "2", "NTASKS_PER_NODE": "2", "PROCID": rank, "LOCALID": rank}.items():
+                monkeypatch.setenv(f"SLURM_{name}", value)
+            processes.append(hitpool("fit", *options))
+        for process in processes:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
+
+    Path("own.py").write_text(SIGNALLED)
+    two = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", "--data.num_train=48"]
+    fit(*tiny, *OPTIONS, *two, "--trainer.callbacks+=own.Signalled", "--name=straight", "--threads=1")
+    assert cluster.read_text() == "requeue 123\n"
+    straight, run = Path("runs/straight/version_0"), Path("runs/again/version_0")
+    shutil.copytree(straight, run)
+    checkpoint = run / "hpc_ckpt_1.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 2
+    fit("--name=again", f"--ckpt_path={checkpoint}", "--trainer.callbacks=null")
+    check(run, straight)

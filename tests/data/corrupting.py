@@ -62,8 +62,9 @@ def write_checkpoint(folder: Path) -> None:
 
 
 def read_checkpoint(folder: Path) -> list[np.ndarray]:
-    check_of_training(folder / "last.ckpt")
-    content = AtomicCheckpointIO().load_checkpoint(folder / "last.ckpt", weights_only=True)
+    path = folder / "last.ckpt"
+    check_of_training(AtomicCheckpointIO().look_into(path), path)
+    content = AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
     return [np.array(content["global_step"]), *(weight.numpy() for weight in content["state_dict"].values())]
 
 

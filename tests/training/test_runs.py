@@ -49,10 +49,18 @@ def test_the_last_checkpoint_is_the_most_recent_that_can_be_continued(tmp_path: 
     last = write("ckpts/last.ckpt", 10, optimizer_states=1)
     assert runs.checkpoint(tmp_path) == runs.checkpoint(tmp_path, "last") == last
     assert runs.checkpoint(tmp_path, "best") is None
-    best = write("ckpts/best.ckpt", 9, optimizer_states=1)
+    best = write("ckpts/best.ckpt", 20, optimizer_states=1)  # by a second phase
     assert runs.checkpoint(tmp_path) == runs.checkpoint(tmp_path, "best") == best
+    assert runs.checkpoint(tmp_path, "last") == last
     step = write("checkpoints/step=7.ckpt", 11, optimizer_states=1)
     write("checkpoints/weights.ckpt", 13)
     assert runs.checkpoint(tmp_path, "last") == step
+    assert runs.checkpoint(tmp_path, "best") == best
     requeued = write("hpc_ckpt_1.ckpt", 12, optimizer_states=1)
     assert runs.checkpoint(tmp_path, "last") == requeued
+
+
+def test_a_training_that_was_killed_before_its_last_checkpoint_goes_on_from_the_best(tmp_path: Path) -> None:
+    (tmp_path / "ckpts").mkdir()
+    torch.save({"state_dict": {}, "optimizer_states": 1}, tmp_path / "ckpts" / "best.ckpt")
+    assert runs.checkpoint(tmp_path, "last") == tmp_path / "ckpts" / "best.ckpt"

@@ -20,7 +20,6 @@ from hitpool.export.deployed import DeployedModel, needed_columns, unit
 from hitpool.files import check_writable, write_bytes
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
-from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.training.progress import say
 
 METADATA = "hitpool.json"
@@ -57,7 +56,7 @@ def export(checkpoint: Path, output: Path) -> None:
     objects.model.say_what_is_untrained()
     data = objects.datamodule
     fields = data.inputs[objects.model.model.input_name]
-    columns = read_checkpoint(checkpoint).get(type(data).__qualname__, {}).get("hit_columns")
+    columns = objects.hit_columns
     if columns is None:
         columns = needed_columns(fields, data.points)
         say(

@@ -71,7 +71,22 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: The file does not exist.
         CheckpointError: The file is not a checkpoint, holds no weights, or holds objects whose loading would run code.
     """
-    content = read_checkpoint(path)
+    return weights_in(read_checkpoint(path), path)
+
+
+def weights_in(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Finds the weights in what a checkpoint holds.
+
+    Args:
+        content: What `read_checkpoint` returned.
+        path: The file, for messages.
+
+    Returns:
+        As `read_weights`.
+
+    Raises:
+        CheckpointError: It holds no weights.
+    """
     weights = content.get("state_dict", content)
     entries = weights.items() if isinstance(weights, dict) else ()
     if not entries or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in entries):

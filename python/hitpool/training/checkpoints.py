@@ -21,7 +21,7 @@ from hitpool.tasks.checkpoint_file import (
     differences,
     listed,
     read_checkpoint,
-    read_weights,
+    weights_in,
 )
 
 OF_TRAINING = ("state_dict", "global_step", "pytorch-lightning_version")  # what Lightning cannot do without
@@ -29,7 +29,25 @@ TO_GO_ON = ("loops", "optimizer_states")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints that replace what was there only when they are complete; reads them with all checks."""
+    """Writes checkpoints that replace what was there only when they are complete; reads them with all checks.
+
+    What was looked into before Lightning loads it is read only once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[Path, dict[str, Any]] = {}
+
+    def look_into(self, path: Path) -> dict[str, Any]:
+        """Content of a checkpoint that will be loaded next; it is kept until then.
+
+        Raises:
+            FileNotFoundError: If it does not exist.
+            CheckpointError: If it cannot be read.
+        """
+        if path not in self._read:
+            self._read[path] = read_checkpoint(path)
+        return self._read[path]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes `checkpoint` to `path`.
@@ -48,6 +66,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             CheckpointError: If it is damaged.
         """
+        read, self._read = self._read, {}
+        if Path(path) in read:
+            return read[Path(path)]
         check_intact(path)
         return super().load_checkpoint(path, *args, **kwargs)
 
@@ -106,18 +127,17 @@ def follow_moved_files(state: dict[str, Any], folder: str | Path) -> None:
             state[name] = now(state[name])
 
 
-def check_of_training(path: Path, to_go_on: bool = False) -> None:
-    """Checks that a file is the checkpoint of a training.
+def check_of_training(content: dict[str, Any], path: Path, to_go_on: bool = False) -> None:
+    """Checks that a checkpoint is of a training.
 
     Args:
-        path: The file.
+        content: What it holds.
+        path: The file, for messages.
         to_go_on: Whether it is to hold what a training needs to go on.
 
     Raises:
-        FileNotFoundError: If it does not exist.
-        CheckpointError: If it cannot be read, or is not of a training.
+        CheckpointError: If it is not.
     """
-    content = read_checkpoint(path)
     if missing := [key for key in OF_TRAINING + (TO_GO_ON if to_go_on else ()) if key not in content]:
         raise CheckpointError(
             f"checkpoint {path} is not of a training: expected one that hitpool fit wrote, this has no "
@@ -125,21 +145,21 @@ def check_of_training(path: Path, to_go_on: bool = False) -> None:
         )
 
 
-def fitting_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
-    """Reads the weights of a model.
+def fitting_weights(content: dict[str, Any], path: Path, model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model.
 
     Args:
-        path: Checkpoint of a training, or a file of weights.
+        content: What a checkpoint of a training, or a file of weights, holds.
+        path: The file, for messages.
         model: The Lightning module.
 
     Returns:
         Weights by key.
 
     Raises:
-        FileNotFoundError: If it does not exist.
-        CheckpointError: If it cannot be read, or does not fit the model.
+        CheckpointError: If they do not fit the model.
     """
-    weights = read_weights(path)
+    weights = weights_in(content, path)
     if problems := differences(weights, model.state_dict()):
         raise CheckpointError(
             f"checkpoint {path} does not fit the model: {listed(problems)}. It needs the configuration that it was "

@@ -4,6 +4,7 @@ import copy
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -27,7 +28,6 @@ from hitpool.data.names import suggestion
 from hitpool.files import alone, remove_left_lock, write_text
 from hitpool.fits import HelixFit, ToroidFit
 from hitpool.parser_message import one_line
-from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
@@ -40,7 +40,7 @@ from hitpool.training.refinement import refined_task, second_phase
 from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
-from hitpool.training.trainer_options import check_callbacks, check_options
+from hitpool.training.trainer_options import check_callbacks, check_options, reports_test
 
 DESCRIPTIONS = {
     "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
@@ -93,11 +93,13 @@ class TrainingCLI(LightningCLI):
     Args:
         arguments: What the command line means, see `hitpool.training.arguments.interpret`.
         held: Takes the lock of the run directory that is written to.
+        checkpoint_io: Reads and writes checkpoints; what it has read already is not read again.
     """
 
-    def __init__(self, arguments: Arguments, held: ExitStack) -> None:
+    def __init__(self, arguments: Arguments, held: ExitStack, checkpoint_io: AtomicCheckpointIO | None = None) -> None:
         self.arguments = arguments
         self.held = held
+        self.checkpoint_io = checkpoint_io or AtomicCheckpointIO()
         self.samples: Samples | None = None
         self.continued: dict[str, Any] = {"global_step": 0, "metrics_rows": 0}
         command = arguments.subcommand
@@ -158,6 +160,9 @@ class TrainingCLI(LightningCLI):
         if not 0 <= section.seed_everything < 2**32:
             raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {section.seed_everything}")
 
+    def _parse_ckpt_path(self) -> None:
+        """Leaves out that LightningCLI reads the checkpoint for hyperparameters: config.yaml of its run has them."""
+
     def before_instantiate_classes(self) -> None:
         """Chooses the data folders and checks that the parts of the configuration fit together."""
         section = self.config[self.subcommand] if self.subcommand else self.config
@@ -187,10 +192,10 @@ class TrainingCLI(LightningCLI):
             refined_task(self.model.model)
         if str(options["precision"]) in ("64", "64-true"):
             self.model.double()  # Lightning does it only after a checkpoint is loaded, which would be rounded
-        if self.arguments.checkpoint:
-            fitting_weights(self.arguments.checkpoint, self.model)  # Lightning loads them; errors come before any work
-            stored = read_checkpoint(self.arguments.checkpoint)
-            self.continued = {name: stored.get(name) for name in self.continued}
+        if checkpoint := self.arguments.checkpoint:
+            content = self.checkpoint_io.look_into(checkpoint)
+            fitting_weights(content, checkpoint, self.model)  # Lightning loads them; errors come before any work
+            self.continued = {name: content.get(name) for name in self.continued}
         elif self.subcommand == "fit":
             copy.deepcopy(self.model).load_other_trainings()
         if self.samples:
@@ -221,7 +226,7 @@ class TrainingCLI(LightningCLI):
         else:
             options["enable_checkpointing"] = False
         options |= {"default_root_dir": str(run), "callbacks": callbacks, "logger": loggers or False}
-        options["plugins"] = [*_as_list(options["plugins"]), AtomicCheckpointIO()]
+        options["plugins"] = [*_as_list(options["plugins"]), self.checkpoint_io]
         try:
             return Trainer(**options)
         except (MisconfigurationException, TypeError, ValueError) as error:
@@ -248,18 +253,20 @@ class TrainingCLI(LightningCLI):
         elif self.trainer.limit_test_batches == 0:
             say("not tested: trainer.limit_test_batches is 0")
         else:
-            self.trainer.test(model, datamodule, ckpt_path=checkpoint, verbose=False)
+            self.test(model, datamodule, checkpoint)
         self._say_what_was_written()
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Prints loss and metrics of a checkpoint."""
         (metrics,) = self.trainer.validate(model, datamodule, ckpt_path=ckpt_path, verbose=False)
-        width = max(map(len, metrics))
-        say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
+        _say_metrics(metrics)
 
     def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
-        """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results."""
-        self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results, without it there are the metrics."""
+        (metrics,) = self.trainer.test(model, datamodule, ckpt_path=ckpt_path, verbose=False)
+        if not reports_test(self.trainer.callbacks):
+            _say_metrics(metrics)
+            say("for the table of results, put hitpool.evaluation.TestReport into trainer.callbacks")
 
     def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
@@ -359,6 +366,11 @@ class TrainingCLI(LightningCLI):
             say(f"curves: tensorboard --logdir {run.parent}")
 
 
+def _say_metrics(metrics: Mapping[str, float]) -> None:
+    width = max(map(len, metrics))
+    say("\n".join(f"{name:<{width}}  {value:.5g}" for name, value in sorted(metrics.items())))
+
+
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
@@ -367,14 +379,14 @@ def run(arguments: Arguments) -> None:
     """Runs a subcommand."""
     for line in arguments.translation:
         say(line, sys.stderr)
-    if arguments.checkpoint:
-        # LightningCLI reads it first, and does not say which file is broken
-        check_of_training(arguments.checkpoint, to_go_on=arguments.subcommand == "fit")
+    checkpoint_io = AtomicCheckpointIO()
+    if checkpoint := arguments.checkpoint:
+        check_of_training(checkpoint_io.look_into(checkpoint), checkpoint, to_go_on=arguments.subcommand == "fit")
     if arguments.notice:
         say(arguments.notice)
     try:
         with ExitStack() as held:
-            TrainingCLI(arguments, held)
+            TrainingCLI(arguments, held, checkpoint_io)
     except SystemExit as stop:
         if stop.code == 1 and isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way of handling Ctrl-C
             raise KeyboardInterrupt from None

@@ -89,8 +89,8 @@ def checkpoint(run: Path, which: str | None = None) -> Path | None:
     Args:
         run: Run directory.
         which: `best`, the one with the lowest validation loss; `last`, the most recent one that a training can go on
-            from, which is `last.ckpt` or a later one of a callback or of Lightning on SLURM; None for `best`, or
-            `last` if there was no validation.
+            from, which is `last.ckpt` or a later one of a callback or of Lightning on SLURM, or else `best.ckpt`; None
+            for `best`, or `last` if there was no validation.
 
     Returns:
         Its path, or None if there is none.
@@ -99,7 +99,12 @@ def checkpoint(run: Path, which: str | None = None) -> Path | None:
     if which != "last" and best.is_file():
         return best
     paths = [] if which == "best" else [*run.glob("*.ckpt"), *run.glob("*/*.ckpt")]
-    for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name == "last.ckpt"), reverse=True):
+
+    def rank(path: Path) -> tuple[bool, int, bool]:
+        # best.ckpt comes behind all others: it can be of any epoch, and the second phase writes into it at the end
+        return path != best, path.stat().st_mtime_ns, path.name == "last.ckpt"
+
+    for path in sorted(paths, key=rank, reverse=True):
         if path.name == "last.ckpt" or "optimizer_states" in read_checkpoint(path):
             return path
     return None

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import (
     ModelPruning,
     ProgressBar,
     SpikeDetection,
+    Timer,
     WeightAveraging,
 )
 
@@ -38,7 +39,7 @@ def check_callbacks(callbacks: Sequence[Callback], subcommand: str | None) -> No
     Raises:
         ValueError: If one does not, with the reason, or if none would write predictions.
     """
-    if subcommand == "predict" and not any(_may_write(callback) for callback in callbacks):
+    if subcommand == "predict" and not any(_changes(callback, PREDICTED) for callback in callbacks):
         raise ValueError(
             "trainer.callbacks: expected one that writes the predictions, such as hitpool.evaluation.PredictionWriter, "
             f"got {', '.join(type(callback).__name__ for callback in callbacks) or 'none'}"
@@ -50,6 +51,15 @@ def check_callbacks(callbacks: Sequence[Callback], subcommand: str | None) -> No
                 raise ValueError(f"trainer.callbacks: {name} is not supported, because {reason}")
         if isinstance(callback, WeightAveraging) and callback._use_buffers and "avg_fn" not in callback._kwargs:
             raise ValueError(f"trainer.callbacks: {name} cannot average buffers of truth values: set use_buffers=false")
+
+
+def reports_test(callbacks: Sequence[Callback]) -> bool:
+    """Whether a callback says what came out of a test.
+
+    Args:
+        callbacks: Callbacks of the Trainer.
+    """
+    return any(_changes(callback, ("on_test_end",)) for callback in callbacks)
 
 
 def check_options(trainer: dict[str, Any], subcommand: str | None) -> None:
@@ -79,6 +89,6 @@ def check_options(trainer: dict[str, Any], subcommand: str | None) -> None:
         raise ValueError(f"trainer.{limit}: expected at least one batch to {subcommand}, got 0; 1.0 takes all")
 
 
-def _may_write(callback: Callback) -> bool:
-    changed = any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in PREDICTED)
-    return changed and not isinstance(callback, ProgressBar)
+def _changes(callback: Callback, hooks: Sequence[str]) -> bool:
+    changed = any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in hooks)
+    return changed and not isinstance(callback, ProgressBar | Timer)
