@@ -4,6 +4,7 @@ from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.geometry import Geometry
 from hitpool.fits.helix import HelixFit
 from hitpool.fits.response import FitResponse
+from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
 
-__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "ToroidFit"]
+__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "SolenoidFit", "ToroidFit"]

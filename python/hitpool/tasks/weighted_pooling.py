@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hitpool.fits import FitResponse, HelixFit, ToroidFit
+from hitpool.fits import FitResponse, HelixFit, SolenoidFit, ToroidFit
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
@@ -85,7 +85,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_num_layers: int | None = None,
         dropout: float | None = None,
         layer_norm: bool = False,
-        track_fit: HelixFit | ToroidFit | None = None,
+        track_fit: HelixFit | SolenoidFit | ToroidFit | None = None,
         response: FitResponse | None = None,
         input_constituent: str | None = None,
         **kwargs: Any,
@@ -134,7 +134,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if response is not None:
             self._check_response()
             response.requires_grad_(False)  # until the second phase
-            self.late_names = ["regr", "fit", "pooled", "features"]
+            self.late_names = ["regr", *response.describes]
         elif isinstance(track_fit, ToroidFit):
             raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
@@ -256,7 +256,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.track_fit is None:
                 return {"features": described}
             if self.response is None:
-                return {"features": described, **self._fit(x, logits)}
+                return {"features": described, **self._fit(x, logits.detach())}
             learned = self.regression_head(described)  # [B, N, K]
             if not (self.response.ready or self.describing):
                 return {"regr": learned}
@@ -306,7 +306,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if missing := [name for name in self.response.needs if name not in given]:
             raise ValueError(
                 f"task {self.name}: the response reads {missing} of the track fit, which "
-                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or leave out the response"
+                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or SolenoidFit "
+                "and a response with fit_errors, or leave out the response"
             )
 
     def _chosen(self, values: Tensor) -> Tensor:
