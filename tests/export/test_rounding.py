@@ -65,7 +65,7 @@ def test_the_default_model_does_not_see_rounding(
     assert largest_change(model, hits, hits * (1 + 1e-7 * noise), valid) < 1e-3
 
 
-def test_the_model_with_a_helix_fit_does_not_see_rounding() -> None:
+def test_the_model_with_a_fit_in_a_solenoid_does_not_see_rounding() -> None:
     """Straight tracks along phi = pi, whose hits have y = +-1e-6 mm."""
     objects = load("acts.yaml", {"trainer.accelerator": "cpu"})
     torch.manual_seed(3)
@@ -73,6 +73,7 @@ def test_the_model_with_a_helix_fit_does_not_see_rounding() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    network.tasks[2].response.declare(trained=True)
     data = objects.datamodule
     model = DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points).eval()
     r = torch.linspace(30, 1000, 10).expand(20, 10)
@@ -83,6 +84,7 @@ def test_the_model_with_a_helix_fit_does_not_see_rounding() -> None:
         "var_loc0": torch.full_like(r, 2e-4),
         "var_loc1": torch.full_like(r, 2e-4),
     }
+    values |= {f"loc{i}_{axis}": torch.full_like(r, axis == "yz"[i]) for i in range(2) for axis in "xyz"}
     above, below = (
         torch.stack([values[name] * (sign if name == "y" else 1) for name in model.columns], dim=-1) for sign in (1, -1)
     )

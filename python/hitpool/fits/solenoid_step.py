@@ -73,7 +73,7 @@ def step(
     block = block @ block.mT - derivative @ result.unsqueeze(1) @ derivative.mT  # [T, K, 2, 2]
     chi2, density = _compare(missed, block, scale, hits.variance + width**2)
     p = hits.probability
-    likelihood = (-chi2 / 2).exp() * density
+    likelihood = (-chi2.clamp(min=0) / 2).exp() * density
     foreign = (1 - p + FOREIGN_SHARE) * FOREIGN_DENSITY
     total = p * likelihood + foreign
     return Step(
