@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from hitpool.fits import SolenoidFit, solenoid
+from hitpool.fits import FitResponse, SolenoidFit, solenoid
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 
 FIELD = 2.0
 BEND = 0.299792458 * FIELD  # 1/m for q / pT = 1/GeV
@@ -299,6 +300,28 @@ def test_traced_and_compiled_forms_agree_at_other_sizes(muons, monkeypatch):
         for form in (traced, compiled):
             for name, value in form(*arguments).items():
                 torch.testing.assert_close(value, expected[name], atol=1e-9, rtol=1e-6)
+
+
+def test_a_task_gives_the_fit_and_its_errors(muons):
+    """The response of a new network changes nothing, once its gate is closed."""
+    response = FitResponse(fit_errors=True, largest_curvature=2.0)
+    torch.nn.init.constant_(response.net[-1].bias[3:6], -50.0)
+    fit = make_fit()
+    names = {"name": "regression", "input_hit": "hit", "input_object": "query", "output_object": "track"}
+    fields = {"hit_fields": ["x"], "fields": ["eta", "phi", "pt", "qpt"], "inverse_fields": ["pt"]}
+    options = {"target_object": "muon", "loss_weight": 1.0, "dim": 4, "track_fit": fit, "response": response}
+    task = WeightedPoolingObjectHitRegressionTask(**names, **fields, **options)
+    hits = muons.hits[:5].float()
+    x = {f"hit_{name}": hits[..., k] for k, name in enumerate(fit.inputs)}
+    x |= {"query_embed": torch.randn(5, 1, 4), "hit_embed": torch.randn(5, 10, 4)}
+    x |= {"hit_valid": torch.ones(5, 10, dtype=torch.bool), "track_hit_logit": certain(hits).float()}
+    assert set(task.predict(task(x))) == {f"track_{name}" for name in fields["fields"]}
+    response.declare(trained=True)
+    preds, expected = task.predict(task(x)), fit(hits, certain(hits))
+    for name in ("eta", "phi", "qpt", "eta_error", "phi_error", "qpt_error"):
+        torch.testing.assert_close(preds[f"track_{name}"], expected[name].float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(preds["track_pt"], 1 / expected["qpt"].abs().float(), rtol=1e-5, atol=0)
+    assert list(task.predicted) == ["eta", "phi", "pt", "qpt", "eta_error", "phi_error", "pt_error", "qpt_error"]
 
 
 @pytest.mark.parametrize(
