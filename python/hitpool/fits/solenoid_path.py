@@ -113,16 +113,16 @@ def kinks(helix: Tensor, crossings: Crossings) -> Tensor:
     Returns:
         Changes in m / rad, [T, 2 K, 2 K]: both coordinates of each hit, for the kinks across and then those within.
     """
-    cot, kappa = helix[:, 3, None, None], helix[:, 4, None, None]  # [T, 1, 1]
-    here = torch.cat([crossings.point, crossings.path.unsqueeze(-1)], dim=-1)  # [T, K, 3]
-    dx, dy, ds = (here.repeat_interleave(2, dim=1).unsqueeze(2) - here.unsqueeze(1)).unbind(-1)  # [T, 2 K, K]
-    px, py, pz = crossings.projection.flatten(1, 2).unsqueeze(2).unbind(-1)  # [T, 2 K, 1]
-    behind = ds > 0
-    turn = torch.where(behind, py * dx - px * dy, 0.0)
-    ds = torch.where(behind, ds, 0.0)
-    across = turn * (1 + cot.square()).sqrt()
-    within = -(1 + cot.square()) * pz * ds - kappa * cot / 2 * ds * turn
-    return torch.cat([across, within], dim=-1)
+    cot, kappa = helix[:, 3, None, None, None], helix[:, 4, None, None, None]  # [T, 1, 1, 1]
+    places = (*crossings.point.unbind(-1), crossings.path)  # [T, K]
+    dx, dy, ds = ((place.unsqueeze(2) - place.unsqueeze(1)).unsqueeze(2) for place in places)  # [T, K, 1, K]
+    px, py, pz = crossings.projection.unsqueeze(-1).unbind(-2)  # [T, K, 2, 1]
+    behind = (ds > 0).to(ds)
+    ds = ds * behind
+    turn = py * (dx * behind) - px * (dy * behind)  # [T, K, 2, K]
+    across = (1 + cot.square()).sqrt() * turn
+    within = -((1 + cot.square()) * pz + kappa * cot / 2 * turn) * ds
+    return torch.cat([across, within], dim=-1).flatten(1, 2)
 
 
 def _sinc(angle: Tensor) -> Tensor:
