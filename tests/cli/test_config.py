@@ -131,8 +131,11 @@ def test_fields_of_the_track_fit_are_checked() -> None:
     path = "model.model.tasks.2.track_fit"
     with pytest.raises(ValueError, match=r"tasks\.2\.track_fit\.points names X, .*data\.inputs\.hit"):
         load("acts.yaml", {f"{path}.points": ["X", "y", "z"]})
+    with pytest.raises(ValueError, match=r"tasks\.2\.track_fit\.second names u, v, w"):
+        load("acts.yaml", {f"{path}.second": ["u", "v", "w"]})
+    helix = {"class_path": "hitpool.fits.HelixFit", "init_args": {"field": 2.0, "hit_fields": ["r", "rho"]}}
     with pytest.raises(ValueError, match=r"tasks\.2\.track_fit\.hit_fields names rho"):
-        load("acts.yaml", {f"{path}.hit_fields": ["r", "rho"]})
+        load("acts.yaml", {path: helix, "model.model.tasks.2.response": None})
 
 
 @pytest.mark.parametrize("content", [b"trainer: [1", b"name: \xff", b"model:\n  dim: *dim\n"])

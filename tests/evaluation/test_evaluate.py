@@ -23,7 +23,7 @@ from hitpool.simulation.events import Events
 from hitpool.simulation.writer import Writer
 from hitpool.tasks.regression import RegressionTask
 
-COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q")
+COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q", "fit_sigma_eta")
 NO_FIT = 7  # every seventh track has no fit
 EVENTS = 480
 
@@ -32,7 +32,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:You called `self.log")  # there 
 
 def with_fits(rng: np.random.Generator, events: Events) -> Events:
     pt, eta, _, q = events.tracks.T
-    fits = np.stack([pt * rng.normal(1, 0.02, pt.size), eta + rng.normal(0, 1e-3, eta.size), q], -1)
+    fits = np.stack(
+        [pt * rng.normal(1, 0.02, pt.size), eta + rng.normal(0, 1e-3, eta.size), q, np.full_like(q, 2e-3)], -1
+    )
     fits[::NO_FIT] = np.nan
     tracks = np.concatenate([events.tracks, fits], -1).astype(np.float32)
     return Events(events.hits, events.num_hits, tracks, events.num_tracks)
@@ -70,14 +72,16 @@ def true_tracks(folder: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize("num_events", [-1, 31])
 def test_the_reference_is_that_of_the_event(fitted: Path, num_events: int) -> None:
     dataset = EventDataset(fitted, {"hit": ["r"]}, {"particle": ["truthMuon_pt"]}, num_events, max_particles=4)
-    reference = read_reference(dataset, "fit_")
+    reference, errors = read_reference(dataset, "fit_")
     assert set(reference) == {"pt", "eta", "q"}
+    assert set(errors) == {"eta"}
     expected = np.full((EVENTS, 4, len(COLUMNS)), np.nan)
     for event, tracks in enumerate(true_tracks(fitted)):
         if event in dataset.sample_id:
             expected[event, : len(tracks)] = tracks
     for name, values in reference.items():
         np.testing.assert_array_equal(values, expected[..., COLUMNS.index(f"fit_{name}")])
+    np.testing.assert_array_equal(errors["eta"], expected[..., COLUMNS.index("fit_sigma_eta")])
 
 
 def test_an_unknown_reference_is_named_with_the_columns(fitted: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -101,6 +105,7 @@ def test_comparison_of_a_model(
     assert set(every) == {"qpt", "eta", "q", "validity"}
     assert set(every["eta"]["sigma68"]) == {"model", "true hits", "fit"}
     assert every["eta"]["sigma68"]["fit"]["value"] == pytest.approx(1e-3, rel=0.4)
+    assert every["eta"]["pull"]["fit"]["value"] == pytest.approx(every["eta"]["sigma68"]["fit"]["value"] / 2e-3)
     assert every["eta"]["to_reference"]["model"]["value"] > 10  # random weights
     found = 1 - counts["not_found"]["model"] / counts["particles"]
     assert every["validity"]["efficiency"]["model"]["value"] == pytest.approx(found)

@@ -65,26 +65,29 @@ def test_the_default_model_does_not_see_rounding(
     assert largest_change(model, hits, hits * (1 + 1e-7 * noise), valid) < 1e-3
 
 
-def test_the_model_with_a_helix_fit_does_not_see_rounding() -> None:
-    """Straight tracks along phi = pi, whose hits have y = +-1e-6 mm."""
-    objects = load("acts.yaml", {"trainer.accelerator": "cpu"})
+def test_the_model_with_a_fit_in_a_solenoid_does_not_see_rounding() -> None:
+    """Tracks of 10 GeV along phi = pi, whose first hits have y = +-1e-6 mm."""
+    objects = load("acts.yaml", {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False})
     torch.manual_seed(3)
     network = copy.deepcopy(objects.model.model)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    network.tasks[2].response.declare(trained=True)
     data = objects.datamodule
     model = DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points).eval()
     r = torch.linspace(30, 1000, 10).expand(20, 10)
     slope = torch.linspace(-3, 3, 20)[:, None]
-    values = {"x": -r, "y": torch.full_like(r, 1e-6), "z": r * slope, "volume": torch.full_like(r, 8)}
+    bent = (r.square() - 30**2) / 33_000  # mm
+    values = {"x": -r, "y": bent, "z": r * slope, "volume": torch.full_like(r, 8)}
     values |= {
         "layer": torch.full_like(r, 2),
         "var_loc0": torch.full_like(r, 2e-4),
         "var_loc1": torch.full_like(r, 2e-4),
     }
+    values |= {f"loc{i}_{axis}": torch.full_like(r, axis == "yz"[i]) for i in range(2) for axis in "xyz"}
     above, below = (
-        torch.stack([values[name] * (sign if name == "y" else 1) for name in model.columns], dim=-1) for sign in (1, -1)
+        torch.stack([values[name] + shift * (name == "y") for name in model.columns], dim=-1) for shift in (1e-6, -1e-6)
     )
     valid = torch.ones(20, 10, dtype=torch.bool)
     noise = torch.randn(above.shape, generator=torch.Generator().manual_seed(5))

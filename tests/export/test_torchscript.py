@@ -338,9 +338,11 @@ def test_float64_stays_inside(network: MaskFormer, objects: Objects, data_set: P
 
 
 def test_columns_of_other_detectors_keep_their_order() -> None:
-    objects = load_configuration("acts.yaml", {"trainer.accelerator": "cpu"})
+    options = {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False}
+    objects = load_configuration("acts.yaml", options)
     network, data = objects.model.model.eval(), objects.datamodule
-    columns = ["truthLink", "z", "y", "x", "var_loc1", "var_loc0", "module", "layer", "volume"]
+    axes = [f"loc{i}_{axis}" for i in range(2) for axis in "zyx"]
+    columns = ["truthLink", "z", "y", "x", *axes, "var_loc1", "var_loc0", "module", "layer", "volume"]
     module, metadata = trace(network, data.inputs["hit"], data.scale_factors, data.points, columns)
     assert [column["name"] for column in metadata["inputs"][0]["columns"]] == columns
     scale = torch.tensor([data.scale_factors.get(name, 1.0) for name in columns])

@@ -1,4 +1,4 @@
-"""A network with a helix fit is exported like any other."""
+"""A network with a track fit is exported like any other."""
 
 import copy
 
@@ -17,19 +17,24 @@ def straight_tracks(events: int, hits: int) -> tuple[Tensor, Tensor]:
     track = torch.arange(hits) % 3  # [M]
     r = torch.linspace(30, 1000, hits)
     x, y, z = r * phi[:, track].cos(), r * phi[:, track].sin(), r * slope[:, track]  # [B, M]
-    columns = [x, y, z, torch.full_like(x, 8.0), torch.full_like(x, 2.0), torch.full_like(x, 2e-4)]
-    values = torch.stack([*columns, torch.full_like(x, 2e-4)], dim=-1)  # [B, M, 7]
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    around, beam = (-y / r, x / r, zero), (zero, zero, one)  # modules of a barrel
+    columns = [x, y, z, 8 * one, 2 * one, *around, *beam, 2e-4 * one, 2e-4 * one]
+    values = torch.stack(columns, dim=-1)  # [B, M, 13]
     valid = (torch.arange(hits) < hits // 2) | (torch.arange(events) % 2 == 0)[:, None]
     return torch.where(valid.unsqueeze(-1), values, torch.nan), valid
 
 
 @pytest.mark.parametrize(("events", "count"), [(1, 1), (4, 30), (3, 0), (7, 75)])
 def test_the_exported_model_gives_the_same_as_eager(events: int, count: int) -> None:
-    objects = load("acts.yaml", {"trainer.accelerator": "cpu"})
+    objects = load("acts.yaml", {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False})
     network, data = copy.deepcopy(objects.model.model).eval(), objects.datamodule
+    network.tasks[2].response.declare(trained=True)
     arguments = network, data.inputs["hit"], data.scale_factors, data.points
     eager = DeployedModel(*arguments).eval()
-    order = [eager.columns.index(name) for name in ("x", "y", "z", "volume", "layer", "var_loc0", "var_loc1")]
+    axes = [f"loc{i}_{axis}" for i in range(2) for axis in "xyz"]
+    names = ["x", "y", "z", "volume", "layer", *axes, "var_loc0", "var_loc1"]
+    order = [eager.columns.index(name) for name in names]
     exported, _ = trace(*arguments)
     hits, valid = straight_tracks(events, count)
     inputs = hits[..., torch.tensor(order).argsort()], valid

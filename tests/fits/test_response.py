@@ -25,6 +25,15 @@ def fits(count, seed=0):
     return fit, pooled, true, spread
 
 
+def stated_fits(count, seed=0):
+    """Fits that state errors 30 % too small, and are half an error off in each parameter, to larger values."""
+    fit, pooled, true, spread = fits(count, seed)
+    found = true + spread * torch.randn(count, 3, generator=torch.Generator().manual_seed(seed + 100)) + spread / 2
+    stated = {f"{name}_error": 0.7 * spread[:, i] for i, name in enumerate(("qpt", "eta", "phi"))}
+    fit = {name: fit[name] for name in ("num_hits", "chi2", "log_likelihood")}
+    return fit | stated | dict(zip(("qpt", "eta", "phi"), found.unbind(-1), strict=True)), pooled, true, spread
+
+
 def difference(estimate, true):
     change = estimate - true
     change[:, 2] = torch.remainder(change[:, 2] + math.pi, 2 * math.pi) - math.pi
@@ -63,6 +72,24 @@ def test_it_learns_scale_offset_and_errors():
     scaled = residual / spread
     assert scaled.median(dim=0).values.abs().max() < 0.15
     assert (scaled.abs().quantile(0.6827, dim=0) < 1.15).all()
+    for part in (true[:, 0].abs() < 0.05, true[:, 0].abs() > 0.05):
+        pull = (residual / error.detach())[part]
+        assert ((pull.abs().quantile(0.6827, dim=0) - 1).abs() < 0.2).all()
+
+
+def test_it_corrects_errors_that_the_fit_states():
+    torch.manual_seed(0)
+    fit, pooled, true, spread = stated_fits(4000)
+    response = FitResponse(fit_errors=True, largest_curvature=2.0)
+    described = response.describe(fit, pooled)
+    assert set(described) == set(response.describes)
+    _, error = response(described)
+    torch.testing.assert_close(error, 0.7 * spread)  # at first as stated
+    train(response, described, true, 300)
+    fit, pooled, true, spread = stated_fits(4000, seed=1)
+    estimate, error = response(response.describe(fit, pooled))
+    residual = difference(estimate.detach(), true)
+    assert (residual / spread).median(dim=0).values.abs().max() < 0.15
     for part in (true[:, 0].abs() < 0.05, true[:, 0].abs() > 0.05):
         pull = (residual / error.detach())[part]
         assert ((pull.abs().quantile(0.6827, dim=0) - 1).abs() < 0.2).all()
@@ -121,3 +148,8 @@ def test_weights_say_whether_it_is_trained():
 def test_wrong_options_are_named(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         FitResponse(**{name: 0})
+
+
+def test_a_curvature_that_is_not_positive_is_named():
+    with pytest.raises(ValueError, match="largest_curvature must be positive, got 0"):
+        FitResponse(largest_curvature=0)

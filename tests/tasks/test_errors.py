@@ -129,7 +129,7 @@ def test_a_hit_response_needs_a_response_and_a_fit_that_tells_of_its_hits() -> N
         WeightedPoolingObjectHitRegressionTask("regression", "hit", track_fit=ToroidFit(), **options)
 
     class Silent(ToroidFit):
-        gives = FitResponse.needs
+        gives = FitResponse().needs
 
     with pytest.raises(ValueError, match=r"HitResponse reads \['posterior', .*Silent does not give"):
         WeightedPoolingObjectHitRegressionTask(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hitpool.fits import FitResponse, HelixFit, ToroidFit
+from hitpool.fits import FitResponse, HelixFit, SolenoidFit, ToroidFit
 from hitpool.nn import MaskFormer
 from hitpool.training.refinement import Refinement, describe, refine, refined_task
 
@@ -78,6 +78,14 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
     options = {"fields": fields, "inverse_fields": [], "response": FitResponse()}
     with pytest.raises(ValueError, match="which HelixFit does not give; take ToroidFit"):
         make_regression(track_fit=HelixFit(["z"], field=2.0), **options)
+    with pytest.raises(
+        ValueError, match=r"reads \['direction', 'kappa', 'kappa_error'\] .* which SolenoidFit does not"
+    ):
+        make_regression(track_fit=SolenoidFit(field=2.0), **options)
+    with pytest.raises(
+        ValueError, match=r"reads \['qpt_error', 'phi_error'\] of the track fit, which ToroidFit does not"
+    ):
+        make_regression(track_fit=ToroidFit(), **options | {"response": FitResponse(fit_errors=True)})
     with pytest.raises(ValueError, match="which NoneType does not give"):
         make_regression(**options)
     with pytest.raises(ValueError, match="the results of ToroidFit need a response"):

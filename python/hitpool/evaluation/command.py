@@ -61,7 +61,8 @@ def evaluate(
     It prints the table of the test; how good q/pT, eta, phi and charge are, of the model as it is and with the true
     hits of each track, in units of the physical limit for events of `hitpool simulate`; and the same in bins of pT and
     |eta|. With a reference, its track columns <reference>pt, <reference>eta, <reference>phi, <reference>q, as far as
-    they exist, stand beside the model, and the table of the test is left out.
+    they exist, stand beside the model, with the errors <reference>sigma_qpt and so on, and the table of the test is
+    left out.
 
     Args:
         checkpoint: Checkpoint in the folder `ckpts` of a run directory.
@@ -90,9 +91,9 @@ def evaluate(
         _test(objects, [report], output, threads)
         return
     collector = Collector(objects.model.model, others=not others)
-    estimates = None
+    estimates, errors = None, None
     if reference is not None:
-        estimates = read_reference(objects.datamodule.dataset("test"), reference)
+        estimates, errors = read_reference(objects.datamodule.dataset("test"), reference)
         if not derivable(estimates) & derivable(collector.fields):
             raise ValueError(
                 f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(estimates)}"
@@ -107,7 +108,7 @@ def evaluate(
         sample = side_by_side(dict(zip(names, samples, strict=True)))
     if reference is not None:
         reference = reference.rstrip("_")
-        sample = sample.with_reference(reference, estimates)
+        sample = sample.with_reference(reference, estimates, errors)
     generator = objects.datamodule.dataset("test").index.generator
     _write(sample, reference, generator, output, report.label or data_set_name(objects.datamodule.test_dir))
 

@@ -73,16 +73,21 @@ class Sample:
         """Number of particles without a track, by estimate."""
         return {name: int((self.particle & ~own.valid).sum()) for name, own in self.estimates.items()}
 
-    def with_reference(self, name: str, values: dict[str, NDArray[np.float64]]) -> Sample:
+    def with_reference(
+        self, name: str, values: dict[str, NDArray[np.float64]], errors: dict[str, NDArray[np.float64]] | None = None
+    ) -> Sample:
         """The sample with another estimate.
 
         Args:
             name: Its name.
             values: Its parameters by quantity, [events of the data set, N] each; NaN where there is none.
+            errors: Their standard deviations, as far as it states them.
         """
         values = complete({quantity: array[self.event] for quantity, array in values.items()})
         valid = np.isfinite([values[quantity] for quantity in set(values) & set(self.true)]).all(0)
-        return Sample(self.event, self.particle, self.true, self.estimates | {name: Estimate(valid, values)})
+        errors = {quantity: array[self.event] for quantity, array in (errors or {}).items()}
+        estimate = Estimate(valid, values, errors=errors)
+        return Sample(self.event, self.particle, self.true, self.estimates | {name: estimate})
 
 
 def side_by_side(samples: dict[str, Sample]) -> Sample:

@@ -7,19 +7,21 @@ from numpy.typing import NDArray
 
 from hitpool.data import EventDataset
 from hitpool.data.event_file import open_event_file
-from hitpool.evaluation.quantities import SOURCES
+from hitpool.evaluation.quantities import RESOLUTIONS, SOURCES
 
 
-def read_reference(dataset: EventDataset, prefix: str) -> dict[str, NDArray[np.float64]]:
-    """Reads the columns `<prefix><quantity>`.
+def read_reference(
+    dataset: EventDataset, prefix: str
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """Reads the columns `<prefix><quantity>`, and of those that are compared `<prefix>sigma_<quantity>`, if any.
 
     Args:
         dataset: The events.
         prefix: What the names of the columns start with.
 
     Returns:
-        By quantity (pt in GeV, eta, phi in rad, q, qpt), [events of the folder, max_particles]; NaN where there is no
-        track or no estimate, and in events that are not in the data set.
+        Estimates by quantity (pt in GeV, eta, phi in rad, q, qpt), and their errors by quantity, [events of the folder,
+        max_particles] each; NaN where there is no track or no estimate, and in events that are not in the data set.
 
     Raises:
         ValueError: If there is no such column, or a file is damaged.
@@ -32,7 +34,9 @@ def read_reference(dataset: EventDataset, prefix: str) -> dict[str, NDArray[np.f
             f"data set {index.directory} has no reference '{prefix}': expected some of the track columns {wanted}; "
             f"available: {', '.join(index.track_columns)}"
         )
-    values = np.full((len(index), dataset.max_particles, len(columns)), np.nan)
+    sigmas = {q: prefix + "sigma_" + q for q in RESOLUTIONS if prefix + "sigma_" + q in index.track_columns}
+    wanted = [*columns.values(), *map(index.track_columns.index, sigmas.values())]
+    values = np.full((len(index), dataset.max_particles, len(wanted)), np.nan)
     chosen = dataset.sample_id
     for number in np.unique(index.file_index[chosen]):
         events = chosen[index.file_index[chosen] == number]
@@ -42,6 +46,7 @@ def read_reference(dataset: EventDataset, prefix: str) -> dict[str, NDArray[np.f
             for covered, tracks in file.slabs(file.tracks, rows):
                 tracks = tracks[:, : dataset.max_particles]
                 valid = np.arange(tracks.shape[1]) < file.num_tracks[rows[covered], None]
-                estimate = np.where(valid[..., None], tracks[..., list(columns.values())], np.nan)
+                estimate = np.where(valid[..., None], tracks[..., wanted], np.nan)
                 values[events[covered], : tracks.shape[1]] = estimate
-    return {quantity: values[..., k] for k, quantity in enumerate(columns)}
+    estimates, errors = np.split(np.moveaxis(values, -1, 0), [len(columns)])
+    return dict(zip(columns, estimates, strict=True)), dict(zip(sigmas, errors, strict=True))

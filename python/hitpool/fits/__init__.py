@@ -5,6 +5,16 @@ from hitpool.fits.geometry import Geometry
 from hitpool.fits.helix import HelixFit
 from hitpool.fits.hit_response import HitResponse
 from hitpool.fits.response import FitResponse
+from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
 
-__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "HitResponse", "ToroidFit"]
+__all__ = [
+    "BoxToroid",
+    "FieldMap",
+    "FitResponse",
+    "Geometry",
+    "HelixFit",
+    "HitResponse",
+    "SolenoidFit",
+    "ToroidFit",
+]

@@ -10,9 +10,10 @@ from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 
 QUANTITIES = ("qpt", "eta", "phi")
+ERRORS = tuple(f"{name}_error" for name in QUANTITIES)
+CURVATURE = ("direction", "kappa", "kappa_error")
 GATE = -4.0  # logit of the share of the pooled regression, at first
 CENTRAL = math.erf(math.sqrt(0.5))  # share of a Gaussian within one standard deviation
-LARGEST_CURVATURE = 0.3  # 1/GeV
 LARGEST_CHANGE = 3.0  # of the logarithm of q / pT
 
 
@@ -31,15 +32,21 @@ class FitResponse(LateModule):
     others; the error is the quantile of |residual| that is a Gaussian's standard deviation (68.27 %), learned by the
     pinball loss of its logarithm, and changes nothing in the estimate.
 
+    With `fit_errors`, the errors that the fit states are the units of corrections, loss and errors, and $q/p_T$ is
+    corrected by an offset too.
+
     It is untrained, and its task then gives the pooled regression alone, until the second phase of `hitpool fit`.
 
     Args:
         sectors: Sectors of the detector, all alike: the network sees the azimuth through the cosine and sine of
             `sectors` and `2 sectors` times its value.
         hidden_dim: Width of its two hidden layers.
+        fit_errors: The fit states the errors of $q/p_T$, $\eta$ and $\phi$, as `SolenoidFit` does; if not, they are
+            about those of a muon spectrometer.
+        largest_curvature: Largest |q / pT| in 1/GeV.
 
     Raises:
-        ValueError: An argument is below 1.
+        ValueError: `sectors` or `hidden_dim` is below 1, or `largest_curvature` is not positive.
 
     Source: Koenker and Bassett, Regression quantiles, Econometrica 46 (1978) 33, for the pinball loss.
 
@@ -53,15 +60,21 @@ class FitResponse(LateModule):
         [0.1, 0.1, 0.1]
     """
 
-    needs = ("qpt", "eta", "phi", "direction", "kappa", "kappa_error", "num_hits", "chi2", "log_likelihood")
-
-    def __init__(self, sectors: int = 8, hidden_dim: int = 64) -> None:
+    def __init__(
+        self, sectors: int = 8, hidden_dim: int = 64, fit_errors: bool = False, largest_curvature: float = 0.3
+    ) -> None:
         super().__init__()
         for name, value in {"sectors": sectors, "hidden_dim": hidden_dim}.items():
             if value < 1:
                 raise ValueError(f"FitResponse: {name} must be at least 1, got {value}")
+        if not largest_curvature > 0:
+            raise ValueError(f"FitResponse: largest_curvature must be positive, got {largest_curvature}")
         self.sectors = sectors
-        size = 23
+        self.fit_errors = fit_errors
+        self.largest_curvature = largest_curvature
+        self.needs = (*QUANTITIES, *(ERRORS if fit_errors else CURVATURE), "num_hits", "chi2", "log_likelihood")
+        self.describes = ("fit", "pooled", "features", *(("units",) if fit_errors else ()))
+        size = 25 if fit_errors else 23
         self.net = Dense(size, 9, hidden_layers=[hidden_dim, hidden_dim])
         nn.init.zeros_(self.net[-1].weight)
         nn.init.zeros_(self.net[-1].bias)
@@ -78,15 +91,20 @@ class FitResponse(LateModule):
             pooled: q / pT, eta and phi of the pooled regression [B, N, 3].
 
         Returns:
-            `fit` and `pooled` float64 [B, N, 3], both in the order q / pT, eta, phi; `features` [B, N, 23].
+            `fit` and `pooled` float64 [B, N, 3], both in the order q / pT, eta, phi; `features` [B, N, F]; with
+            `fit_errors` also `units` float64 [B, N, 3].
         """
-        qpt = fit["qpt"].clamp(-LARGEST_CURVATURE, LARGEST_CURVATURE)
-        eta, phi, direction = fit["eta"], fit["phi"], fit["direction"]
+        qpt = fit["qpt"].clamp(-self.largest_curvature, self.largest_curvature)
+        eta, phi = fit["eta"], fit["phi"]
         other_qpt, other_eta, other_phi = pooled.double().unbind(-1)
         size, charge, side = qpt.abs(), qpt.sign(), (qpt * eta).sign()
+        if self.fit_errors:
+            units = torch.stack([fit[name] for name in ERRORS], dim=-1)  # [B, N, 3]
+            direction, error = phi, units[..., 0] / (size + 1e-3)
+        else:
+            direction, error = fit["direction"], fit["kappa_error"] / (fit["kappa"].abs() + 1e-3)
         sector = self.sectors * direction
         hits = fit["num_hits"]
-        error = fit["kappa_error"] / (fit["kappa"].abs() + 1e-3)
         features = [
             eta,
             eta.abs(),
@@ -112,11 +130,11 @@ class FitResponse(LateModule):
             (fit["log_likelihood"] / 50).clamp(-5, 5),
             (other_qpt.abs() + 1e-3).log() + 3,
         ]
-        return {
-            "fit": torch.stack([qpt, eta, phi], dim=-1),
-            "pooled": pooled.double(),
-            "features": torch.stack(features, dim=-1).clamp(-8, 8).to(self.mean.dtype),
-        }
+        described = {"fit": torch.stack([qpt, eta, phi], dim=-1), "pooled": pooled.double()}
+        if self.fit_errors:
+            features += [units[..., 1].log() + 8, units[..., 2].log() + 8]
+            described["units"] = units
+        return described | {"features": torch.stack(features, dim=-1).clamp(-8, 8).to(self.mean.dtype)}
 
     def forward(self, described: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Corrected estimates and their errors.
@@ -129,14 +147,18 @@ class FitResponse(LateModule):
         """
         output = self.net((described["features"] - self.mean) / self.spread).double()  # [B, N, 9]
         change, gate, error = output.split(3, dim=-1)
-        qpt, eta, phi = described["fit"].unbind(-1)
-        change_qpt, change_eta, change_phi = change.unbind(-1)
-        factor = (0.1 * change_qpt).clamp(-LARGEST_CHANGE, LARGEST_CHANGE).exp()
-        fit = torch.stack([qpt * factor, eta + 0.01 * change_eta, phi + 0.01 * change_phi], dim=-1)
+        if self.fit_errors:
+            fit = described["fit"] + described["units"] * change
+        else:
+            qpt, eta, phi = described["fit"].unbind(-1)
+            change_qpt, change_eta, change_phi = change.unbind(-1)
+            factor = (0.1 * change_qpt).clamp(-LARGEST_CHANGE, LARGEST_CHANGE).exp()
+            fit = torch.stack([qpt * factor, eta + 0.01 * change_eta, phi + 0.01 * change_phi], dim=-1)
         difference = described["pooled"] - fit
         difference = torch.cat([difference[..., :2], wrap_angle(difference[..., 2:])], dim=-1)
         estimate = fit + torch.sigmoid(gate) * difference
-        return estimate, _units(estimate[..., 0]).detach() * error.clamp(-8, 8).exp()
+        units = described["units"] if self.fit_errors else _units(estimate[..., 0]).detach()
+        return estimate, units * error.clamp(-8, 8).exp()
 
     def loss(self, described: dict[str, Tensor], true: Tensor) -> Tensor:
         """Mean loss of some tracks.
@@ -148,7 +170,7 @@ class FitResponse(LateModule):
         estimate, error = self(described)
         residual = estimate - true
         residual = torch.cat([residual[..., :2], wrap_angle(residual[..., 2:])], dim=-1)  # [P, 3]
-        pull = residual / _units(true[..., 0])
+        pull = residual / (described["units"] if self.fit_errors else _units(true[..., 0]))
         value = (pull.square() / 2).log1p() + 0.03 * pull.abs().clamp(max=200)
         distance = (residual.detach().abs() + 1e-9).log() - error.log()
         quantile = torch.maximum(CENTRAL * distance, (CENTRAL - 1) * distance)
@@ -158,7 +180,7 @@ class FitResponse(LateModule):
         """Takes mean and spread of the features from a sample.
 
         Args:
-            features: [P, 23].
+            features: [P, F].
         """
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + 1e-6)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hitpool.fits.gathered import gather_hits
+
 NO_HIT = (5.0, 1.0, 0.0, 5.0, -1.0, 0.0, 0.0, 1.0, 1.0, 1.0)  # a tube, so that no derivative is NaN
 
 
@@ -51,17 +53,7 @@ def most_probable_hits(
     Returns:
         Hits of T = B N tracks, and their numbers among the M hits [T, K]; what is not selected has number M.
     """
-    batch, _, count = logits.shape
-    if valid is not None:
-        logits = logits.masked_fill(~valid.unsqueeze(-2), -torch.inf)
-    logits = torch.nn.functional.pad(logits.double(), (0, number), value=-torch.inf)  # [B, N, M + K]
-    logits, index = logits.topk(number, dim=-1)  # [B, N, K]
-    probability = torch.sigmoid(logits)
-    selected = (probability >= threshold) & (logits > -torch.inf)
-    index = torch.where(selected, index, count)
-    padded = torch.cat([hits.double(), no_hit.expand(batch, 1, -1)], dim=1)  # [B, M + 1, 10]
-    place = index.flatten(1).unsqueeze(-1).expand(-1, -1, padded.shape[-1])  # [B, N K, 10]
-    own = padded.gather(1, place).view(-1, number, padded.shape[-1])  # [T, K, 10]
+    own, probability, index = gather_hits(hits, no_hit, logits, valid, threshold, number)  # [T, K, 10]
     high, low, rest = own.split([3, 3, 4], dim=-1)
     radius, variance, second, tube = rest.unbind(-1)
     x, y, z = ((high + low) / 2).unbind(-1)
@@ -72,7 +64,7 @@ def most_probable_hits(
     outward = torch.where(distance < 0, -1.0, 1.0)  # whichever end of the wire is called high
     along_x, along_y = outward * along_x, outward * along_y
     return TrackHits(
-        probability=torch.where(selected, probability, 0.0).flatten(0, 1),
+        probability=probability,
         x=x,
         y=y,
         z=z,
@@ -82,4 +74,4 @@ def most_probable_hits(
         error=variance.clamp(min=1e-12).sqrt(),
         second=second.clamp(min=1e-6),
         tube=tube > 0.5,
-    ), index.flatten(0, 1)
+    ), index

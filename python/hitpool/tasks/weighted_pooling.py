@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hitpool.fits import FitResponse, HelixFit, HitResponse, ToroidFit
+from hitpool.fits import FitResponse, HelixFit, HitResponse, SolenoidFit, ToroidFit
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
@@ -87,7 +87,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_num_layers: int | None = None,
         dropout: float | None = None,
         layer_norm: bool = False,
-        track_fit: HelixFit | ToroidFit | None = None,
+        track_fit: HelixFit | SolenoidFit | ToroidFit | None = None,
         response: FitResponse | None = None,
         hit_response: HitResponse | None = None,
         input_constituent: str | None = None,
@@ -141,7 +141,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if hit_response is not None:
                 self._check_given(hit_response)
                 hit_response.requires_grad_(False)
-            self.late_names = ["regr", "fit", "pooled", "features", "empty"]
+            self.late_names = ["regr", "empty", *response.describes]
         elif hit_response is not None:
             raise ValueError(
                 f"task {name}: hit_response is trained after a response, and there is none; set one, or leave it out"
@@ -275,7 +275,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.track_fit is None:
                 return {"features": described}
             if self.response is None:
-                return {"features": described, **self.fit_tracks(x, logits)}
+                return {"features": described, **self.fit_tracks(x, logits.detach())}
             learned = self.regression_head(described)  # [B, N, K]
             if not (self.response.ready or self.describing):
                 return {"regr": learned}
@@ -343,7 +343,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if missing := [name for name in part.needs if name not in given]:
             raise ValueError(
                 f"task {self.name}: {type(part).__name__} reads {missing} of the track fit, which "
-                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or leave out {type(part).__name__}"
+                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or SolenoidFit and a response with "
+                f"fit_errors, or leave out {type(part).__name__}"
             )
 
     def _chosen(self, values: Tensor) -> Tensor:

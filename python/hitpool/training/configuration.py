@@ -33,7 +33,8 @@ _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
-FIT_FIELDS = ("high", "low", "radius", "radius_variance", "wire_variance", "technology")
+FIT_FIELDS = ("high", "low", "radius", "radius_variance", "wire_variance", "technology")  # of ToroidFit
+FIT_FIELDS += ("points", "first", "second", "variances", "hit_fields")  # of SolenoidFit and HelixFit
 LEAST = {  # numbers for which Lightning trains something else, or divides by zero
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -178,7 +179,7 @@ def check(config: dict[str, Any]) -> None:
         _check_fields(path, task, "hit_fields", hits, "data.inputs", data["inputs"])
         _check_fields(path, task, "fields", "target_object", "data.targets", data["targets"])
         fit = _arguments(task.get("track_fit") or {}) | {hits: task.get(hits)}
-        for option in ("points", "hit_fields", *FIT_FIELDS):
+        for option in FIT_FIELDS:
             _check_fields(f"{path}.track_fit", fit, option, hits, "data.inputs", data["inputs"])
     queries = _arguments(network.get("decoder") or {}).get("num_queries")
     slots = data.get("max_particles")
