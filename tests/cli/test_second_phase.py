@@ -42,6 +42,8 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
         preds = file["0/preds/final/parameter_regression"]
         for field in ("eta", "phi", "pt", "qpt"):
             assert (preds[f"track_truthMuon_{field}_error"][:] > 0).all()
+        for pair in ("qpt_eta", "qpt_phi", "eta_phi"):
+            assert (np.abs(preds[f"track_{pair}_correlation"][:]) < 1).all()
         logits = file["0/outputs/final/track_hit_valid/track_hit_logit"][:]
         probability = file["0/preds/final/track_hit_valid/track_hit_valid_prob"][:]
         np.testing.assert_allclose(probability, 1 / (1 + np.exp(-logits)), rtol=1e-5)

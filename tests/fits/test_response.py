@@ -77,6 +77,42 @@ def test_it_learns_scale_offset_and_errors():
         assert ((pull.abs().quantile(0.6827, dim=0) - 1).abs() < 0.2).all()
 
 
+def test_it_learns_the_correlations_of_the_errors():
+    """Errors of eta that go with those of q / pT on one side, and against them on the other."""
+    torch.manual_seed(0)
+
+    def correlated(seed):
+        fit, pooled, true, spread = fits(8000, seed)
+        side = torch.where(true[:, 1] > 0, 0.8, -0.4)
+        noise = torch.randn(8000, 3, generator=torch.Generator().manual_seed(seed + 50), dtype=torch.float64)
+        second = side * noise[:, 0] + (1 - side.square()).sqrt() * noise[:, 1]
+        third = 0.6 * noise[:, 0] + 0.8 * noise[:, 2]
+        found = true + spread * torch.stack([noise[:, 0], second, third], dim=-1)
+        return (
+            fit | {"qpt": found[:, 0], "eta": found[:, 1], "phi": found[:, 2], "direction": found[:, 2]},
+            pooled,
+            true,
+        )
+
+    fit, pooled, true = correlated(0)
+    response = FitResponse()
+    described = response.describe(fit, pooled)
+    assert (response.correlation(described) == 0).all()
+    train(response, described, true, 300)
+    fit, pooled, true = correlated(1)
+    described = response.describe(fit, pooled)
+    with torch.no_grad():
+        estimate, error = response(described)
+        a, b, c = correlation = response.correlation(described).unbind(-1)
+    assert (1 - a.square() - b.square() - c.square() + 2 * a * b * c > 0).all()  # determinant of the matrix
+    pull = (difference(estimate, true) / error).clamp(-3, 3)
+    for side in (true[:, 1] > 0.3, true[:, 1] < -0.3):
+        of_pulls = torch.corrcoef(pull[side].T)
+        for found, (i, j) in zip(correlation, ((0, 1), (0, 2), (1, 2)), strict=True):
+            assert abs(of_pulls[i, j]) > 0.1
+            assert found[side].mean() == pytest.approx(of_pulls[i, j].item(), abs=0.08)
+
+
 def test_it_corrects_errors_that_the_fit_states():
     torch.manual_seed(0)
     fit, pooled, true, spread = stated_fits(4000)

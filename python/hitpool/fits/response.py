@@ -13,6 +13,8 @@ QUANTITIES = ("qpt", "eta", "phi")
 ERRORS = tuple(f"{name}_error" for name in QUANTITIES)
 CURVATURE = ("direction", "kappa", "kappa_error")
 GATE = -4.0  # logit of the share of the pooled regression, at first
+PAIRS = (("qpt", "eta"), ("qpt", "phi"), ("eta", "phi"))
+LARGEST_CORRELATION = 0.99
 CENTRAL = math.erf(math.sqrt(0.5))  # share of a Gaussian within one standard deviation
 LARGEST_CHANGE = 3.0  # of the logarithm of q / pT
 
@@ -30,7 +32,8 @@ class FitResponse(LateModule):
     is corrected by a factor because field and material scale it. The loss is $\log(1 + r^2 / 2) + 0.03 |r|$ with the
     residual r in units of about the resolution, so that the few tracks with wrong hits do not matter more than the
     others; the error is the quantile of |residual| that is a Gaussian's standard deviation (68.27 %), learned by the
-    pinball loss of its logarithm, and changes nothing in the estimate.
+    pinball loss of its logarithm, and changes nothing in the estimate. A second network gives the correlations of the
+    errors, by the likelihood of a Gaussian of the residuals in units of their errors, up to three of them.
 
     With `fit_errors`, the errors that the fit states are the units of corrections, loss and errors, and $q/p_T$ is
     corrected by an offset too.
@@ -80,6 +83,9 @@ class FitResponse(LateModule):
         nn.init.zeros_(self.net[-1].bias)
         with torch.no_grad():
             self.net[-1].bias[3:6] = GATE
+        self.partial = Dense(size, len(PAIRS), hidden_layers=[hidden_dim])
+        nn.init.zeros_(self.partial[-1].weight)
+        nn.init.zeros_(self.partial[-1].bias)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("spread", torch.ones(size))
 
@@ -160,6 +166,34 @@ class FitResponse(LateModule):
         units = described["units"] if self.fit_errors else _units(estimate[..., 0]).detach()
         return estimate, units * error.clamp(-8, 8).exp()
 
+    def correlation(self, described: dict[str, Tensor]) -> Tensor:
+        r"""Correlations of the errors.
+
+        With the Cholesky factor of the correlation matrix made of $a, b, c$ in (-1, 1), they are $a$, $b$ and
+        $a b + c \sqrt{(1 - a^2)(1 - b^2)}$, so that the matrix is always positive.
+
+        Args:
+            described: What `describe` returned.
+
+        Returns:
+            Of q / pT with eta, q / pT with phi, and eta with phi, float64 [B, N, 3].
+        """
+        a, b, c = self._partial(described).unbind(-1)
+        return torch.stack([a, b, a * b + c * ((1 - a.square()) * (1 - b.square())).sqrt()], dim=-1)
+
+    def _partial(self, described: dict[str, Tensor]) -> Tensor:
+        output = self.partial((described["features"] - self.mean) / self.spread).double()
+        return LARGEST_CORRELATION * output.tanh()
+
+    def _likelihood(self, described: dict[str, Tensor], pull: Tensor) -> Tensor:
+        """Negative logarithm of the likelihood of pulls [P, 3], up to a constant."""
+        a, b, c = self._partial(described).unbind(-1)
+        first, second, third = pull.clamp(-3, 3).unbind(-1)
+        rest_a, rest_b, rest_c = ((1 - value.square()).sqrt() for value in (a, b, c))
+        second = (second - a * first) / rest_a
+        third = (third - b * first - c * rest_b * second) / (rest_b * rest_c)
+        return (second.square() + third.square()) / 2 + (rest_a * rest_b * rest_c).log()
+
     def loss(self, described: dict[str, Tensor], true: Tensor) -> Tensor:
         """Mean loss of some tracks.
 
@@ -174,7 +208,8 @@ class FitResponse(LateModule):
         value = (pull.square() / 2).log1p() + 0.03 * pull.abs().clamp(max=200)
         distance = (residual.detach().abs() + 1e-9).log() - error.log()
         quantile = torch.maximum(CENTRAL * distance, (CENTRAL - 1) * distance)
-        return (value + quantile).mean()
+        likelihood = self._likelihood(described, residual.detach() / error.detach())
+        return (value + quantile).mean() + likelihood.mean()
 
     def scale_features(self, features: Tensor) -> None:
         """Takes mean and spread of the features from a sample.

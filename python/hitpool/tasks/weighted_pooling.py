@@ -1,6 +1,5 @@
 """Estimates the parameters of objects from their hits."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,16 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.fits import FitResponse, HelixFit, HitResponse, SolenoidFit, ToroidFit
-from hitpool.nn.angle import wrap_angle
+from hitpool.fits.response import QUANTITIES
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
 from hitpool.ops import weighted_pool
 from hitpool.tasks.base import one_input
+from hitpool.tasks.fitted_fields import FittedFields
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
 
-QUANTITIES = ("qpt", "eta", "phi")
-WITH_ERROR = (*QUANTITIES, "pt")
 FIT_FEATURES = 6  # eta, cosine and sine of phi, q / pT, d0, z0
 
 
@@ -132,7 +130,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.track_fit = track_fit
         self.response = response
         self.hit_response = hit_response
-        self.learns_sign = bool(self.space.sign.any())
+        self.fitted = FittedFields(fields, self.space)
         self.describing = False
         self.late_names = ["features"]
         if response is not None:
@@ -178,8 +176,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         Returns:
             `<output_object>_regr` [B, N, K] in the learned space; with a trained response `<output_object>_error`
             [B, N, 3] of q / pT, eta and phi in physical units, at least the spread of the targets for an object without
-            hits; with a trained hit response the revised logits; nothing in front of a decoder layer for which the mask
-            task does not run.
+            hits, and `<output_object>_correlation` [B, N, 3] of q / pT with eta, q / pT with phi, and eta with phi;
+            with a trained hit response the revised logits; nothing in front of a decoder layer for which the mask task
+            does not run.
 
         Raises:
             ValueError: There are no logits for the final outputs, or mean and spread of the targets, which a track fit
@@ -195,29 +194,30 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             return self._regress(described) | kept
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
-        """Predictions in physical units, with the errors `<output_object>_<field>_error` of a trained response."""
+        """Predictions in physical units, with errors and correlations of a trained response.
+
+        They are called `<output_object>_<field>_error` and `<output_object>_qpt_eta_correlation`, likewise for q / pT
+        with phi and eta with phi.
+        """
         preds = super().predict(outputs, query_mask, **kwargs)
         if f"{self.output_object}_error" not in outputs:
             return preds
-        error = dict(zip(QUANTITIES, outputs[f"{self.output_object}_error"].unbind(-1), strict=True))  # [B, N] each
-        for field, name in zip(self.fields, self._quantities(), strict=True):
-            value = preds[f"{self.output_object}_{field}"]
-            if name in WITH_ERROR:
-                preds[f"{self.output_object}_{field}_error"] = (
-                    value.square() * error["qpt"] if name == "pt" else error[name]
-                )
-        return preds
+        values = {field: preds[f"{self.output_object}_{field}"] for field in self.fields}
+        found = self.fitted.errors(
+            values, outputs[f"{self.output_object}_error"], outputs[f"{self.output_object}_correlation"]
+        )
+        return preds | {f"{self.output_object}_{name}": value for name, value in found.items()}
 
     @property
     def predicted(self) -> list[str]:
         if self.response is None or not self.response.ready:
             return self.fields
-        fields = zip(self.fields, self._quantities(), strict=True)
-        return [*self.fields, *(f"{field}_error" for field, name in fields if name in WITH_ERROR)]
+        return [*self.fields, *self.fitted.uncertainties]
 
     @property
     def outputs(self) -> list[str]:
-        errors = [f"{self.output_object}_error"] if self.response and (self.response.ready or self.describing) else []
+        corrected = self.response and (self.response.ready or self.describing)
+        errors = [f"{self.output_object}_{name}" for name in ("error", "correlation")] if corrected else []
         late = map(self.late_key, self.late_names) if self.describing else ()
         return [*super().outputs, *errors, *self.revises, *late]
 
@@ -244,7 +244,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         described = {name: kept[self.late_key(name)] for name in self.late_names}
         physical = torch.stack([targets[f"{self.target_object}_{field}"] for field in self.fields], dim=-1)  # [P, K]
         if self.response is not None:
-            return self.response.loss(described, self._chosen(physical.double()))
+            return self.response.loss(described, self.fitted.chosen(physical.double()))
         learned = self._regress(described)[f"{self.output_object}_regr"]
         return self.loss_weight * self._terms(learned, physical.to(learned.dtype)).mean()
 
@@ -281,7 +281,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 return {"regr": learned}
             fit = self.fit_tracks(x, logits.detach())
             assigned = (logits.to(dtype).sigmoid() >= self.assignment_threshold) & valid.unsqueeze(1)  # [B, N, M]
-            pooled = self._chosen(learned.double() * self.space.spread + self.space.mean)
+            pooled = self.fitted.chosen(learned.double() * self.space.spread + self.space.mean)
             known = {"regr": learned, "empty": ~assigned.any(-1), **self.response.describe(fit, pooled)}
             if self.revises:
                 agreement = self.hit_response.describe(fit, logits)
@@ -298,17 +298,20 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             direction = described["phi"].cos(), described["phi"].sin()  # phi itself jumps at pi
             fit = [described["eta"], *direction, *(described[name] for name in ("qpt", "d0", "z0"))]
             correction = self.regression_head(torch.cat([features, torch.stack(fit, dim=-1)], dim=-1))  # [B, N, K]
-            return {name: self._added(described, correction)}
+            self.space.check_known(self.name)
+            return {name: self.fitted.added(described, correction)}
         learned = described["regr"]
         if "features" not in described:
             return {name: learned}
         estimate, error = self.response(described)  # [B, N, 3]
+        correlation = self.response.correlation(described)
         unknown = described["empty"].unsqueeze(-1)  # nothing was measured, whatever the response has learned
-        error = torch.where(unknown, torch.maximum(error, self._chosen(self.space.spread)), error)
+        error = torch.where(unknown, torch.maximum(error, self.fitted.chosen(self.space.spread)), error)
         revised = {self.logit_key: described["logits"]} if "logits" in described else {}
         return {
-            name: self._corrected(estimate, error, learned),
+            name: self.fitted.corrected(estimate, error, learned),
             f"{self.output_object}_error": error.to(learned.dtype),
+            f"{self.output_object}_correlation": correlation.masked_fill(unknown, 0).to(learned.dtype),
             **revised,
         }
 
@@ -325,13 +328,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         hits = raw_fields(x, self.input_hit, self.track_fit.inputs)  # [B, M, F]
         return self.track_fit(hits, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
 
-    def _quantities(self) -> list[str]:
-        """Of each field the part of its name behind the last underscore."""
-        return [field.rsplit("_", 1)[-1] for field in self.fields]
-
     def _check_response(self) -> None:
-        names = self._quantities()
-        if missing := [name for name in QUANTITIES if names.count(name) != 1]:
+        if missing := [name for name in QUANTITIES if self.fitted.names.count(name) != 1]:
             raise ValueError(
                 f"task {self.name}: a response corrects q / pT, eta and phi: expected one field each that ends in qpt, "
                 f"eta and phi, got {self.fields}, {missing} not once"
@@ -346,32 +344,6 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 f"{type(self.track_fit).__name__} does not give; take ToroidFit, or SolenoidFit and a response with "
                 f"fit_errors, or leave out {type(part).__name__}"
             )
-
-    def _chosen(self, values: Tensor) -> Tensor:
-        """The columns of q / pT, eta and phi [..., 3] among those of the fields [..., K]."""
-        names = self._quantities()
-        return torch.stack([values[..., names.index(name)] for name in QUANTITIES], dim=-1)
-
-    def _corrected(self, estimate: Tensor, error: Tensor, learned: Tensor) -> Tensor:
-        """Estimates of q / pT, eta and phi [B, N, 3] in the learned space; others as in `learned` [B, N, K]."""
-        qpt, eta, phi = estimate.unbind(-1)
-        known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
-        if self.learns_sign:  # the logit of about the probability that the charge is positive
-            known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
-        return self._encoded(known, learned)
-
-    def _added(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
-        """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
-        self.space.check_known(self.name)
-        known = {name: fit[name] for name in QUANTITIES} | {"pt": 1 / fit["qpt"].abs().clamp(min=1e-6)}
-        return self._encoded(known, torch.zeros_like(correction)) + correction
-
-    def _encoded(self, known: dict[str, Tensor], others: Tensor) -> Tensor:
-        """Known quantities [B, N] in the learned space, as far as they are fields; the others as they are [B, N, K]."""
-        names = self._quantities()
-        physical = torch.stack([known.get(name, torch.ones_like(known["eta"])) for name in names], dim=-1)  # [B, N, K]
-        encoded = self.space.encode(physical).to(others.dtype)
-        return torch.stack([(encoded if name in known else others)[..., k] for k, name in enumerate(names)], dim=-1)
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:
         """Logits of the mask task; None in front of a decoder layer for which it does not run."""

@@ -1,0 +1,76 @@
+"""From the results of a track fit to the fields that a task regresses."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hitpool.fits.response import PAIRS, QUANTITIES
+from hitpool.nn.angle import wrap_angle
+from hitpool.tasks.target_space import TargetSpace
+
+WITH_ERROR = (*QUANTITIES, "pt")
+
+
+class FittedFields:
+    """Fields of a task as functions of q / pT, eta and phi, by the part of their names behind the last underscore.
+
+    Args:
+        fields: Regressed fields, K of them.
+        space: Where they are learned.
+    """
+
+    def __init__(self, fields: Sequence[str], space: TargetSpace) -> None:
+        self.fields = list(fields)
+        self.names = [field.rsplit("_", 1)[-1] for field in fields]
+        self.space = space
+        self.learns_sign = bool(space.sign.any())
+
+    @property
+    def uncertainties(self) -> list[str]:
+        """Names of what `errors` gives."""
+        errors = [f"{field}_error" for field, name in zip(self.fields, self.names, strict=True) if name in WITH_ERROR]
+        return [*errors, *(f"{one}_{other}_correlation" for one, other in PAIRS)]
+
+    def errors(self, values: dict[str, Tensor], error: Tensor, correlation: Tensor) -> dict[str, Tensor]:
+        """Errors of the fields and their correlations.
+
+        Args:
+            values: Predictions [B, N] by field, in physical units.
+            error: Of q / pT, eta and phi [B, N, 3].
+            correlation: Of `PAIRS` [B, N, 3].
+
+        Returns:
+            [B, N] by name.
+        """
+        known = dict(zip(QUANTITIES, error.unbind(-1), strict=True))
+        found = []
+        for field, name in zip(self.fields, self.names, strict=True):
+            if name in WITH_ERROR:
+                found.append(values[field].square() * known["qpt"] if name == "pt" else known[name])
+        return dict(zip(self.uncertainties, [*found, *correlation.unbind(-1)], strict=True))
+
+    def chosen(self, values: Tensor) -> Tensor:
+        """The columns of q / pT, eta and phi [..., 3] among those of the fields [..., K]."""
+        return torch.stack([values[..., self.names.index(name)] for name in QUANTITIES], dim=-1)
+
+    def corrected(self, estimate: Tensor, error: Tensor, learned: Tensor) -> Tensor:
+        """Estimates of q / pT, eta and phi [B, N, 3] in the learned space; others as in `learned` [B, N, K]."""
+        qpt, eta, phi = estimate.unbind(-1)
+        known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
+        if self.learns_sign:  # the logit of about the probability that the charge is positive
+            known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
+        return self._encoded(known, learned)
+
+    def added(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
+        """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
+        known = {name: fit[name] for name in QUANTITIES} | {"pt": 1 / fit["qpt"].abs().clamp(min=1e-6)}
+        return self._encoded(known, torch.zeros_like(correction)) + correction
+
+    def _encoded(self, known: dict[str, Tensor], others: Tensor) -> Tensor:
+        """Known quantities [B, N] in the learned space, as far as they are fields; the others as they are [B, N, K]."""
+        names = self.names
+        physical = torch.stack([known.get(name, torch.ones_like(known["eta"])) for name in names], dim=-1)  # [B, N, K]
+        encoded = self.space.encode(physical).to(others.dtype)
+        return torch.stack([(encoded if name in known else others)[..., k] for k, name in enumerate(names)], dim=-1)
