@@ -15,7 +15,7 @@ from hitpool.simulation.events import Events
 from hitpool.simulation.writer import Writer
 from hitpool.training.refinement import Refinement, refine
 
-from .solenoid_tracks import simulate
+from .solenoid_tracks import RADIATION_LENGTHS, simulate
 
 TRACKS = 600
 MILLIMETRES = np.array([1e3] * 3 + [1.0] * 6 + [1e6] * 2)
@@ -46,17 +46,22 @@ def fit_columns() -> list[str]:
 def objects(tmp_path: Path) -> Objects:
     folders = {f"data.{part}_dir": str(write(tmp_path / part, seed)) for seed, part in enumerate(("train", "test"))}
     folders["data.val_dir"] = folders["data.test_dir"]
-    options = {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False}
-    return load("acts.yaml", options | folders | {"model.model.tasks.2.track_fit.beam_spot": [1e-3, 0.1]})
+    fit = "model.model.tasks.2.track_fit"
+    options = {f"{fit}.beam_spot": [1e-3, 0.1], f"{fit}.radiation_lengths": RADIATION_LENGTHS / 5}
+    options |= {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False}
+    return load("acts.yaml", options | folders)
 
 
 @pytest.mark.filterwarnings("ignore:You called `self.log")
 def test_the_second_phase_gives_errors_that_an_evaluation_confirms(objects: Objects) -> None:
-    """The network is new: it gives every hit about the same probability, which is right for one track."""
+    """The fit takes the material to be a fifth of what it is, so that its errors are too small.
+
+    The network is new: it gives every hit about the same probability, which is right for one track.
+    """
     network, data = objects.model.model, objects.datamodule
     batches = (data.whole_dataloader(part) for part in ("train", "val"))
-    torch.manual_seed(0)
-    report = refine(network, *batches, Refinement(epochs=100, batch_size=100), seed=0)
+    torch.nn.init.constant_(network.tasks[2].response.net[-1].bias[3:6], -20.0)  # the pooled regression is new too
+    report = refine(network, *batches, Refinement(epochs=30, batch_size=100), seed=0)
     assert report.startswith(f"second phase: {TRACKS} tracks described")
     collector = Collector(network)
     trainer = Trainer(accelerator="cpu", logger=False, callbacks=[collector], enable_progress_bar=False)
@@ -68,6 +73,6 @@ def test_the_second_phase_gives_errors_that_an_evaluation_confirms(objects: Obje
     rows = {(row.quantity, row.measure): row.numbers for row in compare(sample.pairs())}
     for name in ("qpt", "eta", "phi"):
         assert rows[name, "sigma68"]["model"].value < 1.1 * rows[name, "sigma68"]["true hits"].value
-        for estimate in ("model", "true hits", "fit alone"):
-            assert 0.8 < rows[name, "pull"][estimate].value < 1.2, (name, estimate)
+        assert rows[name, "pull"]["fit alone"].value > 1.4
+        assert 0.8 < rows[name, "pull"]["model"].value < 1.2, name
     assert rows["q", "accuracy"]["model"].value > 0.99
