@@ -16,6 +16,7 @@ from hitpool.evaluation.quantities import RESOLUTIONS, complete, fields_by_quant
 from hitpool.evaluation.true_assignment import TrueAssignment
 
 MODEL, TRUE_HITS, FIT_ALONE = "model", "true hits", "fit alone"
+FITTED = ("qpt", "eta", "phi")
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,14 @@ class Collector(Callback):
             with trainer.precision_plugin.forward_context():
                 sources[TRUE_HITS] = self.given_truth.predict(targets)
         if self.with_fit:
-            fit = outputs["outputs"][self.with_fit.name][self.with_fit.late_key("fit")]  # [B, N, 3]
-            known = dict(zip(("qpt", "eta", "phi"), fit.unbind(-1), strict=True))
+            described = outputs["outputs"][self.with_fit.name]
+            fit = described[self.with_fit.late_key("fit")]  # [B, N, 3]
+            known = dict(zip(FITTED, fit.unbind(-1), strict=True))
             known |= {"pt": 1 / known["qpt"].abs(), "q": known["qpt"].sign()}
             sources[FIT_ALONE] = {f"{self.track}_{column}": known[name] for name, column in self.fields.items()}
+            if self.with_fit.response.fit_errors:
+                errors = dict(zip(FITTED, described[self.with_fit.late_key("units")].unbind(-1), strict=True))
+                sources[FIT_ALONE] |= {f"{self.track}_{self.fields[name]}_error": errors[name] for name in FITTED}
         part = {
             "event": targets["sample_id"],
             "particle": targets[f"{self.particle}_valid"],
@@ -215,7 +220,7 @@ class Collector(Callback):
         if self.given_truth:
             estimates[TRUE_HITS] = Estimate(whole["particle"], values(TRUE_HITS), errors=errors(TRUE_HITS))
         if self.with_fit:
-            estimates[FIT_ALONE] = Estimate(whole["valid"], values(FIT_ALONE))
+            estimates[FIT_ALONE] = Estimate(whole["valid"], values(FIT_ALONE), errors=errors(FIT_ALONE))
         return Sample(whole["event"], whole["particle"], values("true"), estimates)
 
 

@@ -35,8 +35,8 @@ def read_reference(
             f"available: {', '.join(index.track_columns)}"
         )
     sigmas = {q: prefix + "sigma_" + q for q in RESOLUTIONS if prefix + "sigma_" + q in index.track_columns}
-    wanted = [*columns.values(), *map(index.track_columns.index, sigmas.values())]
-    values = np.full((len(index), dataset.max_particles, len(wanted)), np.nan)
+    read = [*columns.values(), *map(index.track_columns.index, sigmas.values())]
+    values = np.full((len(index), dataset.max_particles, len(read)), np.nan)
     chosen = dataset.sample_id
     for number in np.unique(index.file_index[chosen]):
         events = chosen[index.file_index[chosen] == number]
@@ -46,7 +46,7 @@ def read_reference(
             for covered, tracks in file.slabs(file.tracks, rows):
                 tracks = tracks[:, : dataset.max_particles]
                 valid = np.arange(tracks.shape[1]) < file.num_tracks[rows[covered], None]
-                estimate = np.where(valid[..., None], tracks[..., wanted], np.nan)
+                estimate = np.where(valid[..., None], tracks[..., read], np.nan)
                 values[events[covered], : tracks.shape[1]] = estimate
     estimates, errors = np.split(np.moveaxis(values, -1, 0), [len(columns)])
     return dict(zip(columns, estimates, strict=True)), dict(zip(sigmas, errors, strict=True))

@@ -87,21 +87,17 @@ def step(
 
 def _compare(missed: Tensor, block: Tensor, scale: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """chi2 of each hit to the fit of the others, with its measurement error, and the density at chi2 = 0 in 1/m^2."""
-    inverse, _ = _invert(block[..., 0, 0], block[..., 1, 1], block[..., 0, 1])
-    first, second, mixed = inverse
-    scale_first, scale_second = scale.unbind(-1)
-    y = (
-        (first * missed[..., 0] + mixed * missed[..., 1]) / scale_first,
-        (mixed * missed[..., 0] + second * missed[..., 1]) / scale_second,
-    )
-    error_first = (first - 1).clamp(min=0) / scale_first.square() + variance[..., 0]
-    error_second = (second - 1).clamp(min=0) / scale_second.square() + variance[..., 1]
-    (first, second, mixed), determinant = _invert(error_first, error_second, mixed / (scale_first * scale_second))
-    chi2 = first * y[0].square() + 2 * mixed * y[0] * y[1] + second * y[1].square()
-    return chi2, determinant.rsqrt() / (2 * math.pi)
+    inverse, _ = _invert(block)  # [T, K, 2, 2]
+    missed = (inverse @ missed.unsqueeze(-1)) / scale.unsqueeze(-1)  # [T, K, 2, 1] in m
+    one = torch.eye(2, dtype=block.dtype, device=block.device)
+    covariance = (inverse - one) / (scale.unsqueeze(-1) * scale.unsqueeze(-2)) + variance.diag_embed()
+    inverse, determinant = _invert(covariance)
+    return (missed.mT @ inverse @ missed).flatten(-3), determinant.rsqrt() / (2 * math.pi)
 
 
-def _invert(first: Tensor, second: Tensor, mixed: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Inverse and determinant of symmetric 2 x 2 matrices."""
+def _invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse [..., 2, 2] and determinant [...] of symmetric matrices."""
+    first, mixed, second = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
     determinant = (first * second - mixed.square()).clamp(min=1e-30)
-    return (second / determinant, first / determinant, -mixed / determinant), determinant
+    inverse = torch.stack([second, -mixed, -mixed, first], dim=-1).unflatten(-1, (2, 2))
+    return inverse / determinant[..., None, None], determinant
