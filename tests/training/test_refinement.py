@@ -90,6 +90,8 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
         make_regression(**options)
     with pytest.raises(ValueError, match="the results of ToroidFit need a response"):
         make_regression(track_fit=ToroidFit())
+    with pytest.raises(ValueError, match="the results of SolenoidFit need a response"):
+        make_regression(track_fit=SolenoidFit(field=2.0))
     with pytest.raises(ValueError, match=r"expected one field each .* \['qpt'\] not once"):
         make_regression(**options | {"fields": fields[:2]})
 

@@ -135,8 +135,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             self._check_response()
             response.requires_grad_(False)  # until the second phase
             self.late_names = ["regr", *response.describes]
-        elif isinstance(track_fit, ToroidFit):
-            raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
+        elif isinstance(track_fit, SolenoidFit | ToroidFit):
+            kind = type(track_fit).__name__
+            raise ValueError(f"task {name}: the results of {kind} need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
         size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
         width = size // 2 if regression_hidden_dim is None else regression_hidden_dim
@@ -256,7 +257,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.track_fit is None:
                 return {"features": described}
             if self.response is None:
-                return {"features": described, **self._fit(x, logits.detach())}
+                return {"features": described, **self._fit(x, logits)}
             learned = self.regression_head(described)  # [B, N, K]
             if not (self.response.ready or self.describing):
                 return {"regr": learned}
