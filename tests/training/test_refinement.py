@@ -1,11 +1,15 @@
 """The second phase of a training: what it changes, what it leaves, and that it repeats."""
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
 from hitpool.fits import FitResponse, HelixFit, SolenoidFit, ToroidFit
 from hitpool.nn import MaskFormer
-from hitpool.training.refinement import Refinement, describe, refine, refined_task
+from hitpool.training import TrackingModule
+from hitpool.training.late_training import Refinement
+from hitpool.training.refinement import describe, refine, refined_task, second_phase
+from hitpool.training.threads import Threads
 
 from .tracking import Events, make_network, make_regression
 
@@ -90,6 +94,8 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
         make_regression(**options)
     with pytest.raises(ValueError, match="the results of ToroidFit need a response"):
         make_regression(track_fit=ToroidFit())
+    with pytest.raises(ValueError, match="the results of SolenoidFit need a response"):
+        make_regression(track_fit=SolenoidFit(field=2.0))
     with pytest.raises(ValueError, match=r"expected one field each .* \['qpt'\] not once"):
         make_regression(**options | {"fields": fields[:2]})
 
@@ -104,3 +110,21 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
 def test_wrong_settings_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Refinement(**options)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(None, 1), (2, 2)])
+def test_it_has_one_thread_unless_the_number_is_fixed(monkeypatch, number, expected):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("hitpool.training.threads.available_cores", lambda: 2)
+    used = []
+    model = TrackingModule("test", network(), refinement=SETTINGS)
+    monkeypatch.setattr(model, "refine", lambda *_: used.append(torch.get_num_threads()) or "")
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[Threads(number)])
+    before = torch.get_num_threads()
+    try:
+        trainer.callbacks[0].setup(trainer, model, "fit")
+        torch.set_num_threads(2)
+        second_phase(trainer, model, Events(), None, seed=0, bars=False)
+    finally:
+        torch.set_num_threads(before)
+    assert used == [expected]

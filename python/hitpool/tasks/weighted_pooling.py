@@ -144,8 +144,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             raise ValueError(
                 f"task {name}: hit_response is trained after a response, and there is none; set one, or leave it out"
             )
-        elif isinstance(track_fit, ToroidFit):
-            raise ValueError(f"task {name}: the results of ToroidFit need a response, such as hitpool.fits.FitResponse")
+        elif isinstance(track_fit, SolenoidFit | ToroidFit):
+            kind = type(track_fit).__name__
+            raise ValueError(f"task {name}: the results of {kind} need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None
         size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
         width = size // 2 if regression_hidden_dim is None else regression_hidden_dim
@@ -275,7 +276,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.track_fit is None:
                 return {"features": described}
             if self.response is None:
-                return {"features": described, **self.fit_tracks(x, logits.detach())}
+                return {"features": described, **self.fit_tracks(x, logits)}
             learned = self.regression_head(described)  # [B, N, K]
             if not (self.response.ready or self.describing):
                 return {"regr": learned}

@@ -19,11 +19,12 @@ from hitpool.tasks.checkpoint_file import CheckpointError
 from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
 from hitpool.training.foreign_checkpoint import load_regression_task
+from hitpool.training.late_training import Refinement
 from hitpool.training.loggers import MetricsTable
 from hitpool.training.metric_means import MetricMeans
 from hitpool.training.optimizers import AdamW, Lion
 from hitpool.training.progress import say
-from hitpool.training.refinement import Refinement, refine
+from hitpool.training.refinement import refine
 from hitpool.training.schedule import OneCycle
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]

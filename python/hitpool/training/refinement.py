@@ -22,6 +22,7 @@ from hitpool.training.checkpoints import AtomicCheckpointIO
 from hitpool.training.hit_refinement import refine_hits
 from hitpool.training.late_training import Refinement, Sample, train_part
 from hitpool.training.progress import say
+from hitpool.training.threads import Threads
 
 if TYPE_CHECKING:
     from hitpool.training.module import TrackingModule
@@ -155,6 +156,8 @@ def second_phase(
         say("second phase: done before, with the settings of then")
     elif trainer.is_global_zero:
         say("second phase: the assignment stays as it is")
+        if any(isinstance(callback, Threads) and callback.chooses for callback in trainer.callbacks):
+            torch.set_num_threads(1)  # its steps are too short to share, and more threads wait for a busy neighbour
         model.to(trainer.strategy.root_device)
         say(model.refine(datamodule, seed, trainer.num_training_batches * trainer.world_size, bars))
         after = model.cpu().state_dict()

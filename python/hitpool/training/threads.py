@@ -119,6 +119,11 @@ class Threads(Callback):
         self._most: int | None = None  # to choose from; None: the number is fixed
         self._choices: dict[str, ThreadChoice] = {}  # by stage: a step of each is other work
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the number changes during a command."""
+        return self._most is not None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Sets the number."""
         if self.number is not None:
