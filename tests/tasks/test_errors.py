@@ -108,6 +108,9 @@ def test_a_trained_hit_response_revises_the_logits_of_the_hits_in_the_fit() -> N
     torch.testing.assert_close(after["track_hit_logit"], torch.where(own, 4.0, -6.0).repeat(EVENTS, 1, 1))
     for name, value in before.items():
         assert torch.equal(after[name], value), name  # the parameters are those of the assignment as it was
+    task.describing = True
+    assert task.late_key("logits") not in task(x, {"mask": {"track_hit_logit": logits}})
+    task.describing = False
     task.response.declare(trained=False)
     assert task.revises == []
 

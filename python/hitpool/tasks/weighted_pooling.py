@@ -190,7 +190,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         described = self._describe(x, outputs)
         if not described:
             return {}
-        kept = {self.late_key(name): value for name, value in described.items()} if self.describing else {}
+        kept = {self.late_key(name): described[name] for name in self.late_names} if self.describing else {}
         with torch.autocast(next(iter(described.values())).device.type, enabled=False):
             return self._regress(described) | kept
 
