@@ -7,4 +7,6 @@ from hitpool.fits.response import FitResponse
 from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
 
-__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "SolenoidFit", "ToroidFit"]
+TrackFit = HelixFit | SolenoidFit | ToroidFit
+
+__all__ = ["BoxToroid", "FieldMap", "FitResponse", "Geometry", "HelixFit", "SolenoidFit", "ToroidFit", "TrackFit"]
