@@ -8,6 +8,8 @@ from hitpool.fits.response import FitResponse
 from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
 
+TrackFit = HelixFit | SolenoidFit | ToroidFit
+
 __all__ = [
     "BoxToroid",
     "FieldMap",
@@ -17,4 +19,5 @@ __all__ = [
     "HitResponse",
     "SolenoidFit",
     "ToroidFit",
+    "TrackFit",
 ]

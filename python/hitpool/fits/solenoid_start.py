@@ -5,7 +5,10 @@ from torch import Tensor
 
 from hitpool.fits.solenoid_path import ModuleHits
 
-SPREAD = 1e-4  # m, of the hits around the circle
+CIRCLE_SPREAD, LINE_SPREAD = (
+    1e-4,
+    1e-3,
+)  # m, of the hits around circle and line, besides the error along the second axis
 CIRCLE_PRIOR = (1e-2, 1.0, 1.0)  # spread of a [m], b and c [1/m]
 LINE_PRIOR = (1.0, 10.0)  # spread of z0 [m] and cot(theta)
 
@@ -28,13 +31,13 @@ def start_helix(hits: ModuleHits, weight: Tensor) -> Tensor:
     cos, sin = (middle / torch.linalg.vector_norm(middle, dim=-1, keepdim=True)).unsqueeze(-1).unbind(1)  # [T, 1]
     u, v, square = cos * x + sin * y, cos * y - sin * x, x.square() + y.square()
     functions = torch.stack([torch.ones_like(u), u, square], dim=-1)
-    a, b, c = _least_squares(functions, v, weight / SPREAD**2, CIRCLE_PRIOR).split(1, dim=-1)  # [T, 1]
+    a, b, c = _least_squares(functions, v, weight / CIRCLE_SPREAD**2, CIRCLE_PRIOR).split(1, dim=-1)  # [T, 1]
     norm = (1 + b.square() - 4 * a * c).clamp(min=1e-6).sqrt()
     curvature = 2 * c / norm
     radius = square.clamp(min=1e-12).sqrt()
     path = radius / torch.sinc((curvature * radius / 2).clamp(-0.9, 0.9).asin() / torch.pi)
     functions = torch.stack([torch.ones_like(path), path], dim=-1)
-    variance = hits.variance[..., 1] + 100 * SPREAD**2
+    variance = hits.variance[..., 1] + LINE_SPREAD**2
     z0, cot = _least_squares(functions, z, weight / variance, LINE_PRIOR).split(1, dim=-1)
     d0 = 2 * a / (norm + (1 + b.square()).sqrt())
     return torch.cat([d0, z0, torch.atan2(sin + b * cos, cos - b * sin), cot, curvature], dim=-1)

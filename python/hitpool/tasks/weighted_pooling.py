@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hitpool.fits import FitResponse, HelixFit, HitResponse, SolenoidFit, ToroidFit
+from hitpool.fits import FitResponse, HelixFit, HitResponse, TrackFit
 from hitpool.fits.response import QUANTITIES
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
@@ -85,7 +85,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_num_layers: int | None = None,
         dropout: float | None = None,
         layer_norm: bool = False,
-        track_fit: HelixFit | SolenoidFit | ToroidFit | None = None,
+        track_fit: TrackFit | None = None,
         response: FitResponse | None = None,
         hit_response: HitResponse | None = None,
         input_constituent: str | None = None,
@@ -144,7 +144,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             raise ValueError(
                 f"task {name}: hit_response is trained after a response, and there is none; set one, or leave it out"
             )
-        elif isinstance(track_fit, SolenoidFit | ToroidFit):
+        elif track_fit is not None and not isinstance(track_fit, HelixFit):
             kind = type(track_fit).__name__
             raise ValueError(f"task {name}: the results of {kind} need a response, such as hitpool.fits.FitResponse")
         corrects_fit = track_fit is not None and response is None

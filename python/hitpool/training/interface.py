@@ -26,7 +26,7 @@ from hitpool.data import HitDataModule
 from hitpool.data.doubts import SAMPLE
 from hitpool.data.names import suggestion
 from hitpool.files import alone, remove_left_lock, write_text
-from hitpool.fits import HelixFit, SolenoidFit, ToroidFit
+from hitpool.fits import TrackFit
 from hitpool.parser_message import one_line
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
@@ -310,8 +310,7 @@ class TrainingCLI(LightningCLI):
         dataset = self.datamodule.dataset("train")
         features, hits = dataset.features, dataset.sample_hits(SAMPLE)
         values = dict(zip(features.fields, features(torch.from_numpy(hits)).unbind(-1), strict=True))  # [hits] each
-        kinds = HelixFit | SolenoidFit | ToroidFit
-        for fit in (module for module in self.model.modules() if isinstance(module, kinds)):
+        for fit in (module for module in self.model.modules() if isinstance(module, TrackFit)):
             fit.check(torch.stack([values[name] for name in fit.inputs], dim=-1))
 
     def _inverse_fields(self) -> set[str]:
