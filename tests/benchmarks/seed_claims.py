@@ -206,7 +206,7 @@ def train(task: RegressionTask, tracks: Tracks, settings: argparse.Namespace, se
     task.fit_standardization(tracks.true)
     sampler = LengthGroupedBatchSampler(tracks.count.numpy(), settings.batch_size, seed=seed)
     parameters = [parameter for parameter in task.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=2.5e-3, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(parameters, lr=2.5e-3, weight_decay=1e-3, fused=True)
     steps = settings.passes * len(sampler)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2.5e-3, total_steps=steps + 1, pct_start=0.1)
     task.train()
@@ -366,7 +366,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=40_000, help="events on which the heads are trained")
     parser.add_argument("--val", type=int, default=2000, help="events by which the second phase is judged")
     parser.add_argument("--test", type=int, default=5000, help="test events")
-    parser.add_argument("--passes", type=int, default=10, help="passes through the training tracks")
+    parser.add_argument("--passes", type=int, default=6, help="passes through the training tracks")
     parser.add_argument("--batch_size", type=int, default=250, help="tracks in a step")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each head, at least 2")
     parser.add_argument("--variants", nargs="+", help="only these")
