@@ -86,6 +86,7 @@ def variants(default: dict[str, Any]) -> dict[str, Variant]:
         "+ head of muon.yaml": Variant(default, "+ LayerNorm"),
         "+ fit": Variant(default, "+ head of muon.yaml", fitted=True),
         "query": Variant(query | {"loss_weight": 1.0}, "+ head of muon.yaml", pooled=False),
+        "plain pT": Variant(default | {"inverse_fields": []}, "+ head of muon.yaml"),
         "raw only": Variant(default, "+ head of muon.yaml", sources=("raw",)),
         "encoded only": Variant(default, "+ head of muon.yaml", sources=("encoded",)),
         "mean and sum only": Variant(default, "+ head of muon.yaml", pools=("mean", "sum")),
