@@ -83,6 +83,7 @@ def test_ratio_has_the_error_of_seeds_and_of_test_events():
     one, two = np.full((3, 101), 2.0), np.full((3, 101), 1.0)
     assert seed_claims.ratio(one, two) == (2.0, 0.0)
     one[:, 0] = 1.9, 2.0, 2.1
-    assert seed_claims.ratio(one, two)[1] == pytest.approx(2 * 0.05 / 3**0.5)
+    assert seed_claims.ratio(one, two) == pytest.approx((2.0, 0.1 / 3**0.5))
     one[:, 1:] += np.linspace(-1, 1, 100)
     assert seed_claims.ratio(one, two)[1] > 0.5
+    assert seed_claims.ratio(one, one) == (1.0, 0.0)  # what both have in common does not count
