@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from hitpool.config import Objects, load_checkpoint
 from hitpool.data import LengthGroupedBatchSampler
 from hitpool.evaluation import periodic_residual, relative_residual, residual, sigma68
+from hitpool.evaluation.number import Number
 from hitpool.fits import FitResponse, ToroidFit
 from hitpool.nn import MaskFormer
 from hitpool.simulation import simulate
@@ -41,6 +42,7 @@ from hitpool.training.refinement import refine
 
 SEED = 2  # of the simulation; the models are trained on events of seed 1
 SPLITS = {"train": 0, "val": 1, "test": 2}
+EQUAL = ("train", "val", "test", "passes", "batch_size")  # settings that all heads share
 LEAST = 0.05  # lowest threshold: less probable hits are not kept
 RESAMPLES = 100
 RESOLVED = 4.3  # errors: 95 % of Student's t with the two degrees of freedom of three seeds
@@ -294,14 +296,14 @@ def tables(known: dict[str, Variant], numbers: dict[str, dict[str, NDArray]]) ->
     stored: dict[str, Any] = {}
     for name, found in numbers.items():
         cells = [(each[:, 0].mean(), each[:, 0].std(ddof=1)) for each in found.values()]
-        values += f"| {name} | {' | '.join(f'{mean:.4f} ± {spread:.4f}' for mean, spread in cells)} |\n"
+        values += f"| {name} | {' | '.join(str(Number.symmetric(*cell)) for cell in cells)} |\n"
         stored[name] = {"mean and spread": dict(zip(found, cells, strict=True))}
         other = known[name].against
         if other not in numbers:
             continue
         compared = {measure: ratio(each, numbers[other][measure]) for measure, each in found.items()}
         shown = [
-            f"{value:.3f} ± {error:.3f}{'' if abs(value - 1) >= RESOLVED * error else ' (not resolved)'}"
+            f"{Number.symmetric(value, error)}{'' if abs(value - 1) >= RESOLVED * error else ' (not resolved)'}"
             for value, error in compared.values()
         ]
         ratios += f"| {name} | {other} | {' | '.join(shown)} |\n"
@@ -309,8 +311,18 @@ def tables(known: dict[str, Variant], numbers: dict[str, dict[str, NDArray]]) ->
     return f"{head}{values}\n{ratios}", stored
 
 
+def check_settings(folder: Path, settings: argparse.Namespace) -> None:
+    """Refuses to go on in a folder whose heads were trained otherwise."""
+    path, present = folder / "settings.json", {name: getattr(settings, name) for name in EQUAL}
+    if not path.exists():
+        path.write_text(json.dumps(present))
+    elif (stored := json.loads(path.read_text())) != present:
+        raise ValueError(f"{path}: expected {stored}, got {present}; choose another --folder")
+
+
 def run(objects: Objects, preset: str, folder: Path, settings: argparse.Namespace) -> str:
     """Trains what is missing for a preset, and gives its tables."""
+    check_settings(folder, settings)
     data, network = objects.datamodule, objects.model.model
     for split, number in SPLITS.items():
         path = folder / split

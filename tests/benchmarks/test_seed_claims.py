@@ -77,6 +77,9 @@ def test_tables_and_no_second_training(checkpoint: Path, tmp_path: Path, capsys:
     assert all(f"\n| {name} | " in shown for name in VARIANTS)
     assert seed_claims.run(load_checkpoint(checkpoint), "full", tmp_path, SETTINGS) == shown
     assert ", seed " not in capsys.readouterr().out
+    other = argparse.Namespace(**vars(SETTINGS) | {"passes": 2})
+    with pytest.raises(ValueError, match=r"settings.json: expected .*'passes': 1.* got .*'passes': 2"):
+        seed_claims.run(load_checkpoint(checkpoint), "full", tmp_path, other)
 
 
 def test_ratio_has_the_error_of_seeds_and_of_test_events():
