@@ -134,3 +134,12 @@ def test_it_can_be_left_out(workplace: Path, capsys: pytest.CaptureFixture) -> N
     main([*FIT, "--model.refinement.epochs", "0"])
     assert "second phase" not in capsys.readouterr().out
     assert not trained(workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt")
+
+
+def test_without_assigned_hits_there_is_no_response_of_the_hits(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main([*FIT, "--model.model.tasks.2.assignment_threshold", "1"])
+    assert "the response of the hits is not trained, because no hit is assigned" in capsys.readouterr().out
+    best = torch.load(workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt", weights_only=True)[
+        "state_dict"
+    ]
+    assert not best["model.tasks.2.hit_response.trained"]

@@ -91,6 +91,8 @@ def refine_hits(
     response = task.hit_response
     kept = describe_hits(network, task, training, device)
     held = describe_hits(network, task, validation, device)
+    if not (len(kept[1]["own"]) and len(held[1]["own"])):
+        return "the response of the hits is not trained, because no hit is assigned to the true particles"
     loss, size = partial(hit_loss, response), SHARE * settings.batch_size
     steps, before, after = train_part(response, loss, kept, held, settings, size, seed, title)
     response.requires_grad_(False)
