@@ -51,7 +51,7 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["validate"])
     shown = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("val/"))
     best = min((row for row in rows if row["val/loss"]), key=lambda row: float(row["val/loss"]))
-    name = "val/final_track_hit_valid_mask_bce"  # the second phase changed the parameters of the tracks alone
+    name = "val/layer_0_track_hit_valid_mask_bce"  # the second phase changed the final parameters and hits alone
     assert float(shown[name]) == pytest.approx(float(best[name]), rel=1e-4)
 
     metrics = (run / "metrics.csv").read_bytes()

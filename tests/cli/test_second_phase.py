@@ -75,7 +75,10 @@ def test_stopped_in_the_second_phase_it_is_repeated(
         patch.setattr("hitpool.training.module.refine", stop)
         with pytest.raises(SystemExit, match="130"):
             main(FIT)
-    assert "continue with: hitpool fit --name muon --ckpt_path last" in capsys.readouterr().out
+    assert (
+        "stopped in the second phase; continue with: hitpool fit --name muon --ckpt_path last"
+        in capsys.readouterr().out
+    )
     best = workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt"
     assert not trained(best)
     main([*FIT, "--ckpt_path", "last"])

@@ -239,7 +239,9 @@ def test_a_task_gives_the_fit_and_its_errors(muons):
     for name in ("eta", "phi", "qpt", "eta_error", "phi_error", "qpt_error"):
         torch.testing.assert_close(preds[f"track_{name}"], expected[name].float(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(preds["track_pt"], 1 / expected["qpt"].abs().float(), rtol=1e-5, atol=0)
-    assert list(task.predicted) == ["eta", "phi", "pt", "qpt", "eta_error", "phi_error", "pt_error", "qpt_error"]
+    errors = ["eta_error", "phi_error", "pt_error", "qpt_error"]
+    correlations = ["qpt_eta_correlation", "qpt_phi_correlation", "eta_phi_correlation"]
+    assert list(task.predicted) == ["eta", "phi", "pt", "qpt", *errors, *correlations]
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,17 @@ def test_list_entries_are_set_by_index() -> None:
         interpret("fit", ["--config=mine.yaml", "--model.tasks.0.weight"])
 
 
+def test_options_go_into_a_class_that_another_option_names() -> None:
+    Path("mine.yaml").write_text("name: mine\nmodel: {tasks: [{class_path: A, init_args: {fit: null, width: 3}}]}")
+    options = ["--model.tasks.0.fit", "my.Fit", "--model.tasks.0.fit.field=2.0"]
+    arguments = interpret("fit", ["--config=mine.yaml", *options])
+    (merged,) = (yaml.safe_load(text) for text in configs(arguments.options))
+    expected = {"class_path": "my.Fit", "init_args": {"field": 2.0}}
+    assert merged["model"]["tasks"][0]["init_args"]["fit"] == expected
+    with pytest.raises(ValueError, match=r"--model.tasks.0.width.x: width is 3 and has no parts"):
+        interpret("fit", ["--config=mine.yaml", "--model.tasks.0.width.x=1"])
+
+
 def test_later_configurations_win() -> None:
     Path("a.yaml").write_text("name: a\nmodel: {class_path: A, init_args: {x: 1, list: [1, 2]}}")
     Path("b.yaml").write_text("name: b\nmodel: {init_args: {x: 2}}")

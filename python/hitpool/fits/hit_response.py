@@ -49,6 +49,8 @@ class HitResponse(LateModule):
         "chi2",
     )
 
+    advice = "take ToroidFit"
+
     def __init__(self, hidden_dim: int = 32) -> None:
         super().__init__()
         if hidden_dim < 1:

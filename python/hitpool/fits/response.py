@@ -63,6 +63,8 @@ class FitResponse(LateModule):
         [0.1, 0.1, 0.1]
     """
 
+    advice = "take ToroidFit, or SolenoidFit and fit_errors"
+
     def __init__(
         self, sectors: int = 8, hidden_dim: int = 64, fit_errors: bool = False, largest_curvature: float = 0.3
     ) -> None:

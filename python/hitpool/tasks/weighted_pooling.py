@@ -342,8 +342,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if missing := [name for name in part.needs if name not in given]:
             raise ValueError(
                 f"task {self.name}: {type(part).__name__} reads {missing} of the track fit, which "
-                f"{type(self.track_fit).__name__} does not give; take ToroidFit, or SolenoidFit and a response with "
-                f"fit_errors, or leave out {type(part).__name__}"
+                f"{type(self.track_fit).__name__} does not give; {part.advice}, or leave out {type(part).__name__}"
             )
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:

@@ -209,7 +209,16 @@ def _set(node: Any, path: str, value: Any) -> None:
     *parents, last = path.split(".")
     for key in parents:
         node = inside(node, key)
-        node = node[_index(node, key, path)] if isinstance(node, list) else node.setdefault(key, {})
+        if isinstance(node, list):
+            node = node[_index(node, key, path)]
+            continue
+        if node.get(key) is None:
+            node[key] = {}
+        elif isinstance(node[key], str):
+            node[key] = {"class_path": node[key]}
+        elif not isinstance(node[key], dict | list):
+            raise ValueError(f"--{path}: {key} is {node[key]!r} and has no parts")
+        node = node[key]
     node = inside(node, last)
     node[_index(node, last, path) if isinstance(node, list) else last] = value
 

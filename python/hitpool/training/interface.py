@@ -236,6 +236,7 @@ class TrainingCLI(LightningCLI):
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Trains, then tests the best checkpoint, or the last one if there was no validation."""
         say(f"run directory: {self.run_directory}")
+        place = None
         try:
             self.trainer.fit(model, datamodule, ckpt_path=ckpt_path)
             if self.trainer.fast_dev_run:
@@ -243,9 +244,10 @@ class TrainingCLI(LightningCLI):
             checkpoint = self._checkpoint_to_test()
             seed = self._get(self.config_init, "seed_everything")
             bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
+            place = "the second phase"
             second_phase(self.trainer, model, datamodule, checkpoint, seed, bars)
         except (KeyboardInterrupt, SystemExit) as stop:
-            self._say_how_to_continue()
+            self._say_how_to_continue(place or f"epoch {self.trainer.current_epoch + 1}")
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None
         self._say_if_the_time_was_up()
         if datamodule.test_dir is None:
@@ -345,8 +347,8 @@ class TrainingCLI(LightningCLI):
         if self.trainer.should_stop and any(seconds is not None and seconds <= 0 for seconds in left):
             say("the time limit was reached: --ckpt_path last goes on from here with a longer one (--trainer.max_time)")
 
-    def _say_how_to_continue(self) -> None:
-        place = f"stopped in epoch {self.trainer.current_epoch + 1}"
+    def _say_how_to_continue(self, place: str) -> None:
+        place = f"stopped in {place}"
         if self.arguments.checkpoint is None and runs.checkpoint(self.run_directory, "last") is None:
             say(f"{place}, before the first checkpoint")
             return
