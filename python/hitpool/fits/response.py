@@ -14,7 +14,7 @@ ERRORS = tuple(f"{name}_error" for name in QUANTITIES)
 CURVATURE = ("direction", "kappa", "kappa_error")
 GATE = -4.0  # logit of the share of the pooled regression, at first
 PAIRS = (("qpt", "eta"), ("qpt", "phi"), ("eta", "phi"))
-LARGEST_CORRELATION = 0.99
+LARGEST_PARTIAL = 0.99  # correlation
 CENTRAL = math.erf(math.sqrt(0.5))  # share of a Gaussian within one standard deviation
 LARGEST_CHANGE = 3.0  # of the logarithm of q / pT
 
@@ -185,7 +185,7 @@ class FitResponse(LateModule):
 
     def _partial(self, described: dict[str, Tensor]) -> Tensor:
         output = self.partial((described["features"] - self.mean) / self.spread).double()
-        return LARGEST_CORRELATION * output.tanh()
+        return LARGEST_PARTIAL * output.tanh()
 
     def _likelihood(self, described: dict[str, Tensor], pull: Tensor) -> Tensor:
         """Negative logarithm of the likelihood of pulls [P, 3], up to a constant."""

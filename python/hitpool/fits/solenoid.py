@@ -10,6 +10,7 @@ from hitpool.fits.gathered import gather_hits
 from hitpool.fits.solenoid_path import ModuleHits, cross, kinks
 from hitpool.fits.solenoid_start import start_helix
 from hitpool.fits.solenoid_step import step
+from hitpool.fits.units import scale_of
 from hitpool.nn.angle import wrap_angle
 
 WIDTHS = (30e-3, 10e-3, 3e-3, 1e-3, 0.1e-3, 0.0, 0.0)  # m, by which the measurement errors are widened
@@ -102,16 +103,10 @@ class SolenoidFit(nn.Module):
         if max_hits < 3:
             raise ValueError(f"SolenoidFit: max_hits must be at least 3, got {max_hits}")
         self.inputs = [*points, *first, *second, *variances]
-        units = units or {}
-        if unknown := sorted(set(units) - set(self.inputs)):
-            raise ValueError(f"SolenoidFit: units names {unknown}, which it does not read; it reads {self.inputs}")
-        if wrong := {name: factor for name, factor in units.items() if not factor > 0}:
-            raise ValueError(f"SolenoidFit: units must be positive, got {wrong}")
         self.field = field
         self.radiation_lengths = radiation_lengths
         self.max_hits = max_hits
-        scale = torch.tensor([float(units.get(name, 1.0)) for name in self.inputs], dtype=torch.float64)
-        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("scale", scale_of("SolenoidFit", self.inputs, units), persistent=False)
         self.register_buffer("no_hit", torch.tensor(NO_HIT, dtype=torch.float64), persistent=False)
         self.register_buffer("prior", torch.tensor([*beam_spot, *SPREAD], dtype=torch.float64), persistent=False)
 

@@ -5,10 +5,8 @@ from torch import Tensor
 
 from hitpool.fits.solenoid_path import ModuleHits
 
-CIRCLE_SPREAD, LINE_SPREAD = (
-    1e-4,
-    1e-3,
-)  # m, of the hits around circle and line, besides the error along the second axis
+CIRCLE_SPREAD = 1e-4  # m, of the hits around the circle
+LINE_SPREAD = 1e-3  # m, of the hits around the line, besides the error along the second axis
 CIRCLE_PRIOR = (1e-2, 1.0, 1.0)  # spread of a [m], b and c [1/m]
 LINE_PRIOR = (1.0, 10.0)  # spread of z0 [m] and cot(theta)
 

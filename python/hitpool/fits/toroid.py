@@ -12,6 +12,7 @@ from hitpool.fits.geometry import Geometry
 from hitpool.fits.toroid_hits import NO_HIT, TrackHits, most_probable_hits
 from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
+from hitpool.fits.units import scale_of
 from hitpool.nn.angle import wrap_angle
 
 WIRE_WIDTHS = (0.1, 0.05)  # m, of the robust weights of one fit to the wires
@@ -140,17 +141,11 @@ class ToroidFit(nn.Module):
         if max_hits < 4:
             raise ValueError(f"ToroidFit: max_hits must be at least 4, got {max_hits}")
         self.inputs = [*high, *low, radius, radius_variance, wire_variance, technology]
-        units = units or {}
-        if unknown := sorted(set(units) - set(self.inputs[:-1])):
-            raise ValueError(f"ToroidFit: units names {unknown}, which it does not read; it reads {self.inputs[:-1]}")
-        if wrong := {name: factor for name, factor in units.items() if not factor > 0}:
-            raise ValueError(f"ToroidFit: units must be positive, got {wrong}")
         self.tube = tube
         self.field = field or BoxToroid()
         self.geometry = geometry or Geometry()
         self.max_hits = max_hits
-        scale = torch.tensor([float(units.get(name, 1.0)) for name in self.inputs[:-1]], dtype=torch.float64)
-        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("scale", scale_of("ToroidFit", self.inputs[:-1], units), persistent=False)
         self.register_buffer("no_hit", torch.tensor(NO_HIT, dtype=torch.float64), persistent=False)
 
     def forward(
