@@ -32,7 +32,7 @@ def test_it_learns_which_hits_the_track_cannot_have_made(fitted, muons):
     torch.manual_seed(0)
     response = HitResponse()
     described = response.describe(fit, logits)
-    assert described.shape == (*logits.shape, 10)
+    assert described.shape == (*logits.shape, 12)
     assert described.isfinite().all()
     chosen = fit["hit_taken"] & muons.there.unsqueeze(-1)
     kept = {"described": described[chosen], "logits": logits[chosen]}, {"own": own[chosen]}
@@ -60,6 +60,19 @@ def test_hits_that_took_no_part_keep_their_logits(fitted):
     torch.nn.init.ones_(response.net[-1].bias)
     revised = response(response.describe(fit, logits), fit["hit_taken"], logits)
     torch.testing.assert_close(revised, torch.where(fit["hit_taken"], logits + 1, logits))
+
+
+def test_it_reads_how_well_a_hit_fits_to_the_best_of_the_other_tracks():
+    response = HitResponse()
+    posterior = torch.tensor([[[0.2, 0.0], [0.7, 0.0], [0.4, 0.1]]], dtype=torch.float64)  # [1, 3, 2]
+    fit = {name: torch.full_like(posterior, 0.01) for name in response.needs[1:5]} | {"posterior": posterior}
+    fit |= {name: torch.full((1, 3), 20.0, dtype=torch.float64) for name in ("num_hits", "chi2")}
+    seen = response.describe(fit, torch.zeros(1, 3, 2))
+    best, likely = seen[..., 10], seen[..., 11]
+    torch.testing.assert_close(best, torch.tensor([[[0.7, 0.1], [0.4, 0.1], [0.7, 0.0]]]))
+    torch.testing.assert_close(likely, (2 * best + 1e-3).log() / 3)  # rho = posterior / 0.5
+    alone = {name: value[:, :1] for name, value in fit.items()}
+    assert (response.describe(alone, torch.zeros(1, 1, 2))[..., 10] == 0).all()
 
 
 def test_whether_it_is_trained_goes_with_the_weights():

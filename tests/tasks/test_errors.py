@@ -92,7 +92,7 @@ def test_without_hits_the_error_is_at_least_the_spread_of_the_targets() -> None:
         assert pull.abs().quantile(0.6827) < 1.2, name
 
 
-def test_a_trained_hit_response_revises_the_logits_of_the_hits_in_the_fit() -> None:
+def test_a_trained_hit_response_revises_the_logits_and_the_track_is_fitted_again() -> None:
     x, truth = straight_tracks()
     own = torch.arange(TRACKS * TUBES) // TUBES == torch.arange(TRACKS).unsqueeze(-1)  # [N, M]
     logits = torch.where(own, 6.0, -6.0).repeat(EVENTS, 1, 1)
@@ -105,12 +105,16 @@ def test_a_trained_hit_response_revises_the_logits_of_the_hits_in_the_fit() -> N
     assert task.revises == ["track_hit_logit"]
     assert "track_hit_logit" in task.outputs
     after = task(x, {"mask": {"track_hit_logit": logits}})
-    torch.testing.assert_close(after["track_hit_logit"], torch.where(own, 4.0, -6.0).repeat(EVENTS, 1, 1))
-    for name, value in before.items():
-        assert torch.equal(after[name], value), name  # the parameters are those of the assignment as it was
+    revised = torch.where(own, 4.0, -6.0).repeat(EVENTS, 1, 1)
+    torch.testing.assert_close(after["track_hit_logit"], revised)
     task.describing = True
-    assert task.late_key("logits") not in task(x, {"mask": {"track_hit_logit": logits}})
+    described = task(x, {"mask": {"track_hit_logit": logits}})
     task.describing = False
+    assert task.late_key("logits") not in described
+    first, second = task.fit_tracks(x, logits), task.fit_tracks(x, revised)
+    for number, name in enumerate(("qpt", "eta", "phi")):
+        torch.testing.assert_close(described[task.late_key("fit")][..., number], second[name])
+        assert not torch.equal(first[name], second[name])
     task.response.declare(trained=False)
     assert task.revises == []
 

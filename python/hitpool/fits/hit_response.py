@@ -6,18 +6,18 @@ from torch import Tensor, nn
 from hitpool.fits.late import LateModule
 from hitpool.nn.dense import Dense
 
-SIZE = 10  # features
+SIZE = 12  # features
 
 
 class HitResponse(LateModule):
     r"""Revises the assignment of the hits from the fit of their track.
 
     A transformer knows a track to centimetres, the fit to a fraction of a millimetre, and only it can tell a drift
-    radius that the track cannot have made. A network reads the logit l, the posterior of the annealed fit, the distance
-    r of the wire or strip from the track, the drift radius R with its error $\sigma$, whether it is a drift tube, and
-    how good the fit is, and changes the logit,
+    radius that the track cannot have made. A network reads the logit l, the posterior of the annealed fit, that of the
+    rival, the other track to which the hit fits best, the distance r of the wire or strip from the track, the drift
+    radius R with its error $\sigma$, whether it is a drift tube, and how good the fit is, and changes the logit,
 
-    $$l' = l + f(l,\ \rho,\ r,\ R,\ (r - R) / \sigma,\ \ldots).$$
+    $$l' = l + f(l,\ \rho,\ \rho_\mathrm{rival},\ r,\ R,\ (r - R) / \sigma,\ \ldots).$$
 
     It is trained by cross-entropy. The logits of hits that were no part of the fit stay as they are, and so do all of
     them until the second phase of `hitpool fit`.
@@ -67,7 +67,7 @@ class HitResponse(LateModule):
             logits: Assignment logits [B, N, M] of which the fit was made.
 
         Returns:
-            [B, N, M, 10].
+            [B, N, M, 12].
         """
         logits = logits.double().clamp(-9, 9)
         rho = fit["posterior"] / logits.sigmoid()
@@ -85,6 +85,7 @@ class HitResponse(LateModule):
             radius * 100,
             (beyond / fit["hit_error"].clamp(min=1e-5)).clamp(-20, 20) / 10,
             (beyond.abs() * 1e3 + 0.1).log().clamp(max=5) * beyond.sign() / 2,
+            *_of_rival(fit["posterior"], rho),
         ]
         return torch.stack(features, dim=-1).to(self.net[-1].weight.dtype)
 
@@ -92,7 +93,7 @@ class HitResponse(LateModule):
         """Revised logits.
 
         Args:
-            described: What `describe` returned [..., 10].
+            described: What `describe` returned [..., 12].
             taken: bool [...], whether a hit took part in the fit.
             logits: Assignment logits [...].
 
@@ -100,3 +101,13 @@ class HitResponse(LateModule):
             [...], in the type of `logits`.
         """
         return torch.where(taken, logits + self.net(described).squeeze(-1).to(logits.dtype), logits)
+
+
+def _of_rival(posterior: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
+    """For each hit its largest posterior among the other tracks, and the logarithm of their rho [B, N, M] each."""
+    nobody = posterior.new_zeros(posterior.shape[0], 1, posterior.shape[2])
+    largest, track = torch.cat([posterior, nobody], dim=1).topk(2, dim=1)  # [B, 2, M]
+    rhos = torch.cat([rho, nobody], dim=1).gather(1, track)
+    first = torch.arange(posterior.shape[1], device=posterior.device).view(1, -1, 1) == track[:, :1]  # [B, N, M]
+    best, likely = (torch.where(first, both[:, 1:], both[:, :1]) for both in (largest, rhos))
+    return best, (likely + 1e-3).log() / 3

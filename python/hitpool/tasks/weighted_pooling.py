@@ -57,8 +57,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         response: Network that corrects the results of `track_fit` and gives their errors. The head learns as without a
             fit, and is what the response falls back to. It is trained in the second phase of `hitpool fit`, with
             everything else as it is; before, the predictions are the head's.
-        hit_response: Revises the assignment of the hits from the fit, for the final predictions. It is trained after
-            the response.
+        hit_response: Revises the assignment of the hits from the fit; then the track is fitted again. It is trained
+            before the response.
         input_constituent: Another name of `input_hit`; exactly one of them is needed.
         **kwargs: Options of every regression task.
 
@@ -281,13 +281,13 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if not (self.response.ready or self.describing):
                 return {"regr": learned}
             fit = self.fit_tracks(x, logits.detach())
+            if self.hit_response is not None and self.hit_response.ready:
+                logits = self.hit_response(self.hit_response.describe(fit, logits), fit["hit_taken"], logits)
+                fit = self.fit_tracks(x, logits.detach())
             assigned = (logits.to(dtype).sigmoid() >= self.assignment_threshold) & valid.unsqueeze(1)  # [B, N, M]
             pooled = self.fitted.chosen(learned.double() * self.space.spread + self.space.mean)
             known = {"regr": learned, "empty": ~assigned.any(-1), **self.response.describe(fit, pooled)}
-            if self.revises:
-                agreement = self.hit_response.describe(fit, logits)
-                known["logits"] = self.hit_response(agreement, fit["hit_taken"], logits)
-            return known
+            return known | ({"logits": logits} if self.revises else {})
 
     def _regress(self, described: dict[str, Tensor]) -> dict[str, Tensor]:
         """Outputs from what `_describe` gave."""

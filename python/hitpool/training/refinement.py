@@ -103,19 +103,26 @@ def refine(
     """
     task = refined_task(network)
     device = next(network.parameters()).device
-    start, was_training = time.monotonic(), network.training
+    was_training = network.training
     network.eval()
+    title = "second phase" if bars else None
+    hits = ""
+    if task.hit_response is not None:
+        first = islice(training, limit)
+        hits = "; " + refine_hits(network, task, first, validation, device, settings, seed, title)
+    start = time.monotonic()
     kept = describe(network, training, device, "fitting the training tracks" if bars else None, limit)
     held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
     fitted = time.monotonic() - start
     if task.response is not None:
         task.response.scale_features(kept[0][task.late_key("features")])
-    title = "second phase" if bars else None
     steps, before, after = train_part(
         task.late_part, task.late_loss, kept, held, settings, settings.batch_size, seed, title
     )
     task.late_part.requires_grad_(task.response is None)
     if not after < before:
+        if task.hit_response is not None:
+            task.hit_response.declare(trained=False)
         network.train(was_training)
         return (
             f"second phase: not used, because the validation loss went from {before:.4f} to {after:.4f}; lower "
@@ -127,11 +134,8 @@ def refine(
     )
     if task.response is not None:
         task.response.declare(trained=True)
-    if task.hit_response is not None:
-        first = islice(training, limit)
-        report += "; " + refine_hits(network, task, first, validation, device, settings, seed, title)
     network.train(was_training)
-    return report
+    return report + hits
 
 
 def second_phase(
