@@ -33,7 +33,7 @@ class Bending(NamedTuple):
             [T, K] each.
         """
         cell = ((u.detach().nan_to_num() - START) / STEP).floor().clamp(0, POINTS - 2).long()
-        step = u - START - STEP * cell
+        step = u - START - STEP * cell.to(u.dtype)
         rate, slope = self.rate.gather(1, cell), self.slope.gather(1, cell)
         change = (self.rate.gather(1, cell + 1) - rate) / STEP
         value = self.value.gather(1, cell) + step * (slope + step * (rate / 2 + step * change / 6))

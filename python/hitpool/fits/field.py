@@ -67,6 +67,10 @@ class BoxToroid(nn.Module):
         barrel = self._edge(r - inner) * self._edge(outer - r) * self._edge(end - length)
         return (self.barrel * (1 - endcap) * barrel + self.endcap * endcap) / r
 
+    def numbers(self) -> tuple[list[float], list[Tensor]]:
+        """What defines the field, as `hitpool.ops.toroid_fit` takes it: ten numbers and no table."""
+        return [self.barrel, self.endcap, *self.barrel_box, *self.endcap_box, self.softness], []
+
     def _edge(self, distance: Tensor) -> Tensor:
         return torch.sigmoid(distance / self.softness)
 
@@ -140,6 +144,11 @@ class FieldMap(nn.Module):
                     field = field + share_r * share_z * share_phi * corner
         inside = (r >= self.r_grid[0]) & (r <= self.r_grid[-1]) & (z >= self.z_grid[0]) & (z <= self.z_grid[-1])
         return torch.where(inside, field, 0.0)
+
+    def numbers(self) -> tuple[list[float], list[Tensor]]:
+        """What defines the field, as `hitpool.ops.toroid_fit` takes it: period and mirrored, and the table."""
+        table = [self.r_grid, self.z_grid, self.phi_grid, self.values]
+        return [self.period, float(self.mirrored)], [tensor.double() for tensor in table]
 
     def _place(self, grid: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Number of the cell and the place in it from 0 to 1."""

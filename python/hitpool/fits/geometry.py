@@ -39,6 +39,11 @@ class Geometry:
         if wrong := [name for name, value in numbers.items() if not value > 0]:
             raise ValueError(f"ToroidFit: geometry: {', '.join(wrong)} must be positive")
 
+    def numbers(self) -> list[float]:
+        """All of them, as `hitpool.ops.toroid_fit` takes them, [11]."""
+        lengths = [*self.solenoid, *self.calorimeter_in, *self.calorimeter_out]
+        return [self.solenoid_field, *lengths, *self.radiation_lengths, self.energy_loss, self.vertex_spread]
+
     def at_vertex(self, kappa: Tensor) -> Tensor:
         """Charge over momentum at the vertex.
 

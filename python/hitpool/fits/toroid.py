@@ -14,6 +14,7 @@ from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
 from hitpool.fits.units import scale_of
 from hitpool.nn.angle import wrap_angle
+from hitpool.ops.toroid_fit import toroid_fit
 
 WIRE_WIDTHS = (0.1, 0.05)  # m, of the robust weights of one fit to the wires
 DRIFT_WIDTHS = (10e-3, 5e-3, 2.5e-3, 1.2e-3, 0.5e-3, 0.0)  # m, by which the errors of the drift radii are widened
@@ -25,6 +26,8 @@ TUBE_WIDTH = 29.2e-3  # m, in which radii that are not the track's lie
 COLUMN_SPREAD = 3e-3  # rad, of the azimuth
 KAPPA_SPREAD = 0.3  # 1/GeV
 STEEPEST = math.atan(math.sinh(4.0))  # rad, largest dip angle
+TRACK_QUANTITIES = ("eta", "phi", "qpt", "kappa", "kappa_error", "eta_error", "direction")
+TRACK_QUANTITIES += ("num_hits", "chi2", "log_likelihood")
 HIT_QUANTITIES = ("posterior", "hit_distance", "hit_radius", "hit_error", "hit_tube", "hit_taken")
 LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
 
@@ -78,7 +81,8 @@ class ToroidFit(nn.Module):
     $$\rho = \frac{L_+ + L_-}{p (L_+ + L_-) + (0.05 p + 1 - p) / w},\qquad
       m = v - R \frac{L_+ - L_-}{L_+ + L_-},\qquad \text{weight } \frac{p \rho}{V}.$$
 
-    All of it is differentiable, in float64, and has neither sizes nor loops that depend on the data.
+    All of it is differentiable, in float64, and has neither sizes nor loops that depend on the data. Where no gradient
+    is asked for, the op `hitpool.ops.toroid_fit` computes it on CPU in the fields of `BoxToroid` and `FieldMap`.
 
     Args:
         high, low: Fields of x, y and z of the two ends of the wire or strip.
@@ -107,19 +111,7 @@ class ToroidFit(nn.Module):
         (0.88, 0.0)
     """
 
-    gives = (
-        "eta",
-        "phi",
-        "qpt",
-        "kappa",
-        "kappa_error",
-        "eta_error",
-        "direction",
-        "num_hits",
-        "chi2",
-        "log_likelihood",
-        *HIT_QUANTITIES,
-    )
+    gives = TRACK_QUANTITIES + HIT_QUANTITIES
 
     def __init__(
         self,
@@ -168,19 +160,50 @@ class ToroidFit(nn.Module):
             `hit_error` in m, drift radius (0 for strips) and spread of it or of the strip; `hit_tube`, 1 for drift
             tubes; `hit_taken`, bool, whether it took part.
         """
-        shape, count = logits.shape[:2], logits.shape[2]
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
         ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]
-        tracks, index = most_probable_hits(ready, self.no_hit, logits, valid, threshold, self.max_hits)
+        if self._is_for_op(ready, logits):
+            field, table = self.field.numbers()
+            arguments = ready.double(), logits.double(), valid, self.geometry.numbers(), field, table
+            of_tracks, of_hits = toroid_fit(*arguments, threshold=threshold, max_hits=self.max_hits)
+        else:
+            of_tracks, of_hits = self.definition(ready, logits, valid, threshold)
+        result = dict(zip(TRACK_QUANTITIES, of_tracks.unbind(-1), strict=True))
+        result |= dict(zip(HIT_QUANTITIES, of_hits.unbind(-2), strict=True))
+        result["hit_taken"] = result["hit_taken"] > 0
+        return result
+
+    def definition(
+        self, hits: Tensor, logits: Tensor, valid: Tensor | None, threshold: float = 0.1
+    ) -> tuple[Tensor, Tensor]:
+        """The fit in PyTorch: what `hitpool.ops.toroid_fit` computes, differentiable, on any device, in any field.
+
+        Args:
+            hits: Hits in m and m^2, as the op takes them, [B, M, 10].
+            logits: Assignment logits [B, N, M].
+            valid: bool [B, M]; None for no padding.
+            threshold: Probability from which a hit takes part.
+
+        Returns:
+            Of tracks [B, N, 10] and of hits [B, N, 6, M], float64, in the order of `gives`.
+        """
+        shape, count = logits.shape[:2], logits.shape[2]
+        tracks, index = most_probable_hits(hits, self.no_hit, logits, valid, threshold, self.max_hits)
         result, judged = self._fit(tracks)
         own = [judged.posterior, judged.distance, tracks.radius, tracks.error, tracks.tube, tracks.probability > 0]
         own = torch.stack([value.double() for value in own], dim=-2).unflatten(0, shape)  # [B, N, 6, K]
         index = index.unflatten(0, shape).unsqueeze(-2).expand_as(own)
         of_hits = own.new_zeros(*shape, len(HIT_QUANTITIES), count + 1).scatter(-1, index, own)[..., :count]
-        of_hits = dict(zip(HIT_QUANTITIES, of_hits.unbind(-2), strict=True))  # [B, N, M] each
-        of_hits["hit_taken"] = of_hits["hit_taken"] > 0
-        return {name: value.unflatten(0, shape) for name, value in result.items()} | of_hits
+        return torch.stack([result[name] for name in TRACK_QUANTITIES], dim=-1).unflatten(0, shape), of_hits
+
+    def _is_for_op(self, hits: Tensor, logits: Tensor) -> bool:
+        """Whether the compiled op knows the field, runs on the device, and has no derivative to give."""
+        if type(self.field) not in (BoxToroid, FieldMap) or type(self.geometry) is not Geometry:
+            return False
+        tensors = [hits, logits, *self.field.buffers()]
+        differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        return not differentiable and all(tensor.device.type == "cpu" for tensor in tensors)
 
     def check(self, hits: Tensor) -> None:
         """Checks the units of what the fit will get.
