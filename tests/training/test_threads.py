@@ -70,6 +70,17 @@ def test_is_never_far_from_one_thread(slower: float) -> None:
         assert steps / total >= 0.8
 
 
+@pytest.mark.parametrize("slower", [1.3, 3.0, 25.0])
+def test_is_never_far_from_one_thread_where_only_trials_are_fast(slower: float) -> None:
+    choice, total, given_up = ThreadChoice(2), 0.0, 0
+    for steps in range(1, 3000):
+        before = choice.chosen
+        total += run(choice, {1: 1.0, 2: slower if before == 2 else 0.5}, 1)
+        given_up += before > choice.chosen
+        assert steps / total >= 0.8
+    assert given_up
+
+
 def test_small_differences_change_nothing() -> None:
     choice = ThreadChoice(2)
     run(choice, {1: 1.0, 2: 0.99}, 500)

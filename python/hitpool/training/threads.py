@@ -29,7 +29,8 @@ class ThreadChoice:
 
     The numbers are 1, 2, 4, ... and `most`. After 100 steps all of them are tried, later in turn the next one above and
     below the choice. Speeds are medians of a few steps each. A trial that turns out to be hopeless ends at once, and
-    the next one waits until trials have taken at most 5 % of the time.
+    the next one waits until trials have taken at most 5 % of the time. A choice that becomes slower than one thread
+    was, because another process has come, is given up for one thread within a few steps.
 
     Args:
         most: Largest number of threads.
@@ -45,6 +46,7 @@ class ThreadChoice:
         self._trial: int | None = None
         self._costs: list[float] = []  # seconds per work of the latest steps, of the trial if there is one
         self._reference = 0.0  # the same of the choice, before the trial
+        self._one = 0.0  # the same of one thread, when it was the choice
         self._trial_seconds = 0.0
         self._wait = 0.0
         self._skip = FIRST - STEPS
@@ -71,6 +73,10 @@ class ThreadChoice:
         if self._trial is None:
             self._wait -= seconds
             self._costs = self._costs[-STEPS:]
+            if self._chosen and self._worse_than_one():
+                self._chosen, self.threads, self._costs = 0, 1, []
+                self._wait = STEPS * seconds / SHARE
+                return True
             if len(self._costs) == STEPS and self._wait <= 0 and len(self.numbers) > 1:
                 self._start_trial()
             return False
@@ -85,8 +91,15 @@ class ThreadChoice:
             return better
         return False
 
+    def _worse_than_one(self) -> bool:
+        if sum(self._costs) > 2 * STEPS * self._one:
+            return True
+        return len(self._costs) == STEPS and statistics.median(self._costs) > GAIN * self._one
+
     def _start_trial(self) -> None:
         self._reference = statistics.median(self._costs)
+        if not self._chosen:
+            self._one = self._reference
         if self._untried:
             self._trial = self._untried.pop(0)
         else:
