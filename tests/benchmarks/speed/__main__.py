@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from alternatives import WAYS, is_too_large
-from model import time_model
 from ops import MODES, Shape, Times, measure_memory, time_angles, time_attention, time_pools
 from timing import apart, show
 
@@ -92,6 +91,8 @@ def show_attention(options: argparse.Namespace, threads: int, where: str) -> Non
 
 def show_model(options: argparse.Namespace, threads: int, where: str) -> None:
     """Speed of a configuration, what the ops are worth in it, shares of the time."""
+    from model import time_model  # needs more than torch and the ops
+
     place = f"{options.config}, {where}"
     speeds, worth, shares = apart(time_model, options.config, options.device, threads, options.events, options.rounds)
     rows = [[name, f"{1e3 * x:.2f} ms" if "latency" in name else f"{x:,.0f} events/s"] for name, x in speeds.items()]
@@ -102,7 +103,7 @@ def show_model(options: argparse.Namespace, threads: int, where: str) -> None:
     show(f"what takes the place of an op, {place}, events/s", ["", *ours[1]], rows)
     training, inference = shares["training"], shares["inference"]
     rows = [
-        [part, *(f"{100 * share:.1f}" for share in (*training[part], sum(inference.get(part, (0.0,)))))]
+        [part, *(f"{100 * share:.2f}" for share in (*training[part], sum(inference.get(part, (0.0,)))))]
         for part in sorted(training, key=lambda part: -sum(training[part]))
     ]
     show(f"shares of the time, {place}, %", ["", "training, forward", "training, backward", "inference"], rows)
@@ -122,7 +123,7 @@ def _show_times(op: str, kind: str, corner: str, times: Mapping[str, Times]) -> 
     for mode in MODES:
         cases = [case[mode] for case in times.values()]
         ways = dict.fromkeys(way for case in cases for way in case)
-        rows = [[way, *(f"{1e3 * case[way]:.3f}" if way in case else "-" for case in cases)] for way in ways]
+        rows = [[way, *(f"{1e3 * case[way]:.4f}" if way in case else "-" for case in cases)] for way in ways]
         gains = [min(case[way] for way in case if way not in ("hitpool", "copy")) / case["hitpool"] for case in cases]
         rows.append(["gain over fastest", *(f"{gain:.1f}" for gain in gains)])
         show(f"{op}, {mode}, {kind}", [corner, *times], rows)
