@@ -1,6 +1,6 @@
 """Times the ops of hitpool against what would be used instead, and a model, on this machine; prints Markdown.
 
-    python tests/benchmarks/speed                                       # everything, about 20 minutes
+    python tests/benchmarks/speed                                       # everything, many minutes
     python tests/benchmarks/speed --quick                               # tiny sizes: whether it works
     python tests/benchmarks/speed --tables pool --shapes 1,500,10000,128 --threads 1 2 --selected 0.1
 
@@ -8,7 +8,8 @@ pool: weighted_pool and other ways to pool, each checked against the reference f
 the inputs. eta: pseudorapidity. attention: the op beside scaled_dot_product_attention at the shapes of the model (CPU).
 model: speed of a configuration, what the ops are worth in it, and which part takes which share of the time.
 
-Times are medians of turns that the calls take. On a GPU the caches are warm.
+Times are medians of turns that the calls take: CPU time for one thread on a machine without GPU, else wall time. On a
+GPU the caches are warm.
 """
 
 import argparse
@@ -19,8 +20,10 @@ from pathlib import Path
 
 import torch
 from alternatives import WAYS, is_too_large
-from ops import MODES, Shape, Times, measure_memory, time_angles, time_attention, time_pools
+from ops import MODES, VALID, Shape, Times, measure_memory, time_angles, time_attention, time_pools
 from timing import apart, show
+
+from hitpool.cores import available_cores
 
 SHAPES = [(200, 2, 600, 32), (200, 2, 60, 32), (32, 2, 600, 128), (8, 64, 3000, 64), (1, 2, 600, 32)]
 LAYERS = {  # B, Q, K, H, E; the first three are those of muon.yaml
@@ -30,7 +33,7 @@ LAYERS = {  # B, Q, K, H, E; the first three are those of muon.yaml
     "long events": (20, 600, 600, 4, 8),
     "narrow heads": (20, 600, 600, 8, 4),
 }
-FULL = {"shapes": SHAPES, "ways": WAYS, "layers": LAYERS, "angles": 10_000_000, "events": 2000, "rounds": 5}
+FULL = {"shapes": SHAPES, "ways": WAYS, "layers": LAYERS, "angles": 10_000_000, "events": 2000, "rounds": 10}
 QUICK = {
     "shapes": [(4, 2, 50, 8)],
     "ways": ("hitpool", "expand"),
@@ -81,7 +84,9 @@ def show_angles(options: argparse.Namespace, threads: int, where: str) -> None:
 
 
 def show_attention(options: argparse.Namespace, threads: int, where: str) -> None:
-    """Times of attention."""
+    """Times of attention, which has no kernel for a GPU."""
+    if options.device != "cpu":
+        return
     times = {
         f"{name} {shape}": apart(time_attention, shape, threads, options.rounds)
         for name, shape in options.layers.items()
@@ -100,7 +105,7 @@ def show_model(options: argparse.Namespace, threads: int, where: str) -> None:
     ours, *others = worth.items()
     rows = [[name, *(f"{speed:,.0f}" for speed in row.values())] for name, row in worth.items()]
     rows += [[f"gain over {name}", *(f"{ours[1][mode] / row[mode]:.2f}" for mode in row)] for name, row in others]
-    show(f"what takes the place of an op, {place}, events/s", ["", *ours[1]], rows)
+    show(f"another way in place of an op, {place}, events/s", ["", *ours[1]], rows)
     training, inference = shares["training"], shares["inference"]
     rows = [
         [part, *(f"{100 * share:.2f}" for share in (*training[part], sum(inference.get(part, (0.0,)))))]
@@ -138,7 +143,7 @@ def _machine(device: str) -> str:
         line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line
     ]
     name = torch.cuda.get_device_name() if device == "cuda" else processors[0].split(": ")[1]
-    threads = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    threads = f"{available_cores()} cores, load {os.getloadavg()[0]:.1f}"
     return f"{datetime.date.today()}, {name}, {threads}, torch {torch.__version__}"
 
 
@@ -149,18 +154,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--shapes", nargs="+", type=_shape, metavar="B,N,M,D", help="of pool; memory takes the first")
-    parser.add_argument("--selected", nargs="+", type=float, default=[0.2], help="share of hits in a track, below 0.95")
+    parser.add_argument("--selected", nargs="+", type=_share, default=[0.2], help="share of hits in a track")
     parser.add_argument("--dtype", nargs="+", default=["float32"], help="of the inputs of weighted_pool")
     parser.add_argument("--config", default="muon.yaml", help="configuration of the model")
-    options = parser.parse_args()
-    for name, value in (QUICK if options.quick else FULL).items():
-        setattr(options, name, getattr(options, name, None) or value)
-    return options
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    return argparse.Namespace(**(QUICK if given["quick"] else FULL) | given)
 
 
 def _shape(text: str) -> Shape:
     events, tracks, hits, width = map(int, text.split(","))
     return events, tracks, hits, width
+
+
+def _share(text: str) -> float:
+    if not 0 < float(text) < VALID:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and {VALID}, got {text}")
+    return float(text)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from hitpool.export.torchscript import trace
 from hitpool.simulation import simulate
 
 LATENCY_HITS = (60, 600)
-BATCHES = 10  # of the comparisons and shares
+BATCHES = 10  # that the ways in place of an op repeat
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -41,12 +41,14 @@ WITHOUT: dict[str, dict[Callable, Callable]] = {
     "pooling broadcast to [B, N, M, D]": {
         torch.ops.hitpool.weighted_pool: lambda logits, features, valid, threshold: expand(logits, features, valid)
     },
-    "scaled_dot_product_attention": {torch.ops.hitpool.attention: torch_attention},
+    "scaled_dot_product_attention": {  # which the model calls on a GPU in any case
+        torch.ops.hitpool.attention: torch_attention
+    },
 }
 
 
-class Work:
-    """Training and inference of an untrained model of its own."""
+class Loops:
+    """Training and inference of an untrained model, a copy of its own."""
 
     def __init__(self, objects: Objects, device: str) -> None:
         self.device = device
@@ -113,24 +115,30 @@ def time_model(
     with tempfile.TemporaryDirectory() as folder:
         objects = _prepare(config, Path(folder), events)
         data = objects.datamodule
-        work, loader = Work(objects, device), data.train_dataloader()
-        batches = list(loader)[:BATCHES]
-        few = sum(len(targets["sample_id"]) for _, targets in batches)
-        passes = {"training, loading included": lambda: work.train(loader), "loading": lambda: list(loader)}
+        loops, loader = Loops(objects, device), data.train_dataloader()
+        batches = list(loader)
+        passes = {
+            "training, loading included": lambda: loops.train(loader),
+            "inference": lambda: loops.infer(batches),
+            "loading": lambda: list(loader),
+        }
         speeds = {name: events / seconds for name, seconds in medians(passes, rounds).items()}
-        speeds |= medians(_latencies(objects, work), rounds) if device == "cpu" else {}
+        if device == "cpu":
+            with torch.inference_mode():
+                speeds |= medians(_latencies(objects, loops), rounds)
 
-        calls = {}
+        calls, few = {}, batches[:BATCHES]
         for name, functions in WITHOUT.items():
-            own = Work(objects, device)
+            own = Loops(objects, device)
             for mode, run in (("training", own.train), ("inference", own.infer)):
-                calls[name, mode] = lambda run=run, functions=functions: _run(run, functions, batches)
+                calls[name, mode] = lambda run=run, functions=functions: _run(run, functions, few)
+        number = sum(len(targets["sample_id"]) for _, targets in few)
         worth: dict[str, dict[str, float]] = {}
         for (name, mode), seconds in medians(calls, rounds).items():
-            worth.setdefault(name, {})[mode] = few / seconds
+            worth.setdefault(name, {})[mode] = number / seconds
 
-        runs = {"training": work.train, "inference": work.infer}
-        shares = {mode: shares_of(work.network, lambda run=run: run(loader), device) for mode, run in runs.items()}
+        runs = {"training": loops.train, "inference": loops.infer}
+        shares = {mode: shares_of(loops.network, lambda run=run: run(loader), device) for mode, run in runs.items()}
     return speeds, worth, shares
 
 
@@ -154,9 +162,9 @@ def _prepare(config: str, folder: Path, events: int) -> Objects:
     return objects
 
 
-def _latencies(objects: Objects, work: Work) -> dict[str, Callable[[], object]]:
+def _latencies(objects: Objects, loops: Loops) -> dict[str, Callable[[], object]]:
     """Calls on one event, by the model in Python and by the frozen TorchScript model that takes hits as on disk."""
-    data, network = objects.datamodule, work.network
+    data, network = objects.datamodule, loops.network
     dataset, kind = data.dataset("train"), network.input_name
     columns = dataset.index.hit_columns
     module, _ = trace(network, data.inputs[kind], data.scale_factors, data.points, columns)
@@ -167,6 +175,6 @@ def _latencies(objects: Objects, work: Work) -> dict[str, Callable[[], object]]:
         valid = torch.ones(1, number, dtype=torch.bool)
         fields = zip(dataset.features.fields, dataset.features(hits).unbind(-1), strict=True)
         inputs = {f"{kind}_{name}": values for name, values in fields} | {f"{kind}_valid": valid}
-        calls[f"latency of {number} hits"] = lambda inputs=inputs: work.infer([(inputs, {})])
+        calls[f"latency of {number} hits"] = lambda inputs=inputs: loops.infer([(inputs, {})])
         calls[f"latency of {number} hits, exported"] = lambda hits=hits, valid=valid: exported(hits, valid)
     return calls
