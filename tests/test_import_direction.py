@@ -22,19 +22,6 @@ ALLOWED = {
     "export": {"ops", "nn", "tasks", "data", "training", "config", "files"},
     "inspection": {"data", "evaluation", "files"},
     "conversion": {"simulation", "files", "cores"},
-    "bench": {
-        "cores",
-        "files",
-        "ops",
-        "nn",
-        "tasks",
-        "data",
-        "training",
-        "simulation",
-        "evaluation",
-        "export",
-        "config",
-    },
 }
 ROOT = Path(hitpool.__file__).parent
 

@@ -30,7 +30,6 @@ commands:
   evaluate   measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
   export     write a trained model for use without Python
   data       look at a data set, or make one from ROOT files (data inspect, data convert)
-  bench      time the ops against the alternatives on this machine (--model: the model)
 
 hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look on few events:
   hitpool fit --name quick --simulate.folder data-quick --trainer.max_epochs 1 \\
@@ -144,10 +143,6 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         return partial(_call, export, command, options)
     if command == "data":
         return _data(options)
-    if command == "bench":
-        from hitpool.bench.command import run
-
-        return partial(run, options)
     if command in ("-h", "--help"):
         return partial(print, HELP, end="")
     if command == "--version":

@@ -9,7 +9,7 @@ import torch
 
 from hitpool.ops import reference
 
-spec = importlib.util.spec_from_file_location("cuda_bandwidth", Path(__file__).with_name("cuda_bandwidth.py"))
+spec = importlib.util.spec_from_file_location("cuda_bandwidth", Path(__file__).with_name("speed") / "cuda_bandwidth.py")
 cuda_bandwidth = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = cuda_bandwidth
 spec.loader.exec_module(cuda_bandwidth)

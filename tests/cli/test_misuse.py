@@ -103,7 +103,7 @@ CONFIGURATIONS = [
     (b"model: {model: 3}", "model.model: expected Module .class_path and init_args., got 3"),
 ]
 OTHERS = [
-    ("foo", 2, r"hitpool: there is no command 'foo'; the commands are fit, validate, .*bench"),
+    ("foo", 2, r"hitpool: there is no command 'foo'; the commands are fit, validate, .*data"),
     ("data foo", 2, "hitpool data: there is no command 'foo'; the commands are inspect, convert"),
     ("simulate", 2, "hitpool simulate: missing: output, events; 'hitpool simulate --help'"),
     ("simulate --output x --events abc", 2, "events: expected int, got abc"),
@@ -126,10 +126,6 @@ OTHERS = [
     ("data convert --input own.py --output x", 1, "own.py is not readable as ROOT"),
     ("data convert --input foo --output x --mapping data", 1, "mapping data does not exist"),
     ("data convert --input foo --output x --workers abc", 2, "workers: expected int, got abc"),
-    ("bench --shapes 1,2,3", 1, "hitpool bench: --shapes 1,2,3: expected main, all, "),
-    ("bench --threads abc", 2, "threads: expected int, got abc"),
-    ("bench --device foo", 2, "--device: invalid choice: 'foo'"),
-    ("bench --plot x.pdf", 1, "--plot x.pdf: expected a file ending in .png"),
     ("predict --name foo", 1, "hitpool predict: runs/foo holds no run: train with"),
     ("predict --trainer.foo", 1, "holds no run"),
 ]

@@ -134,7 +134,7 @@ REPLACED = {
     "Checkpoint": "best.ckpt and last.ckpt",
     "SaveConfig": "config.yaml",
     "Compile": "nothing (the ops are compiled)",
-    "InferenceTimer": "hitpool bench --model",
+    "InferenceTimer": "tests/benchmarks/speed of the repository",
     "MyThroughputMonitor": "events/s in the progress bar",
     "AttnMaskLogger": "nothing",
     "GradientLoggerCallback": "nothing",

@@ -75,7 +75,7 @@ def check_options(trainer: dict[str, Any], subcommand: str | None) -> None:
     if trainer["barebones"]:
         raise ValueError(
             "trainer.barebones is not supported: it has neither checkpoints nor metrics; "
-            "hitpool bench --model measures the speed of a training"
+            "the progress bar shows the speed of a training"
         )
     if re.match("ddp_(spawn|fork|notebook)", str(trainer["strategy"])):
         raise ValueError(

@@ -14,6 +14,13 @@ from pathlib import Path
 
 import torch
 
+import hitpool
+
+CASES = [((200, 2, 600, 32), share, dtype) for dtype in ("float32", "bfloat16") for share in (0.1, 0.2)]
+CASES += [(shape, share, "float32") for shape in ((8, 64, 3000, 64), (1, 500, 10000, 128)) for share in (0.1, 0.2)]
+CASES += [((1, 2000, 60000, 32), 0.0005, "float32")]
+COPIED = 2**30  # bytes of the copy that measures the bandwidth
+
 KERNELS = ("forward_kernel", "backward_logits_kernel", "backward_features_kernel")
 READ, WRITTEN, DURATION = "dram__bytes_read.sum", "dram__bytes_write.sum", "gpu__time_duration.sum"
 SCALES = {"byte": 1, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9, "ns": 1, "nsecond": 1, "us": 1e3, "usecond": 1e3}
@@ -120,30 +127,33 @@ def markdown(expected: list[Launch], measured: list[dict[str, float | str]], cop
     return "\n".join(rows) + "\n"
 
 
-def run(shapes: list[str], dtypes: list[str], selected: list[float], expected: Path) -> None:
+def run(expected: Path) -> None:
     """Calls forward and backward once for each case.
 
     Args:
-        shapes: As for `hitpool bench`.
-        dtypes: As for `hitpool bench`.
-        selected: As for `hitpool bench`.
         expected: File for the launches that are expected.
     """
-    import hitpool
-    from hitpool.bench.cases import THRESHOLD, make_cases, make_inputs
+    from alternatives import THRESHOLD
+    from ops import pool_inputs
 
     launches = []
-    for case in make_cases(shapes, selected, dtypes, "cuda"):
-        logits, features, valid = make_inputs(case)
-        launches += expected_launches(str(case), logits, features, valid, THRESHOLD, case.backward)
-        with torch.inference_mode(not case.backward):
-            pooled = hitpool.weighted_pool(
-                logits.requires_grad_(case.backward), features.requires_grad_(case.backward), valid, threshold=THRESHOLD
-            )
-        if case.backward:
-            pooled.backward(torch.randn_like(pooled))
+    for shape, share, dtype in CASES:
+        logits, features, valid = pool_inputs(shape, share, dtype, "cuda")
+        name = f"{shape} {dtype} {100 * share:.3g} %"
+        launches += expected_launches(name, logits, features, valid, THRESHOLD, backward=True)
+        pooled = hitpool.weighted_pool(logits.requires_grad_(), features.requires_grad_(), valid, threshold=THRESHOLD)
+        pooled.backward(torch.randn_like(pooled))
         torch.cuda.synchronize()
     expected.write_text(json.dumps([asdict(launch) for launch in launches]))
+
+
+def copy_bandwidth() -> float:
+    """Bytes per second that a copy reads and writes."""
+    from timing import medians
+
+    source = torch.zeros(COPIED, dtype=torch.int8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * COPIED / medians({"copy": lambda: target.copy_(source)}, rounds=5)["copy"]
 
 
 def main() -> None:
@@ -151,17 +161,12 @@ def main() -> None:
     parser.add_argument("step", choices=["run", "table"])
     parser.add_argument("--expected", type=Path, required=True)
     parser.add_argument("--csv", type=Path)
-    parser.add_argument("--shapes", nargs="+", default=["training", "inner", "busy", "hllhc"])
-    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--selected", nargs="+", type=float, default=[0.1, 0.2])
     arguments = parser.parse_args()
     if arguments.step == "run":
-        run(arguments.shapes, arguments.dtype, arguments.selected, arguments.expected)
+        run(arguments.expected)
         return
-    from hitpool.bench.floor import cuda_bandwidth
-
     expected = [Launch(**launch) for launch in json.loads(arguments.expected.read_text())]
-    print(markdown(expected, read_ncu(arguments.csv.read_text().splitlines()), cuda_bandwidth()), end="")
+    print(markdown(expected, read_ncu(arguments.csv.read_text().splitlines()), copy_bandwidth()), end="")
 
 
 if __name__ == "__main__":

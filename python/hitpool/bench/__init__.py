@@ -1,1 +1,0 @@
-"""Measurements: the ops and the model against everything that could be used instead (`hitpool bench`)."""
