@@ -7,17 +7,18 @@ namespace {
 
 constexpr double kStart = 4.0, kStep = 0.2;  // grid along the path in m: from 4 to 26
 constexpr int kPoints = 111;
+constexpr int kPadded = 112;  // with one point more, loops fill vectors
 
 // Displacement K and its slope K' for q / p = 1 / GeV at the points of the grid: K'' = 0.2998 B (1 + v'^2)^(3/2), with
 // K = K' = 0 at the beginning and B linear between the points.
 struct Bending {
-  double value[kPoints] = {}, slope[kPoints] = {}, rate[kPoints] = {};
+  double value[kPadded] = {}, slope[kPadded] = {}, rate[kPadded] = {};
 
   static double point(int i) { return kStart + kStep * i; }
 
   void integrate(const double* field, const double* path_slope) {
 #pragma omp simd
-    for (int i = 0; i < kPoints; ++i) {
+    for (int i = 0; i < kPadded; ++i) {
       const double stretch = 1 + square(path_slope[i]);
       rate[i] = kGevPerTeslaMetre * field[i] * stretch * __builtin_sqrt(stretch);
     }

@@ -48,7 +48,7 @@ class Fits {
     set_path_variance(frame, before, hits.size);
     const double cos = __builtin_cos(dip), sin = __builtin_sin(dip);
     const double height = 0.5 * (1 - kDeltaElectrons) / __builtin_sqrt(2 * kPi);
-    const bool annealed = width > 0;
+    const double most = width > 0 ? 1e-4 : 0;  // of the variance of the track, which does not count in the last fit
 #pragma omp simd
     for (int i = 0; i < hits.size; ++i) {
       // A radius across the wire, seen along v: sqrt((cos^2 l + sin^2 l / tilt^2) (1 + v'^2)) with l = dip + atan(v').
@@ -57,7 +57,7 @@ class Fits {
       const double stretch = hits.tube[i] > 0 ? seen : 1;
       const double radius = hits.radius[i] * stretch, own = square(hits.error[i] * stretch);
       const double variance = own + square(width);
-      const double total = annealed ? variance + within(variance_[i], 0, 1e-4) : variance;
+      const double total = variance + within(variance_[i], 0, most);
       const double beyond = square(residual[i] - radius), before_it = square(residual[i] + radius);
       const double right = height / __builtin_sqrt(total) * exponential(-0.5 * beyond / total);
       const double left = height / __builtin_sqrt(total) * exponential(-0.5 * before_it / total);

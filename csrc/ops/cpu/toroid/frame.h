@@ -59,7 +59,8 @@ struct Frame {
 
   // v'(u) of the fit.
   double slope_at(const double (&a)[kParameters], int i) const {
-    return a[1] + a[2] * slope[i] + (u[i] > first_kink ? a[3] : 0) + (u[i] > second_kink ? a[4] : 0);
+    const double first = a[3], second = a[4];
+    return a[1] + a[2] * slope[i] + (u[i] > first_kink ? first : 0) + (u[i] > second_kink ? second : 0);
   }
 
  private:
@@ -82,20 +83,21 @@ struct Frame {
   }
 
   void follow(const ToroidInputs& in, const Line& line, double cos, double sin, const Parameters* path) {
-    double r[kPoints], z[kPoints], path_slope[kPoints], field[kPoints];
-    const double zero[kParameters] = {};
-    const auto& a = path == nullptr ? zero : path->values;
+    double r[kPadded], z[kPadded], path_slope[kPadded], field[kPadded];
+    double a[kParameters] = {};
+    for (int j = 0; path != nullptr && j < kParameters; ++j) a[j] = path->values[j];
+    const double first_angle = a[3], second_angle = a[4];
 #pragma omp simd
-    for (int i = 0; i < kPoints; ++i) {
+    for (int i = 0; i < kPadded; ++i) {
       const double point = Bending::point(i);
-      const double first = point > first_kink ? a[3] : 0, second = point > second_kink ? a[4] : 0;
+      const double first = point > first_kink ? first_angle : 0, second = point > second_kink ? second_angle : 0;
       const double across = a[0] + a[1] * point + a[2] * bending.value[i] + first * (point - first_kink) +
                             second * (point - second_kink);
       path_slope[i] = a[1] + a[2] * bending.slope[i] + first + second;
       r[i] = point * cos - across * sin;
       z[i] = point * sin + across * cos;
     }
-    field_at(in, r, z, line.direction, kPoints, field);
+    field_at(in, r, z, line.direction, kPadded, field);
     bending.integrate(field, path_slope);
   }
 };

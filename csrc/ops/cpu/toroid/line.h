@@ -33,13 +33,14 @@ class LineFit {
 #pragma omp simd
     for (int i = 0; i < hits.size; ++i) {
       const double x = cos * hits.x[i] + sin * hits.y[i], y = cos * hits.y[i] - sin * hits.x[i];
-      const double robust = 1 + square(y) / (9 * hits.second[i] + 0.09);
+      const double exact = weight[i] / hits.second[i], robust = exact / (1 + square(y) / (9 * hits.second[i] + 0.09));
       x_[i] = x;
       y_[i] = y;
       first_[i] = x > kinks.first ? x - kinks.first : 0;
       second_[i] = x > kinks.second ? x - kinks.second : 0;
       measured_[i] = y + bend * (x - exit_radius / 2);
-      weight_[i] = start ? (x > 0 ? weight[i] / hits.second[i] / robust : 0) : weight[i] / hits.second[i];
+      const double close = x > 0 ? robust : 0;
+      weight_[i] = start ? close : exact;
     }
     const double* const functions[3] = {x_, first_, second_};
     const double prior[3] = {1, kink_spread, kink_spread};
