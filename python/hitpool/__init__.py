@@ -1,6 +1,12 @@
 """Track parameters from transformers: pooling of detector hits by their assignment probability."""
 
+import sys
 from importlib.metadata import version
+
+if sys.argv[:1] == ["-m"] and "hitpool.cli" in sys.orig_argv:  # python -m hitpool.cli, which imports this first
+    from hitpool_command import leave_at_interrupt
+
+    leave_at_interrupt()
 
 from hitpool._library import library_path, load_library
 

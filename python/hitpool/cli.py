@@ -246,4 +246,6 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from hitpool_command import main as start
+
+    start()

@@ -8,14 +8,25 @@ from types import FrameType
 
 def main() -> None:
     """Runs the command line. Ctrl-C ends the process at once while it is imported, and again when it has ended."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # of a job in the background: ignored
+    if not leave_at_interrupt():
         _main()
         return
-    signal.signal(signal.SIGINT, _leave)
     try:
         _main()
     finally:
         signal.signal(signal.SIGINT, _leave)
+
+
+def leave_at_interrupt() -> bool:
+    """Lets Ctrl-C end the process at once, with a line and status 130.
+
+    Returns:
+        Whether it does; in a job in the background Ctrl-C stays ignored.
+    """
+    if signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, _leave):
+        return False
+    signal.signal(signal.SIGINT, _leave)
+    return True
 
 
 def _main() -> None:

@@ -175,6 +175,12 @@ def test_overrides_reach_translated_files(capsys: pytest.CaptureFixture) -> None
             "models.MambaEncoder",
             "mine.yaml: model.model.encoder.class_path: hitpool has no",
         ),
+        ("models.MaskFormer", "models.HitFilter", "no equal of hepattn.models.HitFilter; it knows MaskFormer\n"),
+        (
+            "callbacks.SaveConfig",
+            "callbacks.Metadata",
+            "no equal of hepattn.callbacks.Metadata; it knows AttnMaskLogger, ",
+        ),
         ("num_layers", "num_layerz", "Encoder has no option 'num_layerz' (did you mean 'num_layers'?)"),
         ("null_weight", "null_wait", "has no option 'null_wait' (did you mean 'null_weight'?)"),
         (
@@ -200,6 +206,26 @@ def test_what_is_not_known_is_an_error(old: str, new: str, message: str, capsys:
         main(["fit", "--config=mine.yaml", *FOLDERS])
     assert message in f"{stop.value.code}\n{capsys.readouterr().err}"
     assert not Path("runs").exists()
+
+
+def test_what_their_command_line_adds_to_a_saved_configuration_is_left_out(capsys: pytest.CaptureFixture) -> None:
+    text = (DATA / "hepattn_fork.yaml").read_text()
+    added = "optimizer: null\nlr_scheduler: null\nreturn_predictions: null\nckpt_path: null\nmatmul_precision: high\n"
+    Path("saved.yaml").write_text(f"{text}\n{added}")
+    saved, notices = print_config(capsys, "--config=saved.yaml")
+    assert saved == print_config(capsys, f"--config={DATA}/hepattn_fork.yaml")[0]
+    assert "without meaning here, left out: matmul_precision; " in notices
+
+
+def test_a_file_that_changes_another_one_is_not_the_first(capsys: pytest.CaptureFixture) -> None:
+    change = {"model": {"model": {"init_args": {"decoder": {"num_decoder_layers": 1}}}}}
+    Path("change.yaml").write_text(yaml.safe_dump(change))
+    with pytest.raises(
+        SystemExit, match=r"^hitpool fit: change\.yaml: model\.model has init_args and no class_path: name"
+    ):
+        main(["fit", "--config=change.yaml", *FOLDERS])
+    config, _ = print_config(capsys, "--config=muon.yaml", "--config=change.yaml")
+    assert config["model"]["model"]["init_args"]["decoder"]["init_args"]["num_decoder_layers"] == 1
 
 
 def test_data_of_other_experiments_are_refused_in_one_line() -> None:

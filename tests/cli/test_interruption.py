@@ -52,6 +52,21 @@ def test_while_modules_are_imported(module: str) -> None:
     assert run(signal.SIG_DFL, module, "fit", "--help") == (130, "", "hitpool: interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["torch", "hitpool.ops", "lightning"])
+def test_while_modules_are_imported_by_python_m(module: str, tmp_path: Path) -> None:
+    start = INTERRUPTED_AT_AN_IMPORT.partition("from hitpool_command")[0]
+    (tmp_path / "sitecustomize.py").write_text(start.replace("sys.argv.pop(1)", repr(module)))
+    result = subprocess.run(
+        [sys.executable, "-m", "hitpool.cli", "fit", "--help"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "hitpool: interrupted\n")
+
+
 def test_a_job_in_the_background_does_not_listen() -> None:
     status, output, error = run(signal.SIG_IGN, "torch", "--version")
     assert (status, error) == (0, "")

@@ -48,7 +48,16 @@ def test_a_checkpoint_that_cannot_be_continued_is_named(
     torch.save({"state_dict": weights | {"model.extra": torch.ones(2)}, **training}, "given.ckpt")
     end = "does not fit the model: model.extra of the checkpoint is not in the model. It needs the configuration"
     assert message().startswith(f"hitpool {command}: checkpoint given.ckpt {end}")
+    without = {name: value for name, value in weights.items() if ".hit_response." not in name}
+    torch.save({"state_dict": without, **training}, "given.ckpt")
+    said = message()
+    assert "does not fit the model: model.tasks.2.hit_response is missing in the checkpoint. It needs the" in said
+    assert "what differs is set by --model.model.tasks.2.hit_response" in said
     torch.save({"state_dict": weights, **training}, "given.ckpt")
+    part = "--model.model.tasks.2.hit_response"
+    said = message(f"{part}=null")
+    assert "does not fit the model: model.tasks.2.hit_response of the checkpoint is not in the model. It" in said
+    assert said.splitlines()[-1].endswith(f"what differs is set by {part}")
     shape = list(weights["model.input_nets.0.net.0.weight"].shape)
     assert f"weight is {shape} in the checkpoint and [7, " in message(HIDDEN_LAYER)
     assert not Path("runs").exists()

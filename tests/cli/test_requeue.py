@@ -9,16 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from continued import OPTIONS, check
+from continued import OPTIONS, check, differences
 
 from hitpool.cli import main
-from hitpool.training import TrackingModule
+from hitpool.training import TrackingModule, refinement
+from hitpool.training.checkpoints import AtomicCheckpointIO
 from hitpool.training.optimizers import AdamW
 
 MOMENTS = [  # method, which of its calls, steps in the checkpoint
     (AdamW, "step", 2, 2),  # between the update and the count of the step
     (TrackingModule, "training_step", 6, 6),
     (TrackingModule, "validation_step", 2, 3),
+]
+IN_THE_SECOND_PHASE = [
+    (refinement, "train_part", 1),
+    (AtomicCheckpointIO, "save_checkpoint", 2),  # of the only epoch: the signal comes before the second phase
 ]
 
 SIGNALLED = """\
@@ -84,6 +89,38 @@ def test_a_test_writes_no_checkpoint_of_a_training(
     main(["fit", *tiny, *OPTIONS, "--trainer.max_epochs=1"])
     assert list(Path("runs").rglob("hpc_ckpt*")) == []
     assert not cluster.exists()
+
+
+def test_a_second_phase_is_ended_and_repeated_bitwise(
+    cluster: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["fit", *tiny, "--data.num_train=24", "--trainer.max_epochs=1", "--threads=1"]
+    main([*options, "--name=straight"])
+    straight = torch.load("runs/straight/version_0/ckpts/best.ckpt", weights_only=True)
+    for owner, name, call in IN_THE_SECOND_PHASE:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, signalled(getattr(owner, name), call))
+            with pytest.raises(SystemExit, match="143"):
+                main([*options, f"--name={name}"])
+        assert cluster.read_text() == "requeue 123\n"
+        cluster.unlink()
+        run = Path("runs") / name / "version_0"
+        assert list(run.rglob("hpc_ckpt*")) == []
+        main([*options, f"--name={name}", "--ckpt_path=last"])
+        best = torch.load(run / "ckpts/best.ckpt", weights_only=True)
+        assert "before_second_phase" in best
+        assert differences(best["state_dict"], straight["state_dict"]) == []
+
+
+def test_a_second_phase_goes_on_if_the_job_is_not_requeued(
+    cluster: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    Path("bin/scontrol").write_text("#!/bin/sh\nexit 3\n")
+    monkeypatch.setattr(refinement, "describe", signalled(refinement.describe, 1))
+    main(["fit", *tiny, "--data.num_train=24", "--trainer.max_epochs=1"])
+    said = capsys.readouterr().out
+    assert "the job is not requeued: scontrol requeue 123 ended with status 3" in said
+    assert "everything is in runs/muon/version_0" in said
 
 
 def test_two_processes_are_requeued_together_and_continue_bitwise(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hitpool.cli import main
+from hitpool.tasks.checkpoint_file import read_weights
 
 from .conftest import TINY
 
@@ -118,10 +119,15 @@ def test_averaged_weights_are_refined_and_tested(workplace: Path, capsys: pytest
     )
 
 
-def test_a_refined_checkpoint_gives_its_regression_to_a_new_training(workplace: Path) -> None:
+def test_a_refined_checkpoint_gives_its_regression_to_a_new_training(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     main(FIT)
+    read: list[str] = []
+    monkeypatch.setattr("hitpool.training.module.read_weights", lambda path: read.append(path) or read_weights(path))
     main([*FIT, "--name", "next", "--model.regression_checkpoint", "runs/muon/version_0/ckpts/best.ckpt"])
     assert trained(workplace / "runs" / "next" / "version_0" / "ckpts" / "best.ckpt")
+    assert read == ["runs/muon/version_0/ckpts/best.ckpt"]
 
 
 def test_a_model_without_a_part_for_it_is_refused_before_the_training(

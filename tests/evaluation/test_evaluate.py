@@ -15,7 +15,7 @@ from hitpool.cli import main
 from hitpool.config import Objects, load
 from hitpool.data import EventDataset
 from hitpool.evaluation import residual, sigma68
-from hitpool.evaluation.command import _names, evaluate, run
+from hitpool.evaluation.command import _checkpoint, _names, evaluate, run
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.true_assignment import TrueAssignment
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Bound, Settings, generate_events
@@ -349,3 +349,16 @@ def test_a_model_without_pooling_is_compared_as_it_is(fitted: Path, data_set: Pa
     evaluate(tmp_path / "run" / "ckpts" / "best.ckpt", fitted, "fit_")
     stored = json.loads((tmp_path / "run" / "evaluation" / "resolution.json").read_text())
     assert set(stored["all"]["eta"]["sigma68"]) == {"model", "fit"}
+
+
+def test_what_is_compared_is_a_run_directory_or_a_checkpoint(tmp_path: Path) -> None:
+    runs = [tmp_path / "muon" / f"version_{number}" for number in range(2)]
+    for run_directory in runs:
+        (run_directory / "ckpts").mkdir(parents=True)
+        (run_directory / "ckpts" / "best.ckpt").touch()
+    assert _checkpoint(runs[0]) == runs[0] / "ckpts" / "best.ckpt" == _checkpoint(runs[0] / "ckpts" / "best.ckpt")
+    expected = "expected a run directory, such as runs/muon/version_0, or a checkpoint"
+    with pytest.raises(FileNotFoundError, match=f"muon: {expected}; below it are {runs[0]}, {runs[1]}$"):
+        _checkpoint(tmp_path / "muon")
+    with pytest.raises(FileNotFoundError, match=f"none: {expected}; there is no {tmp_path}/none$"):
+        _checkpoint(tmp_path / "none")

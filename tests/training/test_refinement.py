@@ -29,6 +29,10 @@ def run(model: MaskFormer, settings: Refinement = SETTINGS) -> str:
     return refine(model, events.train_dataloader(), events.val_dataloader(), settings, seed=3)
 
 
+def clear(targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: torch.zeros_like(value) for name, value in targets.items()}
+
+
 def test_only_the_head_changes_and_its_loss_falls():
     model = network()
     before = weights(model)
@@ -69,6 +73,18 @@ def test_what_makes_it_worse_is_not_used():
     report = run(model, Refinement(epochs=30, batch_size=8, learning_rate=1e9))
     assert "not used, because the validation loss went from" in report
     assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_without_a_true_particle_it_is_left_out(part):
+    model = network()
+    before = weights(model)
+    full, empty = Events().batches, [(inputs, clear(targets)) for inputs, targets in Events().batches]
+    batches = (empty, full) if part == "training" else (full, empty)
+    report = refine(model, *batches, SETTINGS, seed=3)
+    assert report == f"second phase: left out, because there is no true particle in the {part} events"
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+    assert model.training
 
 
 def test_a_network_without_a_part_for_it_is_refused():

@@ -85,7 +85,7 @@ def evaluate(
     output = output or _run_directory(checkpoint) / "evaluation"
     report = _report(objects)
     report.label = label or (report.label if data is None else None)
-    checkpoints = [checkpoint, *(path / "ckpts" / "best.ckpt" if path.is_dir() else path for path in runs)]
+    checkpoints = [checkpoint, *map(_checkpoint, runs)]
     names, others = _names(checkpoints), _other_models(checkpoints[1:], objects)
     if not (others or reference is not None or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
@@ -111,6 +111,22 @@ def evaluate(
         sample = sample.with_reference(reference, estimates, errors)
     generator = objects.datamodule.dataset("test").index.generator
     _write(sample, reference, generator, output, report.label or data_set_name(objects.datamodule.test_dir))
+
+
+def _checkpoint(run: Path) -> Path:
+    """The checkpoint that an entry of `--compare` means.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+    """
+    path = run / "ckpts" / "best.ckpt" if run.is_dir() else run
+    if path.is_file():
+        return path
+    below = sorted({str(found.parents[1]) for found in run.glob("**/ckpts/best.ckpt")})
+    there = f"below it are {', '.join(below)}" if below else f"there is no {path}"
+    raise FileNotFoundError(
+        f"--compare {run}: expected a run directory, such as runs/muon/version_0, or a checkpoint; {there}"
+    )
 
 
 def _run_directory(checkpoint: Path) -> Path:

@@ -142,14 +142,24 @@ REPLACED = {
 }
 
 
-def no_equal(class_path: str) -> str:
-    """What to say of a class of hepattn that is not in the table: which classes of its kind, or which at all, are.
+_PLACES = {"model.model": ("MaskFormer",), "trainer.callbacks": ("PredictionWriter", *REPLACED)}
+
+
+def no_equal(class_path: str, path: str = "") -> str:
+    """What to say of a class of hepattn that is not in the table: which classes of its place or kind are.
+
+    Args:
+        class_path: The class.
+        path: Where it stands in the configuration.
 
     Example:
         >>> no_equal("hepattn.models.posenc.FourierPositionEncoder")
         'hitpool has no equal of hepattn.models.posenc.FourierPositionEncoder; it knows Encoder, PositionEncoder'
+        >>> no_equal("hepattn.models.HitFilter", "model.model")
+        'hitpool has no equal of hepattn.models.HitFilter; it knows MaskFormer'
     """
     names = sorted({*PARTS, *DATA_MODULES, *WRAPPERS, *REPLACED})
     kind = re.findall(r"[A-Z]?[a-z0-9]*", class_path.rpartition(".")[2])[-2]
     names = [name for name in names if name.endswith(kind)] or names
+    names = sorted(_PLACES.get(re.sub(r"\.\d+$", "", path), names))
     return f"hitpool has no equal of {class_path}; it knows {', '.join(names)}"

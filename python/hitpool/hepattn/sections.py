@@ -6,6 +6,7 @@ from hitpool.hepattn.arguments import without_norm
 from hitpool.hepattn.notices import Notices
 from hitpool.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
 
+_UNSET = ("optimizer", "lr_scheduler", "return_predictions")  # that a configuration which Lightning saved lists as null
 _DATA_HINTS = ("pin_memory", "persistent_workers", "use_smart_batching", "drop_last", "max_hits_per_batch")
 _DATA_ONLY = {
     "dummy_data": False,
@@ -34,6 +35,9 @@ def translate(config: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, 
             "ckpt_path: hitpool cannot continue a training of hepattn; remove it; its pooled regression can be the"
             " start of a new one, with --model.regression_checkpoint"
         )
+    if config.pop("matmul_precision", None) is not None:
+        notices.hint("matmul_precision")
+    config = {name: value for name, value in config.items() if name not in _UNSET or value is not None}
     if isinstance(config.get("data"), dict):
         config["data"] = _data(_flat(config["data"], "data", DATA_MODULES), notices)
     if isinstance(config.get("trainer"), dict):
@@ -49,7 +53,7 @@ def _flat(section: dict[str, Any], path: str, known: tuple[str, ...]) -> dict[st
     if class_path is None:
         return dict(section)
     if class_path.startswith("hepattn.") and class_path.rsplit(".", 1)[-1] not in known:
-        raise ValueError(f"{path}.class_path: {no_equal(class_path)}")
+        raise ValueError(f"{path}.class_path: {no_equal(class_path, path)}")
     return dict(section.get("init_args") or {})
 
 

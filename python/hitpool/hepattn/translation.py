@@ -71,7 +71,7 @@ def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, An
         notices.replace(name, REPLACED[name])
         return None
     if name not in PARTS:
-        raise ValueError(f"{short(_join(path, 'class_path'))}: {no_equal(class_path)}")
+        raise ValueError(f"{short(_join(path, 'class_path'))}: {no_equal(class_path, path)}")
     part = PARTS[name]
     args = dict(module.get("init_args") or {})
     path = _join(path, "init_args")

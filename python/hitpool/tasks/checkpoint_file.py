@@ -1,6 +1,8 @@
 """Weights from a checkpoint, without running code that it may contain."""
 
 import zipfile
+from collections.abc import Collection, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -105,22 +107,38 @@ def differences(found: dict[str, Tensor], wanted: dict[str, Tensor], prefix: str
         prefix: Put before the keys.
 
     Returns:
-        Words for each key that is missing, unknown, or of another shape.
+        Words for each key or whole module that is missing or unknown, and for each key of another shape.
     """
-    problems = [f"{prefix}{key} is missing in the checkpoint" for key in wanted if key not in found]
+    problems = [f"{prefix}{part} is missing in the checkpoint" for part in lacking(wanted, found)]
+    problems += [f"{prefix}{part} of the checkpoint is not in the model" for part in lacking(found, wanted)]
     for key, value in found.items():
-        if key not in wanted:
-            problems.append(f"{prefix}{key} of the checkpoint is not in the model")
-        elif value.shape != wanted[key].shape:
+        if key in wanted and value.shape != wanted[key].shape:
             shapes = f"{list(value.shape)} in the checkpoint and {list(wanted[key].shape)} in the model"
             problems.append(f"{prefix}{key} is {shapes}")
     return problems
+
+
+def lacking(keys: Collection[str], others: Collection[str]) -> list[str]:
+    """Keys that others lack; of a module that they lack altogether, its name alone.
+
+    Example:
+        >>> lacking(["a.x", "a.net.0.weight", "a.net.0.bias"], ["a.x"])
+        ['a.net']
+    """
+    known = {name for key in others for name in _places(key)}
+    absent = (key for key in keys if key not in others)
+    return list(dict.fromkeys(next(name for name in _places(key) if name not in known) for key in absent))
 
 
 def listed(problems: list[str]) -> str:
     """The first few of many problems, and how many more there are."""
     more = [f"and {len(problems) - NAMED} more"] if len(problems) > NAMED else []
     return "; ".join([*problems[:NAMED], *more])
+
+
+def _places(key: str) -> Iterator[str]:
+    """The modules that a weight is in, from the outside, and its own key."""
+    return accumulate(key.split("."), "{}.{}".format)
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -61,11 +61,12 @@ class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
             )
         return super().loss(outputs, *args, **kwargs)
 
-    def load_frozen_parts(self, model: nn.Module) -> str:
+    def load_frozen_parts(self, model: nn.Module, weights: dict[str, Tensor] | None = None) -> str:
         """Takes the parts of a model that the checkpoint names from it.
 
         Args:
             model: `hitpool.nn.MaskFormer` with this task; it is left as it is if something does not fit.
+            weights: What `read_weights` gave of the checkpoint, if it was read before.
 
         Returns:
             What was taken, in one line.
@@ -84,7 +85,8 @@ class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
             for index, task in enumerate(model.tasks)
             if not isinstance(task, FrozenEncoderRegressionTask)
         }
-        stored = {key.removeprefix("model."): value for key, value in read_weights(self.checkpoint_path).items()}
+        weights = read_weights(self.checkpoint_path) if weights is None else weights
+        stored = {key.removeprefix("model."): value for key, value in weights.items()}
         stored = {key: value for key, value in stored.items() if not key.startswith("decoder.tasks.")}
         frozen = {id(part) for part in self.frozen_parts(model)}
         taken: dict[str, dict[str, Tensor]] = {}
@@ -100,8 +102,8 @@ class FrozenEncoderRegressionTask(WeightedPoolingObjectHitRegressionTask):
                 "It must be of a hitpool training with the same networks; of hepattn's only the pooled regression can "
                 "be used, with --model.regression_checkpoint"
             )
-        for name, weights in taken.items():
-            parts[name].load_state_dict(weights)
+        for name, found in taken.items():
+            parts[name].load_state_dict(found)
         self.parts_loaded.fill_(True)
         left = [name for name in parts if name not in taken]
         return (

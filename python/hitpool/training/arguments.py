@@ -94,6 +94,7 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     elif stored and arguments.checkpoint and not given:
         raise FileNotFoundError(f"{stored} does not exist: name the configuration of the training with --config")
     sources = [*base, *given]
+    _check_first(sources[0])
     rest, scale_factors = collect_scale_factors((source.content for source in sources), rest)
     rest, indexed = _split_indexed(rest)
     indexed |= entries or {}
@@ -109,6 +110,17 @@ def interpret(subcommand: str | None, options: list[str], entries: dict[str, Any
     if arguments.checkpoint:
         arguments.options.append(f"--ckpt_path={arguments.checkpoint}")
     return arguments
+
+
+def _check_first(source: Source) -> None:
+    """Refuses a file that changes the model of another one, if it is the first."""
+    model = source.content.get("model")
+    network = model.get("model") if isinstance(model, dict) else None
+    if isinstance(network, dict) and "init_args" in network and "class_path" not in network:
+        raise ValueError(
+            f"{source.path}: model.model has init_args and no class_path: name the configuration that it changes with "
+            "--config in front of it"
+        )
 
 
 def _known(options: list[str]) -> tuple[argparse.Namespace, list[str]]:

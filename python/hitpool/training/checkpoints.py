@@ -1,5 +1,6 @@
 """Checkpoints that a kill at any moment leaves intact."""
 
+import inspect
 import io
 import os
 import signal
@@ -19,6 +20,7 @@ from hitpool.tasks.checkpoint_file import (
     CheckpointError,
     check_intact,
     differences,
+    lacking,
     listed,
     read_checkpoint,
     weights_in,
@@ -75,14 +77,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Lets SIGINT and SIGTERM wait: what they raise inside torch.save becomes a RuntimeError of its file writer."""
+    """Lets signals with a handler wait: what it raises inside torch.save becomes a RuntimeError of its file writer."""
     if threading.current_thread() is not threading.main_thread():  # Python runs handlers in the main thread only
         yield
         return
     received: list[int] = []
     handlers = {
         number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in signal.valid_signals()
+        if callable(signal.getsignal(number))
     }
     try:
         yield
@@ -160,9 +163,19 @@ def fitting_weights(content: dict[str, Any], path: Path, model: nn.Module) -> di
         CheckpointError: If they do not fit the model.
     """
     weights = weights_in(content, path)
-    if problems := differences(weights, model.state_dict()):
+    own = model.state_dict()
+    if problems := differences(weights, own):
+        parts = [*lacking(own, weights), *lacking(weights, own)]
+        arguments = [f"--model.{part}" for part in parts if _is_argument(model, part)]
         raise CheckpointError(
             f"checkpoint {path} does not fit the model: {listed(problems)}. It needs the configuration that it was "
             "trained with, config.yaml in the directory of its run"
+            + (f"; what differs is set by {' and '.join(arguments)}" if arguments else "")
         )
     return weights
+
+
+def _is_argument(model: nn.Module, part: str) -> bool:
+    """Whether a part of the model is given to the module around it as an argument of that name."""
+    owner, _, name = part.rpartition(".")
+    return name in inspect.signature(type(model.get_submodule(owner))).parameters

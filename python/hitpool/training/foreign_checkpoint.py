@@ -43,7 +43,9 @@ class Transfer:
         return "\n".join([f"regression task of {self.source}:", *rows, f"  {self.note}"])
 
 
-def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitRegressionTask) -> Transfer:
+def load_regression_task(
+    checkpoint: str | Path, task: WeightedPoolingObjectHitRegressionTask, weights: dict[str, Tensor] | None = None
+) -> Transfer:
     """Takes the networks `raw_hit_net`, `encoded_hit_net`, `regression_head` and those of a fit into a task.
 
     A network is taken if its outputs are then those of the checkpoint's, else it is left as it is: the widths must be
@@ -52,6 +54,7 @@ def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitR
     Args:
         checkpoint: File with keys `...tasks.<i>.<network>...`; several copies of a task must be equal.
         task: Gets the weights.
+        weights: What `read_weights` gave, if the file was read before.
 
     Returns:
         What was taken.
@@ -61,7 +64,7 @@ def load_regression_task(checkpoint: str | Path, task: WeightedPoolingObjectHitR
         CheckpointError: It cannot be read, does not have exactly one task with these networks, has copies that differ,
             or nothing of it could be taken.
     """
-    weights = read_weights(checkpoint)
+    weights = read_weights(checkpoint) if weights is None else weights
     owner, networks = _regression_task(weights, Path(checkpoint))
     from_hitpool = all(f"{owner}{name}" in weights for name in SPACE)
     taken: dict[str, str] = {}

@@ -1,6 +1,5 @@
 """The command line of training: LightningCLI with run directories."""
 
-import copy
 import re
 import shlex
 import sys
@@ -101,6 +100,7 @@ class TrainingCLI(LightningCLI):
         self.held = held
         self.checkpoint_io = checkpoint_io or AtomicCheckpointIO()
         self.samples: Samples | None = None
+        self.requeue = Requeue()
         self.continued: dict[str, Any] = {"global_step": 0, "metrics_rows": 0}
         command = arguments.subcommand
         header = {"dump_header": [f"hitpool {__version__}"]}
@@ -197,7 +197,7 @@ class TrainingCLI(LightningCLI):
             fitting_weights(content, checkpoint, self.model)  # Lightning loads them; errors come before any work
             self.continued = {name: content.get(name) for name in self.continued}
         elif self.subcommand == "fit":
-            copy.deepcopy(self.model).load_other_trainings()
+            self.model.check_other_trainings()
         if self.samples:
             self.samples.create()
         if self.subcommand:
@@ -213,7 +213,7 @@ class TrainingCLI(LightningCLI):
         if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
         if self.subcommand:
-            callbacks += [Threads(self._threads(options["deterministic"])), Requeue()]
+            callbacks += [Threads(self._threads(options["deterministic"])), self.requeue]
         loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
         if self.subcommand in ("fit", None) and not options["fast_dev_run"]:
             place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
@@ -245,6 +245,7 @@ class TrainingCLI(LightningCLI):
             seed = self._get(self.config_init, "seed_everything")
             bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
             place = "the second phase"
+            self.requeue.end_at_signal(self.trainer)
             second_phase(self.trainer, model, datamodule, checkpoint, seed, bars)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue(place or f"epoch {self.trainer.current_epoch + 1}")

@@ -1,5 +1,6 @@
 """Training, validation, test and prediction steps of a tracking model."""
 
+import copy
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from hitpool.data import HitDataModule
 from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
-from hitpool.tasks.checkpoint_file import CheckpointError
+from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
 from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
 from hitpool.training.foreign_checkpoint import load_regression_task
@@ -71,6 +72,7 @@ class TrackingModule(LightningModule):
         self._train_means = MetricMeans()
         self._rows: int | None = None  # of metrics.csv when a stop added rows that only a stopped training has
         self._gradients: dict[str, Tensor] = {}
+        self._read: dict[str, dict[str, Tensor]] = {}  # weights of other trainings, until they are loaded
 
     def configure_callbacks(self) -> list[Callback]:
         """Gives the training targets to the tasks that standardise, before callbacks copy the model in their setup.
@@ -89,6 +91,13 @@ class TrackingModule(LightningModule):
         if self.trainer.ckpt_path is None:
             for report in self.load_other_trainings():
                 say(report)
+            self._read = {}
+
+    def check_other_trainings(self) -> None:
+        """Reads what `load_other_trainings` loads, and loads it into a copy of the model; see its errors."""
+        trial = copy.deepcopy(self)
+        trial.load_other_trainings()
+        self._read = trial._read
 
     def load_other_trainings(self) -> list[str]:
         """Loads the weights that tasks and `regression_checkpoint` take from other trainings.
@@ -101,7 +110,7 @@ class TrackingModule(LightningModule):
             CheckpointError: If it does not fit.
         """
         frozen = [task for task in self.model.tasks if isinstance(task, FrozenEncoderRegressionTask)]
-        reports = [task.load_frozen_parts(self.model) for task in frozen]
+        reports = [task.load_frozen_parts(self.model, self._weights(task.checkpoint_path)) for task in frozen]
         if self.regression_checkpoint is None:
             return reports
         tasks = [task for task in self.model.tasks if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
@@ -109,7 +118,8 @@ class TrackingModule(LightningModule):
             raise CheckpointError(
                 f"regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not {len(tasks)}"
             )
-        return [*reports, str(load_regression_task(self.regression_checkpoint, tasks[0]))]
+        weights = self._weights(self.regression_checkpoint)
+        return [*reports, str(load_regression_task(self.regression_checkpoint, tasks[0], weights))]
 
     def refine(self, datamodule: HitDataModule, seed: int = 0, limit: int | None = None, bars: bool = False) -> str:
         """Runs the second phase of the training.
@@ -333,6 +343,12 @@ class TrackingModule(LightningModule):
                 f" ({terms or 'the sum overflows'}); {_events(targets['sample_id'].tolist())}"
             )
         return outputs, {"loss": loss, **losses}, len(targets["sample_id"])
+
+    def _weights(self, path: str) -> dict[str, Tensor]:
+        """Weights of another training, read once."""
+        if path not in self._read:
+            self._read[path] = read_weights(path)
+        return self._read[path]
 
     def _add_metrics(self, preds: Outputs, targets: dict[str, Tensor], events: int) -> None:
         for task, metrics in self.model.metrics(preds, targets).items():

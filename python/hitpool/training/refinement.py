@@ -114,8 +114,13 @@ def refine(
     kept = describe(network, training, device, "fitting the training tracks" if bars else None, limit)
     held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
     fitted = time.monotonic() - start
+    features = task.late_key("features")
+    for part, sample in {"training": kept, "validation": held}.items():
+        if not len(sample[0][features]):
+            network.train(was_training)
+            return f"second phase: left out, because there is no true particle in the {part} events"
     if task.response is not None:
-        task.response.scale_features(kept[0][task.late_key("features")])
+        task.response.scale_features(kept[0][features])
     steps, before, after = train_part(
         task.late_part, task.late_loss, kept, held, settings, settings.batch_size, seed, title
     )
@@ -129,7 +134,7 @@ def refine(
             "model.refinement.learning_rate, or train on more tracks"
         )
     report = (
-        f"second phase: {len(kept[0][task.late_key('features')])} tracks described in {fitted:.1f} s, {steps} steps in "
+        f"second phase: {len(kept[0][features])} tracks described in {fitted:.1f} s, {steps} steps in "
         f"{time.monotonic() - start - fitted:.1f} s, validation loss {before:.4f} -> {after:.4f}"
     )
     if task.response is not None:
