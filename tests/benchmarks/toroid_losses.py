@@ -190,7 +190,8 @@ def losses(objects: Objects, rows: Sequence[Told] = ROWS) -> Pairs:
             fit.truth = truth_of(task, batch, paths)
 
         samples = {split: describe(task, batches, row.assignment, tell) for split, batches in events.items()}
-        train_response(task, samples["test" if row.response else "train"], samples["val"], settings)
+        train, held = ("test", "test") if row.response else ("train", "val")
+        train_response(task, samples[train], samples[held], settings)
         estimates[row.name] = estimate(task, samples["test"])
     return pairs(task, events["test"], estimates, data.dataset("test").index.generator)
 
