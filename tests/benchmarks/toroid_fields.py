@@ -2,24 +2,24 @@
 
     python tests/benchmarks/toroid_fields.py runs/muon/version_0/ckpts/best.ckpt
 
-For each field the second phase of the training is run from the start; the table shows the fit alone, and with the
-response, on the true particles of the test events.
+For each field the response is trained anew; the table shows the fit alone, and with the response, on the true particles
+of the test events.
 """
 
 import argparse
-import copy
 import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
+from frozen_assignment import describe, estimate, frozen_batches, train_response
 from torch import Tensor, nn
 
 from hitpool.config import load_checkpoint
+from hitpool.evaluation.residuals import sigma68
 from hitpool.fits import BoxToroid, FieldMap
 from hitpool.simulation import toroid_field
-from hitpool.training.refinement import describe, refine, refined_task
+from hitpool.training.refinement import refined_task
 
 
 class ConstantBoxes(BoxToroid):
@@ -43,19 +43,17 @@ def true_map(folder: Path, factor: float) -> FieldMap:
     return FieldMap(str(path))
 
 
-def sigma68(values: Tensor) -> float:
-    """Half of the central 68.27 %."""
-    low, high = values.quantile(torch.tensor([0.158655, 0.841345], dtype=values.dtype))
-    return (high - low).item() / 2
-
-
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--train", type=int, default=20_000, help="number of training events, -1 for all")
     arguments = parser.parse_args()
     objects = load_checkpoint(arguments.checkpoint)
-    data, settings = objects.datamodule, objects.model.refinement
+    data, network = objects.datamodule, objects.model.model.eval()
+    data.num_train = arguments.train
+    task = refined_task(network)
+    events = {split: frozen_batches(network, data.whole_dataloader(split)) for split in ("train", "val", "test")}
     print(f"{'field':24} {'fit alone':>10} {'response':>10} {'> 20 %':>8} {'charge':>8}")
     with tempfile.TemporaryDirectory() as temporary:
         fields: dict[str, nn.Module] = {
@@ -64,25 +62,18 @@ def main() -> None:
             "BoxToroid (default)": BoxToroid(),
             "constant boxes": ConstantBoxes(barrel=0.5, endcap=0.9),
         }
-        for name, field in fields.items():
-            network = copy.deepcopy(objects.model.model)
-            task = refined_task(network)
-            task.track_fit.field = field
-            task.response = type(task.response)(task.response.sectors)
-            batches = data.whole_dataloader("train"), data.whole_dataloader("val")
-            refine(network, *batches, settings, seed=0)
-            network.eval()
-            kept, true = describe(network, data.whole_dataloader("test"), torch.device("cpu"), None)
-            qpt = true[f"{task.target_object}_truthMuon_qpt"].double()
-            fit = kept[task.late_key("fit")][:, 0] / qpt - 1
-            described = {key: kept[task.late_key(key)] for key in ("fit", "pooled", "features")}
-            with torch.no_grad():
-                estimate = task.response(described)[0][:, 0] / qpt - 1
-            print(
-                f"{name:24} {sigma68(fit):10.4f} {sigma68(estimate):10.4f} "
-                f"{(estimate.abs() > 0.2).double().mean():8.4f} {(estimate > -1).double().mean():8.4f}",
-                flush=True,
-            )
+    for name, field in fields.items():
+        task.track_fit.field = field
+        samples = {split: describe(task, batches) for split, batches in events.items()}
+        train_response(task, samples["train"], samples["val"], objects.model.refinement)
+        qpt = samples["test"][1][f"{task.target_object}_truthMuon_qpt"].double()
+        fit = samples["test"][0][task.late_key("fit")][:, 0] / qpt - 1
+        found = estimate(task, samples["test"])[:, 0] / qpt - 1
+        print(
+            f"{name:24} {sigma68(fit):10.4f} {sigma68(found):10.4f} "
+            f"{(found.abs() > 0.2).double().mean():8.4f} {(found > -1).double().mean():8.4f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -77,6 +77,19 @@ def test_it_learns_scale_offset_and_errors():
         assert ((pull.abs().quantile(0.6827, dim=0) - 1).abs() < 0.2).all()
 
 
+def test_right_errors_cost_less_than_too_large_ones():
+    fit, pooled, true, _ = fits(2000)
+    response = FitResponse()
+    described = response.describe(fit, pooled)
+    units = response(described)[1].detach()
+    noise = torch.randn(2000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    described["fit"] = true + 0.1 * units * noise  # a fit that needs no correction
+    too_large = response.loss(described, true)
+    with torch.no_grad():
+        response.net[-1].bias[6:9] = math.log(0.1)
+        assert response.loss(described, true) < too_large - 0.2
+
+
 def test_it_learns_the_correlations_of_the_errors():
     """Errors of eta that go with those of q / pT on one side, and against them on the other."""
     torch.manual_seed(0)

@@ -188,13 +188,14 @@ class FitResponse(LateModule):
         return LARGEST_PARTIAL * output.tanh()
 
     def _likelihood(self, described: dict[str, Tensor], pull: Tensor) -> Tensor:
-        """Negative logarithm of the likelihood of pulls [P, 3], up to a constant."""
+        """Negative logarithm of the likelihood of pulls [P, 3], less that without correlations."""
         a, b, c = self._partial(described).unbind(-1)
         first, second, third = pull.clamp(-3, 3).unbind(-1)
+        alone = second.square() + third.square()
         rest_a, rest_b, rest_c = ((1 - value.square()).sqrt() for value in (a, b, c))
         second = (second - a * first) / rest_a
         third = (third - b * first - c * rest_b * second) / (rest_b * rest_c)
-        return (second.square() + third.square()) / 2 + (rest_a * rest_b * rest_c).log()
+        return (second.square() + third.square() - alone) / 2 + (rest_a * rest_b * rest_c).log()
 
     def loss(self, described: dict[str, Tensor], true: Tensor) -> Tensor:
         """Mean loss of some tracks.
