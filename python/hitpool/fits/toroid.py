@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hitpool.fits.bending import GEV_PER_TESLA_METRE, Bending, bend, grid
 from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.geometry import Geometry
+from hitpool.fits.learned_field import LearnedField
 from hitpool.fits.toroid_hits import NO_HIT, TrackHits, most_probable_hits
 from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
@@ -131,7 +132,7 @@ class ToroidFit(nn.Module):
         technology: str = "spacePoint_technology",
         tube: float = 0.0,
         units: dict[str, float] | None = None,
-        field: BoxToroid | FieldMap | None = None,
+        field: BoxToroid | FieldMap | LearnedField | None = None,
         geometry: Geometry | None = None,
         max_hits: int = 64,
     ) -> None:
