@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.config import load_checkpoint
-from hitpool.fits import BoxToroid, FieldMap
+from hitpool.fits import BoxToroid, FieldMap, LearnedField
 from hitpool.simulation import toroid_field
 from hitpool.training.refinement import describe, refine, refined_task
 
@@ -63,6 +63,8 @@ def main() -> None:
             "map, 10 % too strong": true_map(Path(temporary), 1.1),
             "BoxToroid (default)": BoxToroid(),
             "constant boxes": ConstantBoxes(barrel=0.5, endcap=0.9),
+            "learned, from BoxToroid": LearnedField(),
+            "learned, constant boxes": LearnedField(ConstantBoxes(barrel=0.5, endcap=0.9)),
         }
         for name, field in fields.items():
             network = copy.deepcopy(objects.model.model)

@@ -108,6 +108,7 @@ def test_weights_are_saved_and_nothing_else(start):
     assert not other.log_factors.requires_grad
 
 
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")  # which `hitpool export` refuses
 def test_traced_and_compiled_forms_agree_at_other_sizes():
     field = LearnedField()
     with torch.no_grad():

@@ -115,7 +115,7 @@ class TabulatedField(nn.Module):
     def _place(self, grid: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Number of the cell and the place in it from 0 to 1."""
         grid = grid.to(value.dtype)
-        cell = (torch.searchsorted(grid, value.detach(), right=True) - 1).clamp(0, len(grid) - 2)
+        cell = torch.searchsorted(grid[1:-1], value.detach(), right=True)
         return cell, ((value - grid[cell]) / (grid[cell + 1] - grid[cell])).clamp(0, 1)
 
 

@@ -39,7 +39,7 @@ class LearnedField(TabulatedField):
     def __init__(
         self,
         start: BoxToroid | FieldMap | None = None,
-        knots: tuple[int, int, int] = (6, 8, 6),
+        knots: tuple[int, int, int] = (8, 10, 6),
         periods: int = 8,
     ) -> None:
         if len(knots) != 3 or min(knots[0], knots[1]) < 2 or knots[2] < 1:
