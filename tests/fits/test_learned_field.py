@@ -127,6 +127,7 @@ def test_traced_and_compiled_forms_agree_at_other_sizes():
         ({"knots": (1, 5, 5)}, r"knots must be at least 2 in r, 2 in z and 1 in phi, got \(1, 5, 5\)"),
         ({"knots": (5, 5)}, "knots must be"),
         ({"periods": 0}, "periods must be at least 1, got 0"),
+        ({"start": LearnedField()}, "start must be a BoxToroid or a FieldMap, got LearnedField"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -24,7 +24,7 @@ class LearnedField(TabulatedField):
         periods: Repetitions of the field around the beam line, for a `BoxToroid`; a `FieldMap` has its own.
 
     Raises:
-        ValueError: There are too few knots, or `periods` is below 1.
+        ValueError: There are too few knots, `periods` is below 1, or `start` is another kind of field.
 
     Example:
         >>> field = LearnedField(BoxToroid(barrel=3.5))
@@ -39,7 +39,7 @@ class LearnedField(TabulatedField):
     def __init__(
         self,
         start: BoxToroid | FieldMap | None = None,
-        knots: tuple[int, int, int] = (8, 10, 6),
+        knots: tuple[int, int, int] = (6, 8, 6),
         periods: int = 8,
     ) -> None:
         if len(knots) != 3 or min(knots[0], knots[1]) < 2 or knots[2] < 1:
@@ -49,8 +49,10 @@ class LearnedField(TabulatedField):
         start = BoxToroid() if start is None else start
         if isinstance(start, FieldMap):
             grids, values, mirrored = (start.r_grid, start.z_grid, start.phi_grid), start.values, start.mirrored
-        else:
+        elif isinstance(start, BoxToroid):
             grids, values, mirrored = *_tabulate(start, knots[2], 2 * math.pi / periods), True
+        else:
+            raise ValueError(f"LearnedField: start must be a BoxToroid or a FieldMap, got {type(start).__name__}")
         super().__init__(*grids, mirrored)
         self.register_buffer("start", values, persistent=False)
         for name, grid, number in zip(("r", "z"), grids[:2], knots[:2], strict=True):

@@ -16,7 +16,7 @@ from hitpool.tasks.raw_fields import raw_fields
 from hitpool.training.late_training import Refinement, Sample, train_part
 
 TRACKS, HELD_TRACKS = 8000, 1000  # that are enough to train on, and for the validation
-STEPS, BATCH_SIZE, LEARNING_RATE = 160, 50, 0.05
+STEPS, BATCH_SIZE, LEARNING_RATE = 320, 50, 0.02
 RELATIVE, ABSOLUTE = 0.025, 2e-4  # resolution of q / pT: in units of itself, and in 1/GeV
 PRIOR = 0.2  # spread of the logarithm of a factor
 
@@ -69,7 +69,7 @@ def field_loss(fit: ToroidFit, number: int, kept: dict[str, Tensor], true: dict[
 
     Args:
         fit: The track fit, in a `LearnedField`.
-        number: Tracks of the training; the prior, a Gaussian of the logarithms of the factors, counts once for them.
+        number: Tracks of the training, by which the prior, a Gaussian of the logarithms of the factors, is divided.
         kept: Hits and logits of some tracks, see `describe_tracks`.
         true: Their q / pT.
     """
