@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hitpool.config import load_checkpoint
 from hitpool.evaluation.residuals import sigma68
-from hitpool.fits import BoxToroid, FieldMap
+from hitpool.fits import BoxToroid, FieldMap, LearnedField
 from hitpool.simulation import toroid_field
+from hitpool.training.field_refinement import refine_field
 from hitpool.training.refinement import refined_task
 
 
@@ -61,9 +62,14 @@ def main() -> None:
             "map, 10 % too strong": true_map(Path(temporary), 1.1),
             "BoxToroid (default)": BoxToroid(),
             "constant boxes": ConstantBoxes(barrel=0.5, endcap=0.9),
+            "learned, from BoxToroid": LearnedField(),
+            "learned, constant boxes": LearnedField(ConstantBoxes(barrel=0.5, endcap=0.9)),
         }
     for name, field in fields.items():
         task.track_fit.field = field
+        if isinstance(field, LearnedField):
+            batches = (data.whole_dataloader(split) for split in ("train", "val"))
+            refine_field(network, task, *batches, torch.device("cpu"), 0, None)
         samples = {split: describe(task, batches) for split, batches in events.items()}
         train_response(task, samples["train"], samples["val"], objects.model.refinement)
         qpt = samples["test"][1][f"{task.target_object}_truthMuon_qpt"].double()

@@ -4,6 +4,7 @@ from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.geometry import Geometry
 from hitpool.fits.helix import HelixFit
 from hitpool.fits.hit_response import HitResponse
+from hitpool.fits.learned_field import LearnedField
 from hitpool.fits.response import FitResponse
 from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
@@ -17,6 +18,7 @@ __all__ = [
     "Geometry",
     "HelixFit",
     "HitResponse",
+    "LearnedField",
     "SolenoidFit",
     "ToroidFit",
     "TrackFit",

@@ -75,7 +75,60 @@ class BoxToroid(nn.Module):
         return torch.sigmoid(distance / self.softness)
 
 
-class FieldMap(nn.Module):
+class TabulatedField(nn.Module):
+    """Field interpolated linearly in r, z and phi, from the table `values` [R, Z, P + 1] in T of a subclass.
+
+    Args:
+        r_grid: Sorted places [R] in m. Outside of the grid in r or z the field is 0.
+        z_grid: Likewise [Z].
+        phi_grid: Sorted azimuths [P + 1] in rad, the last one a period after the first.
+        mirrored: The table is for z >= 0 and the same at -z.
+    """
+
+    values: Tensor
+
+    def __init__(self, r_grid: Tensor, z_grid: Tensor, phi_grid: Tensor, mirrored: bool) -> None:
+        super().__init__()
+        self.mirrored = mirrored
+        self.period = (phi_grid[-1] - phi_grid[0]).item()
+        for name, grid in zip(AXES, (r_grid, z_grid, phi_grid), strict=True):
+            self.register_buffer(f"{name}_grid", grid, persistent=False)
+
+    def forward(self, r: Tensor, z: Tensor, phi: Tensor) -> Tensor:
+        """Azimuthal field; see `BoxToroid.forward`."""
+        if self.mirrored:
+            z = z.abs()
+        start = self.phi_grid[0]
+        phi = start + torch.remainder(phi - start, self.period)
+        (i, u), (j, v), (k, w) = (
+            self._place(grid, value.expand_as(r).contiguous())
+            for grid, value in zip((self.r_grid, self.z_grid, self.phi_grid), (r, z, phi), strict=True)
+        )
+        values = self.values
+        row, line = values[0].numel(), values.shape[2]
+        first = i * row + j * line + k
+        field = torch.zeros_like(r)
+        for step_r, share_r in ((0, 1 - u), (row, u)):
+            for step_z, share_z in ((0, 1 - v), (line, v)):
+                for step_phi, share_phi in ((0, 1 - w), (1, w)):
+                    corner = values.take(first + (step_r + step_z + step_phi)).to(r.dtype)
+                    field = field + share_r * share_z * share_phi * corner
+        inside = (r >= self.r_grid[0]) & (r <= self.r_grid[-1]) & (z >= self.z_grid[0]) & (z <= self.z_grid[-1])
+        return torch.where(inside, field, 0.0)
+
+    def numbers(self) -> tuple[list[float], list[Tensor]]:
+        """What defines the field, as `hitpool.ops.toroid_fit` takes it: period and mirrored, and the table."""
+        table = [self.r_grid, self.z_grid, self.phi_grid, self.values]
+        return [self.period, float(self.mirrored)], [tensor.double() for tensor in table]
+
+    def _place(self, grid: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Number of the cell and the place in it from 0 to 1."""
+        grid = grid.to(value.dtype)
+        cell = torch.searchsorted(grid[1:-1], value.detach(), right=True)
+        return cell, ((value - grid[cell]) / (grid[cell + 1] - grid[cell])).clamp(0, 1)
+
+
+class FieldMap(TabulatedField):
     """Tabulated field, interpolated linearly in r, z and phi.
 
     Args:
@@ -91,7 +144,6 @@ class FieldMap(nn.Module):
     """
 
     def __init__(self, file: str, periods: int = 8, mirrored: bool = True) -> None:
-        super().__init__()
         if not Path(file).is_file():
             raise FileNotFoundError(f"field map {file} does not exist")
         if not zipfile.is_zipfile(file):
@@ -115,43 +167,8 @@ class FieldMap(nn.Module):
                 f"field map {file}: B reaches {values.abs().max():g}, r {grids[0][-1]:g} and z {grids[1][-1]:g}; "
                 f"expected T, at most {LARGEST_FIELD:g}, and m, at most {LARGEST:g}"
             )
-        self.mirrored = mirrored
-        self.period = 2 * math.pi / periods
-        if not 0 <= grids[2][0] < grids[2][-1] < self.period:
-            raise ValueError(f"field map {file}: phi must lie in [0, {self.period:.4g}), one of {periods} periods")
-        grids[2] = torch.cat([grids[2], grids[2][:1] + self.period])
-        for name, grid in zip(AXES, grids, strict=True):
-            self.register_buffer(f"{name}_grid", grid, persistent=False)
+        period = 2 * math.pi / periods
+        if not 0 <= grids[2][0] < grids[2][-1] < period:
+            raise ValueError(f"field map {file}: phi must lie in [0, {period:.4g}), one of {periods} periods")
+        super().__init__(*grids[:2], torch.cat([grids[2], grids[2][:1] + period]), mirrored)
         self.register_buffer("values", torch.cat([values, values[..., :1]], dim=-1), persistent=False)
-
-    def forward(self, r: Tensor, z: Tensor, phi: Tensor) -> Tensor:
-        """Azimuthal field; see `BoxToroid.forward`."""
-        if self.mirrored:
-            z = z.abs()
-        start = self.phi_grid[0]
-        phi = start + torch.remainder(phi - start, self.period)
-        (i, u), (j, v), (k, w) = (
-            self._place(grid, value.expand_as(r).contiguous())
-            for grid, value in zip((self.r_grid, self.z_grid, self.phi_grid), (r, z, phi), strict=True)
-        )
-        row, line = self.values[0].numel(), self.values.shape[2]
-        first = i * row + j * line + k
-        field = torch.zeros_like(r)
-        for step_r, share_r in ((0, 1 - u), (row, u)):
-            for step_z, share_z in ((0, 1 - v), (line, v)):
-                for step_phi, share_phi in ((0, 1 - w), (1, w)):
-                    corner = self.values.take(first + (step_r + step_z + step_phi)).to(r.dtype)
-                    field = field + share_r * share_z * share_phi * corner
-        inside = (r >= self.r_grid[0]) & (r <= self.r_grid[-1]) & (z >= self.z_grid[0]) & (z <= self.z_grid[-1])
-        return torch.where(inside, field, 0.0)
-
-    def numbers(self) -> tuple[list[float], list[Tensor]]:
-        """What defines the field, as `hitpool.ops.toroid_fit` takes it: period and mirrored, and the table."""
-        table = [self.r_grid, self.z_grid, self.phi_grid, self.values]
-        return [self.period, float(self.mirrored)], [tensor.double() for tensor in table]
-
-    def _place(self, grid: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Number of the cell and the place in it from 0 to 1."""
-        grid = grid.to(value.dtype)
-        cell = (torch.searchsorted(grid, value.detach(), right=True) - 1).clamp(0, len(grid) - 2)
-        return cell, ((value - grid[cell]) / (grid[cell + 1] - grid[cell])).clamp(0, 1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hitpool.fits.bending import GEV_PER_TESLA_METRE, Bending, bend, grid
 from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.geometry import Geometry
+from hitpool.fits.learned_field import LearnedField
 from hitpool.fits.toroid_hits import NO_HIT, TrackHits, most_probable_hits
 from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
@@ -82,7 +83,7 @@ class ToroidFit(nn.Module):
       m = v - R \frac{L_+ - L_-}{L_+ + L_-},\qquad \text{weight } \frac{p \rho}{V}.$$
 
     All of it is differentiable, in float64, and has neither sizes nor loops that depend on the data. Where no gradient
-    is asked for, the op `hitpool.ops.toroid_fit` computes it on CPU in the fields of `BoxToroid` and `FieldMap`.
+    is asked for, the op `hitpool.ops.toroid_fit` computes it on CPU.
 
     Args:
         high, low: Fields of x, y and z of the two ends of the wire or strip.
@@ -123,7 +124,7 @@ class ToroidFit(nn.Module):
         technology: str = "spacePoint_technology",
         tube: float = 0.0,
         units: dict[str, float] | None = None,
-        field: BoxToroid | FieldMap | None = None,
+        field: BoxToroid | FieldMap | LearnedField | None = None,
         geometry: Geometry | None = None,
         max_hits: int = 64,
     ) -> None:
@@ -199,9 +200,9 @@ class ToroidFit(nn.Module):
 
     def _is_for_op(self, hits: Tensor, logits: Tensor) -> bool:
         """Whether the compiled op knows the field, runs on the device, and has no derivative to give."""
-        if type(self.field) not in (BoxToroid, FieldMap) or type(self.geometry) is not Geometry:
+        if type(self.field) not in (BoxToroid, FieldMap, LearnedField) or type(self.geometry) is not Geometry:
             return False
-        tensors = [hits, logits, *self.field.buffers()]
+        tensors = [hits, logits, *self.field.buffers(), *self.field.parameters()]
         differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         return not differentiable and all(tensor.device.type == "cpu" for tensor in tensors)
 

@@ -75,7 +75,8 @@ def train_part(
     parameters = list(part.parameters())
     part.requires_grad_(True)
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps + 1, pct_start=0.1)
+    length = max(steps + 1, 11)  # of 10 it would divide by 0
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=length, pct_start=0.1)
     part.train()
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -15,10 +15,12 @@ from rich.progress import track
 from torch import Tensor
 
 from hitpool.data import HitDataModule
+from hitpool.fits import LearnedField
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.training.checkpoints import AtomicCheckpointIO
+from hitpool.training.field_refinement import refine_field
 from hitpool.training.hit_refinement import refine_hits
 from hitpool.training.late_training import Refinement, Sample, train_part
 from hitpool.training.progress import say
@@ -105,11 +107,11 @@ def refine(
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    title = "second phase" if bars else None
-    hits = ""
+    title, report = "second phase" if bars else None, "second phase: "
+    if isinstance(getattr(task.track_fit, "field", None), LearnedField):
+        report += refine_field(network, task, islice(training, limit), validation, device, seed, title) + "; "
     if task.hit_response is not None:
-        first = islice(training, limit)
-        hits = "; " + refine_hits(network, task, first, validation, device, settings, seed, title)
+        report += refine_hits(network, task, islice(training, limit), validation, device, settings, seed, title) + "; "
     start = time.monotonic()
     kept = describe(network, training, device, "fitting the training tracks" if bars else None, limit)
     held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
@@ -130,17 +132,17 @@ def refine(
             task.hit_response.declare(trained=False)
         network.train(was_training)
         return (
-            f"second phase: not used, because the validation loss went from {before:.4f} to {after:.4f}; lower "
+            f"{report}not used, because the validation loss went from {before:.4f} to {after:.4f}; lower "
             "model.refinement.learning_rate, or train on more tracks"
         )
-    report = (
-        f"second phase: {len(kept[0][features])} tracks described in {fitted:.1f} s, {steps} steps in "
+    report += (
+        f"{len(kept[0][features])} tracks described in {fitted:.1f} s, {steps} steps in "
         f"{time.monotonic() - start - fitted:.1f} s, validation loss {before:.4f} -> {after:.4f}"
     )
     if task.response is not None:
         task.response.declare(trained=True)
     network.train(was_training)
-    return report + hits
+    return report
 
 
 def second_phase(
