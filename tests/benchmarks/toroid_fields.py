@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from frozen_assignment import describe, estimate, frozen_batches, train_response
 from torch import Tensor, nn
 
