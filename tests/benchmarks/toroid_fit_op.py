@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from toroid_fields import true_map
 from torch import Tensor
+from toroid_fields import true_map
 
 from hitpool.config import load_checkpoint
 from hitpool.fits import ToroidFit
@@ -69,7 +69,7 @@ def measure(fit: ToroidFit, batches: list[Batch]) -> tuple[float, float, float]:
 
 def flipped(hits: Tensor) -> Tensor:
     """The same hits with random last bits."""
-    sign = torch.randint(-1, 2, hits.shape[:-1] + (9,)).double()
+    sign = torch.randint(-1, 2, (*hits.shape[:-1], 9)).double()
     return torch.cat([hits[..., :9] * (1 + 2.0**-52 * sign), hits[..., 9:]], dim=-1)
 
 
@@ -100,9 +100,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     fit, batches = recorded(arguments.checkpoint, arguments.events)
-    events, tracks, hits = batches[0][1].shape
-    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {len(batches)} batches of {events} events")
-    print(f"{tracks} tracks, {statistics.median(len(b[0][0]) for b in batches):.0f} hits, max_hits {fit.max_hits}")
+    events, tracks, _ = batches[0][1].shape
+    capability = torch.backends.cpu.get_cpu_capability()
+    hits = statistics.median(batch[0].shape[1] for batch in batches)
+    print(f"torch {torch.__version__}, {capability}, {len(batches)} batches of {events} events of {tracks} tracks")
+    print(f"median of {hits:.0f} hits, max_hits {fit.max_hits}")
     print("| field | threads | PyTorch, ms | op, ms | gain | op, ms per event |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         table = copy.deepcopy(fit)

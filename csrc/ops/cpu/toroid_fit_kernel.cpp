@@ -12,7 +12,7 @@ namespace {
 constexpr int kWireIterations = 2;
 constexpr double kDriftWidths[] = {10e-3, 5e-3, 2.5e-3, 1.2e-3, 0.5e-3, 0};  // m, by which the errors are widened
 constexpr int kIterations = kWireIterations + 6;
-constexpr double kSteepest = 1.5341774113149634;  // rad, atan(sinh(4)): no detectors beyond
+constexpr double kSteepest = 1.5341691443347332;  // rad, atan(sinh(4)): no detectors beyond
 static_assert(kToroidColumns == Hits::kColumns + LineFit::kColumns + Frame::kColumns + Fits::kColumns);
 
 double steepest(double dip) { return within(dip, -kSteepest, kSteepest); }

@@ -68,7 +68,7 @@ def start_parameters(u: Tensor, v: Tensor, probability: Tensor, functions: Tenso
         [T, P].
     """
     count = u.shape[1]
-    order = torch.where(probability > 0, u, torch.inf).argsort(dim=1)
+    order = torch.where(probability > 0, u, torch.inf).argsort(dim=1, stable=True)
     total = probability.gather(1, order).cumsum(dim=1)
     quantile = (torch.arange(2 * NEIGHBOURS, dtype=u.dtype, device=u.device) + 0.5) / (2 * NEIGHBOURS)
     place = (total.unsqueeze(-1) < quantile * total[:, -1:, None]).sum(dim=1).clamp(max=count - 1)  # [T, 2S]

@@ -9,8 +9,8 @@ from torch import Tensor
 def register_rules() -> None:
     """Give every op its rule. The ops must have been loaded, and this is done once.
 
-    The batch V is one more leading dimension; attention and toroid_fit have one leading dimension only, so there [V, B] becomes
-    [V B].
+    The batch V is one more leading dimension; attention and toroid_fit have one leading dimension, so there [V, B]
+    becomes [V B].
     """
     pool = ("weighted_pool", "_weighted_pool_for_backward", "_weighted_pool_backward")
     for name in (*pool, "pseudorapidity", "_pseudorapidity_backward"):
