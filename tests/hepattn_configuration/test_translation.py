@@ -67,6 +67,19 @@ def test_the_documented_table_is_the_table() -> None:
             assert f"`{argument}" in listed
 
 
+def test_what_a_saved_configuration_spells_out_changes_nothing() -> None:
+    decoder = module("MaskFormerDecoder", num_queries=3, num_decoder_layers=2, decoder_layer_config={"dim": 8})
+    before, _ = network(decoder=decoder, input_nets=modules(module("InputNet", input_name="hit")))
+    decoder["init_args"] |= {"dynamic_queries": False, "dynamic_query_source": "hit", "debug": False}
+    decoder["init_args"] |= {"unified_decoding": False, "intermediate_tasks": True}
+    nets = modules(module("InputNet", input_name="hit", input_dtype=None))
+    after, lines = network(decoder=decoder, input_nets=nets, dynamic_query_source="hit", sorter=None)
+    assert after == before
+    assert "differs" not in lines
+    nets["init_args"]["modules"][0]["init_args"]["input_dtype"] = "float32"
+    assert "model.model.input_nets.0: input_dtype = float32" in network(input_nets=nets)[1]
+
+
 @pytest.mark.parametrize("place", ["models", "models.encoder", "components"])
 def test_classes_are_found_by_name(place: str) -> None:
     encoder, lines = translated(module("Encoder", place, num_layers=2, dim=8))

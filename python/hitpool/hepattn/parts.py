@@ -49,7 +49,14 @@ PARTS: dict[str, Part] = {
     "MaskFormer": Part(
         "hitpool.nn.MaskFormer",
         reshape=arguments.maskformer,
-        hints=("input_sort_field", "sorter", "log_attn_mask", "raw_variables", "record_intermediate_embeddings"),
+        hints=(
+            "input_sort_field",
+            "sorter",
+            "log_attn_mask",
+            "raw_variables",
+            "record_intermediate_embeddings",
+            "dynamic_query_source",
+        ),
         only={
             "pooling": None,
             "input_encoders": None,
@@ -62,8 +69,23 @@ PARTS: dict[str, Part] = {
     "MaskFormerDecoder": Part(
         "hitpool.nn.MaskFormerDecoder",
         reshape=arguments.decoder,
-        hints=("window_size", "window_wrap", "fast_local_ca", "block_size", "phi_shift"),
-        only={"posenc": None, "local_strided_attn": False, "dynamic_queries": False, "unmask_all_false": True},
+        hints=(
+            "window_size",
+            "window_wrap",
+            "fast_local_ca",
+            "block_size",
+            "phi_shift",
+            "dynamic_query_source",
+            "debug",
+        ),
+        only={
+            "posenc": None,
+            "local_strided_attn": False,
+            "dynamic_queries": False,
+            "unmask_all_false": True,
+            "unified_decoding": False,
+            "intermediate_tasks": True,
+        },
     ),
     "Encoder": Part(
         "hitpool.nn.Encoder",
@@ -79,7 +101,7 @@ PARTS: dict[str, Part] = {
             "drop_path": 0.0,
         },
     ),
-    "InputNet": Part("hitpool.nn.InputNet", only={"add_posenc": True}),
+    "InputNet": Part("hitpool.nn.InputNet", differs={"input_dtype": None}, only={"add_posenc": True}),
     "Dense": Part(
         "hitpool.nn.Dense",
         reshape=arguments.dense,
