@@ -20,6 +20,7 @@ import argparse
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from hitpool.fits import ToroidFit
 from hitpool.fits.toroid import WIRE_ITERATIONS
 from hitpool.fits.toroid_hits import most_probable_hits
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.training.late_training import Sample
 from hitpool.training.refinement import refined_task
 
 SEED_ERROR, SEED_SLOPE = 1e-3, 0.02  # m, and share of the height of a wire above the path
@@ -164,6 +166,11 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     ]
 
 
+def size(sample: Sample) -> int:
+    """Number of tracks."""
+    return len(next(iter(sample[1].values())))
+
+
 def losses(objects: Objects, rows: Sequence[Told] = ROWS) -> Pairs:
     """Estimates of the test tracks for each row.
 
@@ -190,8 +197,11 @@ def losses(objects: Objects, rows: Sequence[Told] = ROWS) -> Pairs:
             fit.truth = truth_of(task, batch, paths)
 
         samples = {split: describe(task, batches, row.assignment, tell) for split, batches in events.items()}
-        train, held = ("test", "test") if row.response else ("train", "val")
-        train_response(task, samples[train], samples[held], settings)
+        if row.response:  # as many steps
+            passes = settings.epochs * size(samples["train"]) // size(samples["test"])
+            train_response(task, samples["test"], samples["test"], replace(settings, epochs=passes))
+        else:
+            train_response(task, samples["train"], samples["val"], settings)
         estimates[row.name] = estimate(task, samples["test"])
     return pairs(task, events["test"], estimates, data.dataset("test").index.generator)
 
