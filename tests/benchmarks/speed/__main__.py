@@ -15,6 +15,7 @@ GPU the caches are warm.
 import argparse
 import datetime
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -162,8 +163,9 @@ def _options() -> argparse.Namespace:
 
 
 def _shape(text: str) -> Shape:
-    events, tracks, hits, width = map(int, text.split(","))
-    return events, tracks, hits, width
+    if not re.fullmatch("[1-9][0-9]*(,[1-9][0-9]*){3}", text):
+        raise argparse.ArgumentTypeError(f"expected four sizes B,N,M,D like 200,2,600,32, got {text}")
+    return tuple(map(int, text.split(",")))
 
 
 def _share(text: str) -> float:
