@@ -360,5 +360,7 @@ def test_what_is_compared_is_a_run_directory_or_a_checkpoint(tmp_path: Path) -> 
     expected = "expected a run directory, such as runs/muon/version_0, or a checkpoint"
     with pytest.raises(FileNotFoundError, match=f"muon: {expected}; below it are {runs[0]}, {runs[1]}$"):
         _checkpoint(tmp_path / "muon")
+    with pytest.raises(FileNotFoundError, match=f"or a checkpoint; below it are {runs[0]}, {runs[1]}$"):
+        _checkpoint(tmp_path)
     with pytest.raises(FileNotFoundError, match=f"none: {expected}; there is no {tmp_path}/none$"):
         _checkpoint(tmp_path / "none")

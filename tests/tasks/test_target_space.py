@@ -89,7 +89,7 @@ def test_fit_leaves_given_numbers_alone(standardize) -> None:
     ("values", "message"),
     [
         ({"eta": torch.ones(3)}, "no values of pt"),
-        ({"pt": torch.ones(0)}, "pt needs finite values, got 0"),
+        ({"pt": torch.ones(0)}, "pt needs values, got none: the events have no true particle"),
         ({"pt": torch.tensor([1.0, math.nan])}, "pt needs finite values, got 2"),
         ({"pt": torch.tensor([1.0, 0.0])}, "inverse field pt has value 0"),
     ],

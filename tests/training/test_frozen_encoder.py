@@ -130,11 +130,11 @@ def test_unfitting_checkpoints_are_refused_before_the_training(tmp_path: Path, b
         return str(error.value)
 
     assert "nothere.ckpt does not exist" in message(frozen(True, tmp_path / "nothere.ckpt"))
-    assert "encoder.layers.1.attention_norm.weight is missing in the checkpoint" in message(frozen(True, layers=2))
+    assert "encoder.layers.1 is missing in the checkpoint" in message(frozen(True, layers=2))
     stored = torch.load(base, weights_only=True)["state_dict"]
     changes = {
         "narrow": ("encoder.norm.weight is [15] in the checkpoint and [16] in the model", {"encoder.norm.weight": 15}),
-        "deep": ("encoder.layers.9.x of the checkpoint is not in the model", {"encoder.layers.9.x": 3}),
+        "deep": ("encoder.layers.9 of the checkpoint is not in the model", {"encoder.layers.9.x": 3}),
     }
     for name, (expected, entries) in changes.items():
         weights = stored | {f"model.{key}": torch.zeros(size) for key, size in entries.items()}

@@ -122,7 +122,7 @@ def _checkpoint(run: Path) -> Path:
     path = run / "ckpts" / "best.ckpt" if run.is_dir() else run
     if path.is_file():
         return path
-    below = sorted({str(found.parents[1]) for found in run.glob("**/ckpts/best.ckpt")})
+    below = sorted(str(found.parents[1]) for depth in ("*", "*/*") for found in run.glob(f"{depth}/ckpts/best.ckpt"))
     there = f"below it are {', '.join(below)}" if below else f"there is no {path}"
     raise FileNotFoundError(
         f"--compare {run}: expected a run directory, such as runs/muon/version_0, or a checkpoint; {there}"

@@ -116,7 +116,9 @@ class TargetSpace(nn.Module):
             if field not in values:
                 raise ValueError(f"standardize: no values of {field} were given, only of {sorted(values)}")
             value = values[field].double()
-            if not len(value) or not value.isfinite().all():
+            if not len(value):
+                raise ValueError(f"standardize: {field} needs values, got none: the events have no true particle")
+            if not value.isfinite().all():
                 raise ValueError(f"standardize: {field} needs finite values, got {len(value)} of which some are not")
             if self.inverse[k]:
                 if (value <= 0).any():

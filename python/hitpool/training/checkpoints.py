@@ -178,4 +178,5 @@ def fitting_weights(content: dict[str, Any], path: Path, model: nn.Module) -> di
 def _is_argument(model: nn.Module, part: str) -> bool:
     """Whether a part of the model is given to the module around it as an argument of that name."""
     owner, _, name = part.rpartition(".")
-    return name in inspect.signature(type(model.get_submodule(owner))).parameters
+    modules = dict(model.named_modules())
+    return owner in modules and name in inspect.signature(type(modules[owner])).parameters
