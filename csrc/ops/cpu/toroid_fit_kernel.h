@@ -56,7 +56,7 @@ constexpr int64_t toroid_padded(const ToroidInputs& in) {
   const int64_t most = in.max_hits < in.hits ? in.max_hits : in.hits;
   return most < kToroidBlock ? kToroidBlock : (most + kToroidBlock - 1) / kToroidBlock * kToroidBlock;
 }
-constexpr int kToroidColumns = 45;
+constexpr int kToroidColumns = 44;  // of scratch memory, one number for each hit of a track
 constexpr int64_t toroid_numbers(const ToroidInputs& in) { return in.hits + kToroidColumns * toroid_padded(in); }
 constexpr int64_t toroid_list(const ToroidInputs& in) { return in.hits + toroid_padded(in); }
 

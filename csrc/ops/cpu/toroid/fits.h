@@ -18,7 +18,8 @@ class Fits {
   double* distance;   // of wire or strip from the track
 
   explicit Fits(Columns& columns) {
-    for (double** column : {&residual, &posterior, &distance, &likelihood_, &chi2_, &measured_, &weight_, &weighted_, &variance_}) {
+    for (double** column :
+         {&residual, &posterior, &distance, &likelihood_, &chi2_, &measured_, &weight_, &weighted_, &variance_}) {
       *column = columns.take();
     }
     for (double*& column : solved_) column = columns.take();

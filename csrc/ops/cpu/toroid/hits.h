@@ -11,7 +11,7 @@ namespace {
 // One column per quantity. Behind the `count` hits there is padding up to `size`: tubes of probability 0, so that no
 // loop has to ask.
 struct Hits {
-  static constexpr int kColumns = 13;
+  static constexpr int kColumns = 12;
   int count = 0, size = 0;
   double* p;         // assignment probability
   double* sharp;     // its fourth power, the weight before there is a fit
@@ -25,11 +25,11 @@ struct Hits {
   double* error;     // spread of the drift radius or of the measured coordinate
   double* second;    // variance of the coordinate along the wire
   double* tube;      // 1 for drift tubes
-  double* slope;     // of the track at the hit
   int32_t* number;   // among the M hits
 
   Hits(Columns& columns, int32_t* list) : number(list) {
-    for (double** column : {&p, &sharp, &x, &y, &z, &normal_x, &normal_y, &distance, &radius, &error, &second, &tube, &slope}) {
+    for (double** column :
+         {&p, &sharp, &x, &y, &z, &normal_x, &normal_y, &distance, &radius, &error, &second, &tube}) {
       *column = columns.take();
     }
   }
