@@ -32,15 +32,15 @@ void check_table(const at::Tensor& hits, at::TensorList table) {
   check_like_hits("table[3]", values, hits);
   const c10::SymInt shape[] = {table[0].sym_size(0), table[1].sym_size(0), table[2].sym_size(0)};
   HITPOOL_CHECK_VALUE(
-      are_equal(values.sym_sizes(), shape), kOp, "table[3]", c10::str("the shape of the grids, ", c10::SymIntArrayRef(shape)),
-      values.sym_sizes());
+      are_equal(values.sym_sizes(), shape), kOp, "table[3]",
+      c10::str("the shape of the grids, ", c10::SymIntArrayRef(shape)), values.sym_sizes());
 }
 
 }  // namespace
 
 void check_toroid_fit(
-    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid, at::ArrayRef<double> geometry,
-    at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
   HITPOOL_CHECK_TYPE(hits.scalar_type() == at::kDouble, kOp, "hits", "dtype float64", hits.scalar_type());
   HITPOOL_CHECK_VALUE(
       hits.dim() == 3 && holds(hits.sym_size(2).sym_eq(cpu::kToroidFields)), kOp, "hits", "shape [B, M, 10]",
@@ -53,7 +53,8 @@ void check_toroid_fit(
   if (valid.has_value()) {
     HITPOOL_CHECK_TYPE(valid->scalar_type() == at::kBool, kOp, "valid", "dtype bool", valid->scalar_type());
     HITPOOL_CHECK_VALUE(
-        valid->device() == hits.device(), kOp, "valid", c10::str("the device of hits, ", hits.device()), valid->device());
+        valid->device() == hits.device(), kOp, "valid", c10::str("the device of hits, ", hits.device()),
+        valid->device());
     HITPOOL_CHECK_VALUE(
         are_equal(valid->sym_sizes(), hits.sym_sizes().slice(0, 2)), kOp, "valid",
         c10::str("shape [B, M] that fits hits [B, M, 10] = ", hits.sym_sizes()), valid->sym_sizes());
@@ -70,8 +71,8 @@ void check_toroid_fit(
 }
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit(
-    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid, at::ArrayRef<double> geometry,
-    at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
   static const auto op =
       c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::toroid_fit", "").typed<decltype(toroid_fit)>();
   return op.call(hits, logits, valid, geometry, field, table, threshold, max_hits);
@@ -80,8 +81,8 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit(
 namespace {
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_meta(
-    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid, at::ArrayRef<double> geometry,
-    at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
   check_toroid_fit(hits, logits, valid, geometry, field, table, threshold, max_hits);
   const auto batch = logits.sym_size(0), tracks = logits.sym_size(1), count = logits.sym_size(2);
   return {

@@ -15,8 +15,8 @@ void refuse_derivative(const char* name, const at::Tensor& tensor) {
 }
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_autograd(
-    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid, at::ArrayRef<double> geometry,
-    at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
   refuse_derivative("hits", hits);
   refuse_derivative("logits", logits);
   for (const auto& tensor : table) refuse_derivative("table", tensor);

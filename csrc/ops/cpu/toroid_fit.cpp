@@ -26,14 +26,15 @@ cpu::BoxField box_of(at::ArrayRef<double> f) {
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
     const at::Tensor& hits_in, const at::Tensor& logits_in, const std::optional<at::Tensor>& valid_in,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table_in, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table_in, double threshold,
+    int64_t max_hits) {
   check_toroid_fit(hits_in, logits_in, valid_in, geometry, field, table_in, threshold, max_hits);
   const auto hits = hits_in.contiguous(), logits = logits_in.contiguous();
   const auto valid = valid_in.has_value() ? valid_in->contiguous() : at::Tensor();
   const int64_t batch = logits.size(0), tracks = logits.size(1), count = logits.size(2);
   TORCH_CHECK_VALUE(
-      count <= std::numeric_limits<int32_t>::max(), "hitpool::toroid_fit: expected at most 2^31 - 1 hits per event, got ",
-      count);
+      count <= std::numeric_limits<int32_t>::max(),
+      "hitpool::toroid_fit: expected at most 2^31 - 1 hits per event, got ", count);
 
   cpu::ToroidInputs inputs{};
   inputs.tracks = tracks;
@@ -62,7 +63,8 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
   at::parallel_for(0, batch * tracks, kGrain, [&](int64_t begin, int64_t end) {
     const auto numbers = std::make_unique_for_overwrite<double[]>(cpu::toroid_numbers(inputs));
     const auto list = std::make_unique_for_overwrite<int32_t[]>(cpu::toroid_list(inputs));
-    for (int64_t track = begin; track < end; ++track) run(inputs, to_tracks, to_hits, track, {numbers.get(), list.get()});
+    const cpu::ToroidScratch scratch{numbers.get(), list.get()};
+    for (int64_t track = begin; track < end; ++track) run(inputs, to_tracks, to_hits, track, scratch);
   });
   return {std::move(of_tracks), std::move(of_hits)};
 }

@@ -1,5 +1,5 @@
-// The annealed fit of one track: eight times line in the transverse plane, frame, and fit in the bending plane; the first
-// two to wires, then to drift circles whose errors shrink.
+// The annealed fit of one track: eight times line in the transverse plane, frame, and fit in the bending plane; the
+// first two to wires, then to drift circles whose errors shrink.
 #include "ops/cpu/toroid_fit_kernel.h"
 
 #include "ops/cpu/toroid/fits.h"

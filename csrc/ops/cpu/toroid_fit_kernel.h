@@ -1,5 +1,5 @@
-// The CPU kernel of toroid_fit on plain pointers, compiled once for each instruction set like those of weighted_pool (see
-// weighted_pool_kernel.h for why it knows no torch header). Metres, tesla, GeV, radians.
+// The CPU kernel of toroid_fit on plain pointers, compiled once for each instruction set like those of weighted_pool
+// (see weighted_pool_kernel.h for why it knows no torch header). Metres, tesla, GeV, radians.
 #pragma once
 #include <cstdint>
 

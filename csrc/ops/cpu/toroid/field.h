@@ -20,8 +20,8 @@ inline void box_field(const BoxField& box, const double* r_in, const double* z_i
   }
 }
 
-// A cell of a grid and the place in it from 0 to 1. Points of a path lie close to each other: the search begins where it
-// ended for the point before. NaN stays in the cell.
+// A cell of a grid and the place in it from 0 to 1. Points of a path lie close to each other: the search begins where
+// it ended for the point before. NaN stays in the cell.
 struct Cell {
   int64_t number = 0;
   double place = 0;

@@ -25,7 +25,8 @@ class LineFit {
 
   // Least squares of y + D (x - R / 2) = phi_0 x + k_1 (x - x_1)+ + k_2 (x - x_2)+, x along `azimuth`: D is the bend of
   // the solenoid, R the radius at which the track leaves it, k_1 and k_2 are the kinks of the scattering.
-  // The first of the `passes` fits leaves out what lies far from the frame (`start`); those after it have robust weights.
+  // The first of the `passes` fits leaves out what lies far from the frame (`start`); those after it have robust
+  // weights.
   Line run(
       const Hits& hits, const double* weight, double azimuth, double bend, double exit_radius, const Kinks& kinks,
       double kink_spread, int passes, bool start) {
