@@ -43,7 +43,7 @@ MEASURES = ("efficiency", "purity", "q/pT / bound", "eta / bound", "phi / bound"
 
 @dataclass(frozen=True)
 class Variant:
-    """A training: its start, passes through the events, and weight of the fit's loss; the number it is compared with."""
+    """A training: its start, passes through the events, weight of the fit's gradient, and what it is compared with."""
 
     finished: bool
     passes: int
@@ -54,19 +54,18 @@ class Variant:
 def variants(settings: argparse.Namespace) -> dict[str, Variant]:
     """All of them by name."""
     found = {"finished training": Variant(True, 0, 0.0)}
-    for start, finished, passes in (("finished", True, 1), ("new", False, settings.passes)):
-        control = f"{start}, {passes} passes"
+    for control, finished, passes in (("trained on", True, 1), ("from scratch", False, settings.passes)):
         found[control] = Variant(finished, passes, 0.0)
         for weight in settings.weights:
-            found[f"{start}, {passes} passes, fit {weight:g}"] = Variant(finished, passes, weight, control)
+            found[f"{control}, fit {weight:g}"] = Variant(finished, passes, weight, control)
     return found
 
 
-def bounded(gradient: Tensor, largest: float, clipped: list[float]) -> Tensor:
-    """Gradients of tracks [P, M], those longer than `largest` shortened to it."""
-    norm = gradient.norm(dim=-1, keepdim=True)
+def weighted(gradient: Tensor, weight: float, largest: float, clipped: list[float]) -> Tensor:
+    """Gradients of tracks [P, M] times `weight`, those that are then longer than `largest` shortened to it."""
+    norm = weight * gradient.norm(dim=-1, keepdim=True)
     clipped.append((norm > largest).double().mean().item())
-    return gradient * (largest / norm.clamp(min=largest))
+    return gradient * (weight * largest / norm.clamp(min=largest))
 
 
 def fit_loss(
@@ -76,6 +75,7 @@ def fit_loss(
 
     It is $\log(1 + r^2 / 2) + 0.03 |r|$ of the residuals r in units of about the resolution, as in `FitResponse.loss`,
     summed over a track, as the cross-entropies of its hits are in the loss of the mask task, and normalised as that is.
+    Its gradient to the logits, not that to the response, is multiplied by `weight`.
     """
     task = refined_task(network)
     particle = targets["particle_valid"]  # [B, N]
@@ -83,7 +83,7 @@ def fit_loss(
     logits = done[network.tasks[1].name][task.logit_key]  # [B, N, M]
     share = 1 / (inputs["hit_valid"].sum().item() * logits.shape[1])
     own = logits[particle]  # [P, M]
-    own.register_hook(partial(bounded, largest=share * LARGEST_GRADIENT, clipped=clipped))
+    own.register_hook(partial(weighted, weight=weight, largest=share * LARGEST_GRADIENT, clipped=clipped))
     seen = {name: values[event] for name, values in inputs.items()}  # an event for each track
     fit = task.fit_tracks({"inputs": seen, "hit_valid": seen["hit_valid"]}, own.unsqueeze(1))
     learned = done[task.name]["track_regr"][particle].detach().double()
@@ -94,7 +94,7 @@ def fit_loss(
     difference = estimate - true
     difference = torch.cat([difference[..., :2], wrap_angle(difference[..., 2:])], dim=-1)
     pull = difference / _units(true[..., 0])
-    return weight * share * ((pull.square() / 2).log1p() + 0.03 * pull.abs().clamp(max=200)).sum()
+    return share * ((pull.square() / 2).log1p() + 0.03 * pull.abs().clamp(max=200)).sum()
 
 
 def train(objects: Objects, variant: Variant) -> str:
@@ -113,11 +113,10 @@ def train(objects: Objects, variant: Variant) -> str:
         for inputs, targets in loader:
             matched = network.match(network(inputs), targets)
             losses = network.loss(matched, targets)
-            own = torch.stack([value for tasks in losses.values() for kind in tasks.values() for value in kind.values()])
-            loss = own.sum()
+            loss = sum(value for layer in losses.values() for terms in layer.values() for value in terms.values())
             if variant.weight:
                 of_fit = fit_loss(network, matched["final"], inputs, targets, variant.weight, clipped)
-                terms.append(of_fit.item() / variant.weight)
+                terms.append(of_fit.item())
                 loss = loss + of_fit
             optimizer.param_groups[0]["lr"] = cycle.at(step, steps)
             optimizer.zero_grad()
@@ -212,9 +211,11 @@ def shown(values: list[float]) -> str:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="of finished trainings of muon.yaml, one for each seed")
+    parser.add_argument(
+        "checkpoints", nargs="+", type=Path, help="of finished trainings of muon.yaml, one for each seed"
+    )
     parser.add_argument("--folder", type=Path, default=Path("gradient"), help="results")
-    parser.add_argument("--weights", nargs="+", type=float, default=[10.0, 100.0], help="of the fit's loss")
+    parser.add_argument("--weights", nargs="+", type=float, default=[10.0, 100.0], help="of the fit's gradient")
     parser.add_argument("--train", type=int, default=20_000, help="training events")
     parser.add_argument("--passes", type=int, default=3, help="through them, from new weights")
     parser.add_argument("--response", type=int, default=13_000, help="events on which the response is trained")
