@@ -251,6 +251,20 @@ def test_derivatives_are_refused(muons, distinct, field_map):
         toroid_fit(hits, logits.clone().requires_grad_(), None, *box)
 
 
+def test_the_fit_has_the_derivatives_of_torch_func(muons, distinct):
+    hits, logits, valid = muons.hits[:2], distinct[:2].double(), muons.valid[:2]
+    there, fit = muons.there[:2], ToroidFit()
+    direction = torch.rand(logits.shape, generator=torch.Generator().manual_seed(0)).double()
+
+    def eta(logits: Tensor) -> Tensor:
+        return fit(hits, logits, valid)["eta"][there]
+
+    _, forward = torch.func.jvp(eta, (logits,), (direction,))
+    backward = torch.func.grad(lambda x: eta(x).sum())(logits)
+    assert forward.abs().max() > 0
+    torch.testing.assert_close(forward.sum(), (backward * direction).sum())
+
+
 def wrong_arguments() -> list[tuple[dict, type[Exception], str]]:
     table = [torch.linspace(0, 1, n).double() for n in (3, 4, 5)] + [torch.zeros(3, 4, 5).double()]
     short = torch.zeros(1).double()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from hitpool.fits.bending import GEV_PER_TESLA_METRE, Bending, bend, grid
 from hitpool.fits.field import BoxToroid, FieldMap
@@ -203,8 +204,11 @@ class ToroidFit(nn.Module):
         if type(self.field) not in (BoxToroid, FieldMap, LearnedField) or type(self.geometry) is not Geometry:
             return False
         tensors = [hits, logits, *self.field.buffers(), *self.field.parameters()]
-        differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        return not differentiable and all(tensor.device.type == "cpu" for tensor in tensors)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            return False
+        if any(unpack_dual(tensor).tangent is not None for tensor in tensors):
+            return False
+        return all(tensor.device.type == "cpu" for tensor in tensors)
 
     def check(self, hits: Tensor) -> None:
         """Checks the units of what the fit will get.
