@@ -29,7 +29,8 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
     workplace: Path, capsys: pytest.CaptureFixture
 ) -> None:
     main(FIT)
-    assert re.search(r"second phase: .* tracks described .* hits, \d+ steps, validation loss", capsys.readouterr().out)
+    report = r"second phase: \d+ hits, \d+ steps, validation loss .* tracks described .* validation loss"
+    assert re.search(report, capsys.readouterr().out)
     run = workplace / "runs" / "muon" / "version_0"
     assert trained(run / "ckpts" / "best.ckpt")
     assert not trained(run / "ckpts" / "last.ckpt")
