@@ -39,14 +39,16 @@ class Batch(NamedTuple):
 
 @torch.no_grad()
 def frozen_batches(network: MaskFormer, batches: Collection[Any]) -> list[Batch]:
-    """Runs everything in front of the pooled regression, which loses its trained response.
+    """Runs everything in front of the pooled regression, which loses its trained responses: one fit per track.
 
     Args:
         network: A finished network, in evaluation mode.
         batches: Inputs and targets, batch by batch.
     """
     task, kept = refined_task(network), []
-    task.response.declare(trained=False)
+    for response in (task.response, task.hit_response):
+        if response is not None:
+            response.declare(trained=False)
     hook = task.register_forward_pre_hook(
         lambda _, args, kwargs: kept.append((args[0], kwargs["outputs"])), with_kwargs=True
     )

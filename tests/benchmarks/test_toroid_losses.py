@@ -28,7 +28,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     simulate(folder / "events", EVENTS, processes=1)
     overrides = {f"data.{split}_dir": str(folder / "events") for split in ("train", "val", "test")}
     objects = load("muon.yaml", overrides | {"runs": str(folder / "runs"), "data.batch_size": EVENTS})
-    objects.model.model.tasks[2].fit_standardization(objects.datamodule.train_targets())
+    task = refined_task(objects.model.model)
+    task.fit_standardization(objects.datamodule.train_targets())
+    for response in (task.response, task.hit_response):
+        response.declare(trained=True)
     return objects
 
 
@@ -63,6 +66,12 @@ def fitted(objects, batch, paths, seed: bool, signs: bool, field=None) -> tuple[
     valid = batch.targets["particle_valid"]
     result = fit(hits, logits, batch.x["hit_valid"], task.assignment_threshold)
     return fit, {name: value[valid] for name, value in result.items()}
+
+
+def test_a_finished_model_loses_its_responses(objects, batch):
+    task = refined_task(objects.model.model)
+    assert not task.response.ready
+    assert not task.hit_response.ready
 
 
 def test_distances_from_the_true_paths_are_the_drift_radii(objects, batch, paths):
