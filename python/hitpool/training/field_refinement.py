@@ -13,6 +13,7 @@ from hitpool.fits.gathered import gather_hits
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.raw_fields import raw_fields
+from hitpool.training.assigned import assigned
 from hitpool.training.late_training import Refinement, Sample, train_part
 
 TRACKS, HELD_TRACKS = 8000, 1000  # that are enough to train on, and for the validation
@@ -43,10 +44,7 @@ def describe_tracks(
         pT [P].
     """
     fit, kept = task.track_fit, []
-    for inputs, targets in batches:
-        inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
-        matched = network.match(network(inputs, intermediate=False), targets)["final"]
-        logits = next(outputs[task.logit_key] for outputs in matched.values() if task.logit_key in outputs)  # [B, N, M]
+    for inputs, targets, logits in assigned(network, task, batches, device):
         valid, there = inputs[f"{task.input_hit}_valid"], targets[f"{task.target_object}_valid"]
         hits = raw_fields(inputs, task.input_hit, fit.inputs)
         hits, probability, _ = gather_hits(

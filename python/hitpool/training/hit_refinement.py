@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hitpool.fits import HitResponse
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.training.assigned import assigned
 from hitpool.training.late_training import Refinement, Sample, train_part
 
 HITS = 200_000  # that are enough to train on
@@ -36,10 +37,7 @@ def describe_hits(
         Descriptions and logits of the hits that took part in the fit of a true particle, and whether they are its own.
     """
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
-    for inputs, targets in batches:
-        inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
-        matched = network.match(network(inputs, intermediate=False), targets)["final"]
-        logits = next(outputs[task.logit_key] for outputs in matched.values() if task.logit_key in outputs)  # [B, N, M]
+    for inputs, targets, logits in assigned(network, task, batches, device):
         fit = task.fit_tracks({"inputs": inputs, f"{task.input_hit}_valid": inputs[f"{task.input_hit}_valid"]}, logits)
         chosen = fit["hit_taken"] & targets[f"{task.target_object}_valid"].unsqueeze(-1)
         own = targets[f"{task.target_object}_{task.input_hit}_valid"]
