@@ -77,6 +77,31 @@ def test_it_learns_scale_offset_and_errors():
         assert ((pull.abs().quantile(0.6827, dim=0) - 1).abs() < 0.2).all()
 
 
+def test_errors_that_all_go_one_way_at_equal_momentum_cost_more():
+    """Half a unit of q / pT, to larger size for all, to either side in turn, or to larger size at low pT alone."""
+    fit, pooled, true, _ = fits(1200)
+    response = FitResponse()
+    described = response.describe(fit, pooled)
+    with torch.no_grad():
+        response.net[-1].bias[3:6] = -50.0  # the fit alone
+    size, charge = true[:, 0].abs(), true[:, 0].sign()
+    step = 0.5 * (0.025 * size + 2e-4)
+    either = 2.0 * (size.argsort().argsort() % 2) - 1
+    sides = {
+        "out": torch.ones(1200),
+        "either": either,
+        "low": torch.where(size > size.median(), 1.0, either),
+    }
+    losses = {}
+    for name, side in sides.items():
+        described["fit"] = true.clone()
+        described["fit"][:, 0] += side * charge * step
+        losses[name] = response.loss(described, true).item()
+    expected = (0.5 / (1 + 0.125)) ** 2
+    assert losses["out"] - losses["either"] == pytest.approx(expected, abs=0.01)
+    assert losses["low"] - losses["either"] == pytest.approx(expected / 2, abs=0.01)
+
+
 def test_right_errors_cost_less_than_too_large_ones():
     fit, pooled, true, _ = fits(2000)
     response = FitResponse()

@@ -17,6 +17,7 @@ PAIRS = (("qpt", "eta"), ("qpt", "phi"), ("eta", "phi"))
 LARGEST_PARTIAL = 0.99  # correlation
 CENTRAL = math.erf(math.sqrt(0.5))  # share of a Gaussian within one standard deviation
 LARGEST_CHANGE = 3.0  # of the logarithm of q / pT
+GROUPS = 12  # of tracks of about equal |q / pT|, whose bias is part of the loss
 
 
 class FitResponse(LateModule):
@@ -31,9 +32,12 @@ class FitResponse(LateModule):
     plus g times the difference of the pooled regression to that: it takes over where the fit has failed. The momentum
     is corrected by a factor because field and material scale it. The loss is $\log(1 + r^2 / 2) + 0.03 |r|$ with the
     residual r in units of about the resolution, so that the few tracks with wrong hits do not matter more than the
-    others; the error is the quantile of |residual| that is a Gaussian's standard deviation (68.27 %), learned by the
-    pinball loss of its logarithm, and changes nothing in the estimate. A second network gives the correlations of the
-    errors, by the likelihood of a Gaussian of the residuals in units of their errors, up to three of them.
+    others; added to it is the mean square of the bias of $|q/p_T|$, the mean of $\pm r / (1 + r^2 / 2)$, in 12 groups
+    of about equal true $|q/p_T|$, because residuals alone would draw the estimates to where most tracks of the training
+    are, most of all at the edges of their spectrum. The error is the quantile of |residual| that is a Gaussian's
+    standard deviation (68.27 %), learned by the pinball loss of its logarithm, and changes nothing in the estimate. A
+    second network gives the correlations of the errors, by the likelihood of a Gaussian of the residuals in units of
+    their errors, up to three of them.
 
     With `fit_errors`, the errors that the fit states are the units of corrections, loss and errors, and $q/p_T$ is
     corrected by an offset too.
@@ -212,7 +216,7 @@ class FitResponse(LateModule):
         distance = (residual.detach().abs() + 1e-9).log() - error.log()
         quantile = torch.maximum(CENTRAL * distance, (CENTRAL - 1) * distance)
         likelihood = self._likelihood(described, residual.detach() / error.detach())
-        return (value + quantile).mean() + likelihood.mean()
+        return (value + quantile).mean() + likelihood.mean() + _bias(pull[..., 0], true[..., 0])
 
     def scale_features(self, features: Tensor) -> None:
         """Takes mean and spread of the features from a sample.
@@ -222,6 +226,15 @@ class FitResponse(LateModule):
         """
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0) + 1e-6)
+
+
+def _bias(pull: Tensor, qpt: Tensor) -> Tensor:
+    """Mean square of the bias of the size of q / pT in groups of tracks of about equal size, from pulls [P]."""
+    order = qpt.abs().argsort()
+    groups = min(GROUPS, len(order))
+    size = len(order) // groups
+    score = qpt.sign() * pull / (1 + pull.square() / 2)
+    return score[order][: groups * size].view(groups, size).mean(1).square().mean()
 
 
 def _units(qpt: Tensor) -> Tensor:
