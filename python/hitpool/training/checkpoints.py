@@ -37,9 +37,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             FileNotFoundError: If it does not exist.
             CheckpointError: If it cannot be read.
         """
-        if path not in self._read:
-            self._read[path] = read_checkpoint(path)
-        return self._read[path]
+        key = path.absolute()
+        if key not in self._read:
+            self._read[key] = read_checkpoint(path)
+        return self._read[key]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes `checkpoint` to `path`.
@@ -59,7 +60,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             CheckpointError: If it is damaged, or holds objects whose loading would run code.
         """
         read, self._read = self._read, {}
-        return read[Path(path)] if Path(path) in read else read_checkpoint(path)
+        key = Path(path).absolute()
+        return read[key] if key in read else read_checkpoint(path)
 
 
 @contextmanager

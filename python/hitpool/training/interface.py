@@ -247,7 +247,7 @@ class TrainingCLI(LightningCLI):
             bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
             place = "the second phase"
             self.requeue.end_at_signal(self.trainer)
-            second_phase(self.trainer, model, datamodule, checkpoint, seed, bars)
+            second_phase(self.trainer, model, datamodule, checkpoint, self.checkpoint_io, seed, bars)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue(place or f"epoch {self.trainer.current_epoch + 1}")
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None

@@ -18,6 +18,7 @@ from hitpool.data import HitDataModule
 from hitpool.fits import LearnedField
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.training.checkpoints import AtomicCheckpointIO
 from hitpool.training.field_refinement import refine_field
 from hitpool.training.hit_refinement import refine_hits
 from hitpool.training.late_training import Refinement, Sample, train_part
@@ -145,7 +146,13 @@ def refine(
 
 
 def second_phase(
-    trainer: Trainer, model: TrackingModule, datamodule: HitDataModule, checkpoint: Path | None, seed: int, bars: bool
+    trainer: Trainer,
+    model: TrackingModule,
+    datamodule: HitDataModule,
+    checkpoint: Path | None,
+    checkpoint_io: AtomicCheckpointIO,
+    seed: int,
+    bars: bool,
 ) -> None:
     """Trains what the configuration leaves for the end, in the first process, and puts it into the checkpoint.
 
@@ -154,14 +161,14 @@ def second_phase(
         model: The model; it gets the weights of the checkpoint.
         datamodule: The data of the training.
         checkpoint: The checkpoint that will be used; None for the weights in memory.
+        checkpoint_io: Reads and writes it; what is read is kept for the test that follows.
         seed: See `refine`.
         bars: Show progress bars.
     """
     if not model.refinement.epochs or trainer.limit_train_batches == 0:
         return
     if trainer.is_global_zero:
-        files = trainer.strategy.checkpoint_io
-        content = files.look_into(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
+        content = checkpoint_io.look_into(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
         before = content["state_dict"]
         model.load_state_dict(before)
         if "before_second_phase" in content:
@@ -176,7 +183,7 @@ def second_phase(
             changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
             if checkpoint and changed:
                 content |= {"state_dict": after, "before_second_phase": changed}
-                files.save_checkpoint(content, checkpoint)
+                checkpoint_io.save_checkpoint(content, checkpoint)
     trainer.strategy.barrier()
     # their averages are in the checkpoint, and would replace it in the test
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
