@@ -66,8 +66,7 @@ def load_checkpoint(checkpoint: str | Path) -> Objects:
         FileNotFoundError: If the checkpoint or its configuration does not exist.
         CheckpointError: If the checkpoint cannot be read, or does not fit the configuration.
     """
-    from hitpool.tasks.checkpoint_file import read_checkpoint
-    from hitpool.training.checkpoints import fitting_weights
+    from hitpool.weights import fitting_weights, read_checkpoint
 
     checkpoint = Path(checkpoint)
     stored = checkpoint.absolute().parent.parent / "config.yaml"

@@ -14,8 +14,6 @@ import torch
 
 from hitpool.simulation import simulate
 
-sys.path.insert(0, str(Path(__file__).parent))  # for continued.py
-
 SIZES = {"train": 96, "val": 24, "test": 24}
 TINY = ["--data.batch_size=8", *(f"--simulate.{part}={size}" for part, size in SIZES.items())]
 

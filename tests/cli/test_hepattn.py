@@ -72,6 +72,31 @@ def test_seed_block_trains(workplace: Path, capsys: pytest.CaptureFixture) -> No
     assert rebuilt.model.model.tasks[2].assignment_threshold == 0.2
 
 
+def test_the_task_that_freezes_the_model_trains_alone(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main(["fit", f"--config={DATA / 'seed_task.yaml'}", *SHORT])
+    base = "runs/muon/version_0/ckpts/best.ckpt"
+    (task,) = yaml.safe_load((DATA / "seed_task.yaml").read_text())
+    task["class_path"] = "hepattn.models.task.FrozenEncoderRegressionTask"
+    task["init_args"] |= {"checkpoint_path": base, "freeze_all": True}
+    Path("frozen.yaml").write_text(yaml.safe_dump(task))
+    capsys.readouterr()
+    main(["fit", "--config=frozen.yaml", "--name=frozen", *SHORT])
+    assert f"network: input_nets, encoder, decoder, tasks.0, tasks.1 from {base}; frozen: " in capsys.readouterr().out
+    run = Path("runs/frozen/version_0")
+    model = yaml.safe_load((run / "config.yaml").read_text())["model"]
+    assert model["frozen"] == ["input_nets", "encoder", "decoder", "tasks.0", "tasks.1"]
+    assert model["network_checkpoint"] == base
+    assert "val/final_track_valid_object_bce" not in (run / "metrics.csv").read_text()
+    Path(base).rename("moved.ckpt")
+    main(["fit", "--name=frozen", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    before, after = (
+        torch.load(path, weights_only=True)["state_dict"] for path in ("moved.ckpt", run / "ckpts" / "last.ckpt")
+    )
+    changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert changed
+    assert all(key.startswith("model.tasks.2.") for key in changed)
+
+
 def test_tasks_go_into_the_configuration_before_them(capsys: pytest.CaptureFixture) -> None:
     config, notices = print_config(capsys, "--config=muon_query.yaml", f"--config={DATA / 'seed_task.yaml'}")
     modules = config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"]

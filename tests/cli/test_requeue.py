@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from continued import OPTIONS, check, differences
 
 from hitpool.cli import main
 from hitpool.training import TrackingModule, refinement
 from hitpool.training.checkpoints import AtomicCheckpointIO
 from hitpool.training.optimizers import AdamW
+
+from .continued import OPTIONS, check, differences
 
 MOMENTS = [  # method, which of its calls, steps in the checkpoint
     (AdamW, "step", 2, 2),  # between the update and the count of the step

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hitpool.cli import main
-from hitpool.tasks.checkpoint_file import read_weights
+from hitpool.weights import read_weights
 
 from .conftest import TINY
 
@@ -125,7 +125,7 @@ def test_a_refined_checkpoint_gives_its_regression_to_a_new_training(
 ) -> None:
     main(FIT)
     read: list[str] = []
-    monkeypatch.setattr("hitpool.training.module.read_weights", lambda path: read.append(path) or read_weights(path))
+    monkeypatch.setattr("hitpool.training.transfer.read_weights", lambda path: read.append(path) or read_weights(path))
     main([*FIT, "--name", "next", "--model.regression_checkpoint", "runs/muon/version_0/ckpts/best.ckpt"])
     assert trained(workplace / "runs" / "next" / "version_0" / "ckpts" / "best.ckpt")
     assert read == ["runs/muon/version_0/ckpts/best.ckpt"]

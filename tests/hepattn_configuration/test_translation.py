@@ -276,6 +276,47 @@ def test_plain_lists_of_modules_are_module_lists() -> None:
     assert plain["tasks"] == inside["tasks"]
 
 
+def frozen_task(name: str = "parameter_regression", **arguments: Any) -> dict[str, Any]:
+    return module("FrozenEncoderRegressionTask", "models.task", name=name, dim=8, **arguments)
+
+
+def freezing(*tasks: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The translated model section of a network with these tasks, and the notices."""
+    given = {"dim": 8, "decoder_layer_config": {"dim": 8}, "num_decoder_layers": 2, "num_queries": 3, "tasks": [*tasks]}
+    config, lines = translated({"model": {"model": module("MaskFormer", **given)}})
+    return config["model"], lines
+
+
+@pytest.mark.parametrize(
+    ("options", "frozen"),
+    [
+        ({}, ["input_nets", "encoder"]),
+        ({"freeze_all": False}, ["input_nets", "encoder"]),
+        ({"freeze_all": True}, ["input_nets", "encoder", "decoder", "tasks.0", "tasks.2"]),
+    ],
+)
+def test_the_task_that_freezes_the_model_becomes_settings_of_the_training(
+    options: dict[str, Any], frozen: list[str]
+) -> None:
+    task = frozen_task(checkpoint_path="base.ckpt", dropout=0.3, **options)
+    model, lines = freezing(valid_task(), task, valid_task())
+    assert (model["network_checkpoint"], model["frozen"]) == ("base.ckpt", frozen)
+    pooled, _ = translated(
+        module("WeightedPoolingObjectHitRegressionTask", "models.task", name="parameter_regression", dim=8, dropout=0.3)
+    )
+    assert model["model"]["init_args"]["tasks"]["init_args"]["modules"][1] == pooled
+    assert "FrozenEncoderRegressionTask -> a pooled regression, model.frozen and model.network_checkpoint" in lines
+
+
+def test_tasks_that_freeze_the_model_agree_on_one_checkpoint() -> None:
+    with pytest.raises(ValueError, match=r"^model.model.tasks.0.checkpoint_path: expected the checkpoint of a hitpool"):
+        freezing(frozen_task())
+    one, same, other = (frozen_task(checkpoint_path=f"{name}.ckpt", freeze_all=True) for name in ("a", "a", "b"))
+    assert freezing(valid_task(), one, same)[0]["frozen"] == ["input_nets", "encoder", "decoder", "tasks.0"]
+    with pytest.raises(ValueError, match=r"model.model.tasks: expected one checkpoint_path, got a.ckpt and b.ckpt"):
+        freezing(one, other)
+
+
 def test_one_argument_of_the_wide_head_brings_the_others() -> None:
     seed, _ = translated(module("WeightedPoolingObjectHitRegressionTask", "models.task", dim=8))
     assert seed["init_args"] == {"dim": 8}

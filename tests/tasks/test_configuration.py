@@ -86,13 +86,11 @@ def test_configuration_of_hepattn_upstream_gives_the_tasks() -> None:
     assert regression.should_run_at_layer(0)
 
 
-def test_frozen_task_takes_all_options() -> None:
-    config = yaml.safe_load(SEED.replace("WeightedPoolingObjectHit", "FrozenEncoder"))
-    arguments = {"checkpoint_path": "base.ckpt", "freeze_all": True}
-    arguments |= {"regression_hidden_dim": 144, "regression_num_layers": 3, "dropout": 0.1}
+def test_wide_task_takes_all_options() -> None:
+    config = yaml.safe_load(SEED)
+    arguments = {"regression_hidden_dim": 144, "regression_num_layers": 3, "dropout": 0.1}
     config["init_args"]["modules"][2]["init_args"] |= arguments | OPTIONS | {"regression_num_layers": 3}
     regression = instantiate(config)[2]
-    assert (regression.checkpoint_path, regression.freeze_all) == ("base.ckpt", True)
     assert regression.regression_head.input_size == 9 * 32
     assert regression.loss_name == "l1"
     del config["init_args"]["modules"][2]["init_args"]["hit_fields"]

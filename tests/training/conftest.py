@@ -1,8 +1,6 @@
 """A model of the MaskFormer interface with a single weight matrix, and data for it."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,8 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-
-sys.path.insert(0, str(Path(__file__).parent))  # for tracking.py
 
 
 class MeanTask(nn.Module):

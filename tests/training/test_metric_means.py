@@ -8,10 +8,11 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from tracking import Events, make_network, make_regression
 
 from hitpool.training import TrackingModule
 from hitpool.training.metric_means import MetricMeans
+
+from .tracking import Events, make_network, make_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(many workers|LeafSpec|no logger|fork)")
 

@@ -7,6 +7,7 @@ import torch
 from hitpool.fits import FitResponse, HelixFit, SolenoidFit, ToroidFit
 from hitpool.nn import MaskFormer
 from hitpool.training import TrackingModule
+from hitpool.training.checkpoints import AtomicCheckpointIO
 from hitpool.training.late_training import Refinement
 from hitpool.training.refinement import describe, refine, refined_task, second_phase
 from hitpool.training.threads import Threads
@@ -140,7 +141,7 @@ def test_it_has_one_thread_unless_the_number_is_fixed(monkeypatch, number, expec
     try:
         trainer.callbacks[0].setup(trainer, model, "fit")
         torch.set_num_threads(2)
-        second_phase(trainer, model, Events(), None, seed=0, bars=False)
+        second_phase(trainer, model, Events(), None, AtomicCheckpointIO(), seed=0, bars=False)
     finally:
         torch.set_num_threads(before)
     assert used == [expected]

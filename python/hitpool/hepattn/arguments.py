@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hitpool.hepattn.frozen_encoder import freezing_task
 from hitpool.hepattn.notices import Notices, short
 
 _DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_attention")
@@ -172,6 +173,12 @@ def pooling(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]
     if not any(name in args for name in wide):
         return args
     return args | {name: value for name, value in wide.items() if args.get(name) is None}
+
+
+def frozen_encoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Takes what concerns the model around the task out of the arguments of the pooled regression."""
+    notices.replace("FrozenEncoderRegressionTask", "a pooled regression, model.frozen and model.network_checkpoint")
+    return freezing_task(pooling(args, path, notices), short(path))
 
 
 def _class_path(module: Any) -> str:

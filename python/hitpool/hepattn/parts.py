@@ -140,7 +140,9 @@ PARTS: dict[str, Part] = {
     "WeightedPoolingObjectHitRegressionTask": Part(
         "hitpool.tasks.WeightedPoolingObjectHitRegressionTask", reshape=arguments.pooling
     ),
-    "FrozenEncoderRegressionTask": Part("hitpool.tasks.FrozenEncoderRegressionTask", reshape=arguments.pooling),
+    "FrozenEncoderRegressionTask": Part(
+        "hitpool.tasks.WeightedPoolingObjectHitRegressionTask", reshape=arguments.frozen_encoder
+    ),
     "PredictionWriter": Part(
         "hitpool.evaluation.PredictionWriter",
         hints=("write_inputs", "write_outputs", "write_preds", "write_targets", "write_losses", "write_layers"),

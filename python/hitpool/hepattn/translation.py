@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hitpool.hepattn import sections
+from hitpool.hepattn.frozen_encoder import freeze_around_task
 from hitpool.hepattn.notices import Notices, short, shown
 from hitpool.hepattn.parts import PARTS, REPLACED, Part, no_equal
 
@@ -44,7 +45,7 @@ def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
     notices = Notices()
     if isinstance(config, Mapping) and "class_path" not in config:
         config = sections.translate(dict(config), notices, gpu)
-    return _node(config, "", notices), notices.lines()
+    return freeze_around_task(_node(config, "", notices)), notices.lines()
 
 
 def _is_theirs(node: Any) -> bool:

@@ -1,5 +1,7 @@
 """The model: input network, encoder, decoder, tasks."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -51,8 +53,7 @@ class MaskFormer(nn.Module):
         self.input_name: str = input_nets[0].input_name
         self._check_dims()
         self._check_tasks()
-        for part in self._frozen_parts():
-            part.requires_grad_(False).eval()
+        self.frozen: list[nn.Module] = []
 
     def _check_dims(self) -> None:
         parts = {"input_nets.0.net": getattr(self.input_nets[0].net, "output_size", None)}
@@ -84,14 +85,18 @@ class MaskFormer(nn.Module):
                 raise ValueError(f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}")
             produced.update(task.outputs)
 
-    def _frozen_parts(self) -> list[nn.Module]:
-        """Parts that a task wants to stay as they are."""
-        wishes = [task.frozen_parts for task in self.tasks if hasattr(task, "frozen_parts")]
-        return [part for frozen_parts in wishes for part in frozen_parts(self)]
+    def freeze(self, parts: Iterable[nn.Module]) -> None:
+        """Keeps parts as they are: without gradients, always in evaluation mode, tasks among them without losses.
+
+        Args:
+            parts: Modules of this network.
+        """
+        self.frozen = list(parts)
+        for part in self.frozen:
+            part.requires_grad_(False).eval()
 
     def _scored_tasks(self) -> list[nn.Module]:
-        frozen = self._frozen_parts()
-        return [task for task in self.tasks if task not in frozen]
+        return [task for task in self.tasks if task not in self.frozen]
 
     def train(self, mode: bool = True) -> "MaskFormer":
         """Switches between training and evaluation; frozen parts are always in evaluation mode.
@@ -100,7 +105,7 @@ class MaskFormer(nn.Module):
             mode: Whether to train.
         """
         super().train(mode)
-        for part in self._frozen_parts():
+        for part in self.frozen:
             part.eval()
         return self
 

@@ -1,14 +1,12 @@
 """Tasks: object validity, assignment of hits, regression of parameters."""
 
 from hitpool.tasks.base import Task
-from hitpool.tasks.frozen_encoder import FrozenEncoderRegressionTask
 from hitpool.tasks.object_hit_mask import ObjectHitMaskTask
 from hitpool.tasks.object_valid import ObjectValidTask
 from hitpool.tasks.regression import ObjectRegressionTask, RegressionTask
 from hitpool.tasks.weighted_pooling import WeightedPoolingObjectHitRegressionTask
 
 __all__ = [
-    "FrozenEncoderRegressionTask",
     "ObjectHitMaskTask",
     "ObjectRegressionTask",
     "ObjectValidTask",

@@ -148,14 +148,6 @@ class Task(nn.Module):
         """
         return self.permute_loss and bool(layer_outputs.get(self.name))
 
-    def frozen_parts(self, model: nn.Module) -> list[nn.Module]:
-        """Parts of a model that stay as they are while this task is trained; none by default.
-
-        Args:
-            model: `hitpool.nn.MaskFormer` with this task.
-        """
-        return []
-
 
 def one_input(task: str, input_hit: str | None, input_constituent: str | None) -> str:
     """Name of a task's kind of hits, from the two names of the argument.

@@ -1,6 +1,5 @@
 """Checkpoints that a kill at any moment leaves intact."""
 
-import inspect
 import io
 import os
 import signal
@@ -13,18 +12,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor, nn
 
 from hitpool.files import write_bytes
-from hitpool.tasks.checkpoint_file import (
-    CheckpointError,
-    check_intact,
-    differences,
-    lacking,
-    listed,
-    read_checkpoint,
-    weights_in,
-)
+from hitpool.weights import CheckpointError, read_checkpoint
 
 OF_TRAINING = ("state_dict", "global_step", "pytorch-lightning_version")  # what Lightning cannot do without
 TO_GO_ON = ("loops", "optimizer_states")
@@ -47,9 +37,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             FileNotFoundError: If it does not exist.
             CheckpointError: If it cannot be read.
         """
-        if path not in self._read:
-            self._read[path] = read_checkpoint(path)
-        return self._read[path]
+        key = path.absolute()
+        if key not in self._read:
+            self._read[key] = read_checkpoint(path)
+        return self._read[key]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes `checkpoint` to `path`.
@@ -63,16 +54,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             write_bytes(path, content.getbuffer())
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Reads a checkpoint.
+        """Reads a checkpoint, unless it was looked into.
 
         Raises:
-            CheckpointError: If it is damaged.
+            CheckpointError: If it is damaged, or holds objects whose loading would run code.
         """
         read, self._read = self._read, {}
-        if Path(path) in read:
-            return read[Path(path)]
-        check_intact(path)
-        return super().load_checkpoint(path, *args, **kwargs)
+        key = Path(path).absolute()
+        return read[key] if key in read else read_checkpoint(path)
 
 
 @contextmanager
@@ -146,37 +135,3 @@ def check_of_training(content: dict[str, Any], path: Path, to_go_on: bool = Fals
             f"checkpoint {path} is not of a training: expected one that hitpool fit wrote, this has no "
             f"{' and no '.join(missing)}"
         )
-
-
-def fitting_weights(content: dict[str, Any], path: Path, model: nn.Module) -> dict[str, Tensor]:
-    """The weights of a model.
-
-    Args:
-        content: What a checkpoint of a training, or a file of weights, holds.
-        path: The file, for messages.
-        model: The Lightning module.
-
-    Returns:
-        Weights by key.
-
-    Raises:
-        CheckpointError: If they do not fit the model.
-    """
-    weights = weights_in(content, path)
-    own = model.state_dict()
-    if problems := differences(weights, own):
-        parts = [*lacking(own, weights), *lacking(weights, own)]
-        arguments = [f"--model.{part}" for part in parts if _is_argument(model, part)]
-        raise CheckpointError(
-            f"checkpoint {path} does not fit the model: {listed(problems)}. It needs the configuration that it was "
-            "trained with, config.yaml in the directory of its run"
-            + (f"; what differs is set by {' and '.join(arguments)}" if arguments else "")
-        )
-    return weights
-
-
-def _is_argument(model: nn.Module, part: str) -> bool:
-    """Whether a part of the model is given to the module around it as an argument of that name."""
-    owner, _, name = part.rpartition(".")
-    modules = dict(model.named_modules())
-    return owner in modules and name in inspect.signature(type(modules[owner])).parameters

@@ -4,6 +4,8 @@ import copy
 import re
 from typing import Any
 
+from hitpool.hepattn import freeze_around_task
+
 _KINDS = (r"Object(Valid|Classification)Task", r"ObjectHitMaskTask", r".*RegressionTask")
 
 
@@ -65,7 +67,7 @@ def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict
         hits = arguments.get("input_hit") or arguments.get("input_constituent")
         if hits in inputs:
             inputs[hits] = list(dict.fromkeys([*inputs[hits], *(arguments.get("hit_fields") or ())]))
-    return config, [str(_name(task)) for task in tasks]
+    return freeze_around_task(config), [str(_name(task)) for task in tasks]
 
 
 def _replaced(present: list[dict[str, Any]], task: dict[str, Any]) -> list[dict[str, Any]]:

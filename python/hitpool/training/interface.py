@@ -30,7 +30,7 @@ from hitpool.parser_message import one_line
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.arguments import Arguments
-from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last, check_of_training, fitting_weights
+from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last, check_of_training
 from hitpool.training.configuration import check
 from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.training.module import TrackingModule
@@ -40,6 +40,7 @@ from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
 from hitpool.training.threads import Threads
 from hitpool.training.trainer_options import check_callbacks, check_options, reports_test
+from hitpool.weights import fitting_weights
 
 DESCRIPTIONS = {
     "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
@@ -197,7 +198,7 @@ class TrainingCLI(LightningCLI):
             fitting_weights(content, checkpoint, self.model)  # Lightning loads them; errors come before any work
             self.continued = {name: content.get(name) for name in self.continued}
         elif self.subcommand == "fit":
-            self.model.check_other_trainings()
+            self.model.start.check(self.model.model)
         if self.samples:
             self.samples.create()
         if self.subcommand:
@@ -246,7 +247,7 @@ class TrainingCLI(LightningCLI):
             bars = sys.stdout.isatty() and self._get(self.config_init, "trainer").enable_progress_bar is not False
             place = "the second phase"
             self.requeue.end_at_signal(self.trainer)
-            second_phase(self.trainer, model, datamodule, checkpoint, seed, bars)
+            second_phase(self.trainer, model, datamodule, checkpoint, self.checkpoint_io, seed, bars)
         except (KeyboardInterrupt, SystemExit) as stop:
             self._say_how_to_continue(place or f"epoch {self.trainer.current_epoch + 1}")
             raise SystemExit(143 if getattr(stop, "code", None) == 143 else 130) from None

@@ -1,6 +1,5 @@
 """Training, validation, test and prediction steps of a tracking model."""
 
-import copy
 import os
 import sys
 import time
@@ -15,11 +14,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from hitpool.data import HitDataModule
-from hitpool.tasks import FrozenEncoderRegressionTask, WeightedPoolingObjectHitRegressionTask
-from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
 from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
-from hitpool.training.foreign_checkpoint import load_regression_task
+from hitpool.training.freezing import named_parts
 from hitpool.training.late_training import Refinement
 from hitpool.training.loggers import MetricsTable
 from hitpool.training.metric_means import MetricMeans
@@ -27,6 +24,7 @@ from hitpool.training.optimizers import AdamW, Lion
 from hitpool.training.progress import say
 from hitpool.training.refinement import refine
 from hitpool.training.schedule import OneCycle
+from hitpool.training.transfer import Start
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 Outputs = dict[str, dict[str, dict[str, Tensor]]]  # layer -> task -> name
@@ -49,7 +47,14 @@ class TrackingModule(LightningModule):
         lrs_config: Learning rate over the training, and weight decay.
         refinement: Second phase of the training, by default none.
         regression_checkpoint: Checkpoint of hepattn or hitpool whose pooled regression a new training starts from, as
-            far as it fits; see `hitpool.training.foreign_checkpoint`.
+            far as it fits; see `hitpool.training.transfer.load_regression_task`.
+        network_checkpoint: Checkpoint of hitpool whose network, without the pooled regression, a new training starts
+            from; see `hitpool.training.transfer.load_network`.
+        frozen: Parts of the network that stay as they are in `network_checkpoint`, without gradients, losses and
+            dropout: `input_nets`, `encoder`, `decoder`, `tasks` or single ones such as `tasks.0`.
+
+    Raises:
+        ValueError: A name in `frozen` is not that of a part, or `network_checkpoint` is missing.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class TrackingModule(LightningModule):
         lrs_config: OneCycle = DEFAULT_CYCLE,
         refinement: Refinement = NO_REFINEMENT,
         regression_checkpoint: str | None = None,
+        network_checkpoint: str | None = None,
+        frozen: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -67,12 +74,16 @@ class TrackingModule(LightningModule):
         self.optimizer = optimizer
         self.lrs_config = lrs_config
         self.refinement = refinement
-        self.regression_checkpoint = regression_checkpoint
+        parts = named_parts(model, frozen) if frozen else {}
+        if parts:
+            if network_checkpoint is None:
+                raise ValueError(f"model.frozen: {', '.join(parts)} need model.network_checkpoint, which is not set")
+            model.freeze(parts.values())
+        self.start = Start(network_checkpoint, regression_checkpoint, list(parts))
         self._metrics = MetricMeans()
         self._train_means = MetricMeans()
         self._rows: int | None = None  # of metrics.csv when a stop added rows that only a stopped training has
         self._gradients: dict[str, Tensor] = {}
-        self._read: dict[str, dict[str, Tensor]] = {}  # weights of other trainings, until they are loaded
 
     def configure_callbacks(self) -> list[Callback]:
         """Gives the training targets to the tasks that standardise, before callbacks copy the model in their setup.
@@ -89,37 +100,8 @@ class TrackingModule(LightningModule):
     def on_fit_start(self) -> None:
         """Loads weights of other trainings, unless this one is continued and has them already; see its errors."""
         if self.trainer.ckpt_path is None:
-            for report in self.load_other_trainings():
+            for report in self.start.load(self.model):
                 say(report)
-            self._read = {}
-
-    def check_other_trainings(self) -> None:
-        """Reads what `load_other_trainings` loads, and loads it into a copy of the model; see its errors."""
-        trial = copy.deepcopy(self)
-        trial.load_other_trainings()
-        self._read = trial._read
-
-    def load_other_trainings(self) -> list[str]:
-        """Loads the weights that tasks and `regression_checkpoint` take from other trainings.
-
-        Returns:
-            What was taken, for each of them.
-
-        Raises:
-            FileNotFoundError: If a checkpoint does not exist.
-            CheckpointError: If it does not fit.
-        """
-        frozen = [task for task in self.model.tasks if isinstance(task, FrozenEncoderRegressionTask)]
-        reports = [task.load_frozen_parts(self.model, self._weights(task.checkpoint_path)) for task in frozen]
-        if self.regression_checkpoint is None:
-            return reports
-        tasks = [task for task in self.model.tasks if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
-        if len(tasks) != 1:
-            raise CheckpointError(
-                f"regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not {len(tasks)}"
-            )
-        weights = self._weights(self.regression_checkpoint)
-        return [*reports, str(load_regression_task(self.regression_checkpoint, tasks[0], weights))]
 
     def refine(self, datamodule: HitDataModule, seed: int = 0, limit: int | None = None, bars: bool = False) -> str:
         """Runs the second phase of the training.
@@ -343,12 +325,6 @@ class TrackingModule(LightningModule):
                 f" ({terms or 'the sum overflows'}); {_events(targets['sample_id'].tolist())}"
             )
         return outputs, {"loss": loss, **losses}, len(targets["sample_id"])
-
-    def _weights(self, path: str) -> dict[str, Tensor]:
-        """Weights of another training, read once."""
-        if path not in self._read:
-            self._read[path] = read_weights(path)
-        return self._read[path]
 
     def _add_metrics(self, preds: Outputs, targets: dict[str, Tensor], events: int) -> None:
         for task, metrics in self.model.metrics(preds, targets).items():

@@ -18,7 +18,6 @@ from hitpool.data import HitDataModule
 from hitpool.fits import LearnedField
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
-from hitpool.tasks.checkpoint_file import read_checkpoint
 from hitpool.training.checkpoints import AtomicCheckpointIO
 from hitpool.training.field_refinement import refine_field
 from hitpool.training.hit_refinement import refine_hits
@@ -36,11 +35,12 @@ def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
     Raises:
         ValueError: There is not exactly one that has a part for it.
     """
-    tasks = [task for task in network.tasks if getattr(task, "late_part", None) is not None]
+    trained = [task for task in network.tasks if task not in network.frozen]
+    tasks = [task for task in trained if getattr(task, "late_part", None) is not None]
     if len(tasks) != 1:
         raise ValueError(
             "model.refinement: expected one WeightedPoolingObjectHitRegressionTask with a response, or without a "
-            f"track_fit, got {len(tasks)} in {[task.name for task in network.tasks]}; or set its epochs to 0"
+            f"track_fit, got {len(tasks)} in {[task.name for task in trained]}; or set its epochs to 0"
         )
     return tasks[0]
 
@@ -146,7 +146,13 @@ def refine(
 
 
 def second_phase(
-    trainer: Trainer, model: TrackingModule, datamodule: HitDataModule, checkpoint: Path | None, seed: int, bars: bool
+    trainer: Trainer,
+    model: TrackingModule,
+    datamodule: HitDataModule,
+    checkpoint: Path | None,
+    checkpoint_io: AtomicCheckpointIO,
+    seed: int,
+    bars: bool,
 ) -> None:
     """Trains what the configuration leaves for the end, in the first process, and puts it into the checkpoint.
 
@@ -155,27 +161,29 @@ def second_phase(
         model: The model; it gets the weights of the checkpoint.
         datamodule: The data of the training.
         checkpoint: The checkpoint that will be used; None for the weights in memory.
+        checkpoint_io: Reads and writes it; what is read is kept for the test that follows.
         seed: See `refine`.
         bars: Show progress bars.
     """
     if not model.refinement.epochs or trainer.limit_train_batches == 0:
         return
-    content = read_checkpoint(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
-    before = content["state_dict"]
-    model.load_state_dict(before)
-    if "before_second_phase" in content:
-        say("second phase: done before, with the settings of then")
-    elif trainer.is_global_zero:
-        say("second phase: the assignment stays as it is")
-        if any(isinstance(callback, Threads) and callback.chooses for callback in trainer.callbacks):
-            torch.set_num_threads(1)  # its steps are too short to share, and more threads wait for a busy neighbour
-        model.to(trainer.strategy.root_device)
-        say(model.refine(datamodule, seed, trainer.num_training_batches * trainer.world_size, bars))
-        after = model.cpu().state_dict()
-        changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
-        if checkpoint and changed:
-            content |= {"state_dict": after, "before_second_phase": changed}
-            AtomicCheckpointIO().save_checkpoint(content, checkpoint)
+    if trainer.is_global_zero:
+        content = checkpoint_io.look_into(checkpoint) if checkpoint else {"state_dict": model.state_dict()}
+        before = content["state_dict"]
+        model.load_state_dict(before)
+        if "before_second_phase" in content:
+            say("second phase: done before, with the settings of then")
+        else:
+            say("second phase: the assignment stays as it is")
+            if any(isinstance(callback, Threads) and callback.chooses for callback in trainer.callbacks):
+                torch.set_num_threads(1)  # its steps are too short to share; more threads wait for a busy neighbour
+            model.to(trainer.strategy.root_device)
+            say(model.refine(datamodule, seed, trainer.num_training_batches * trainer.world_size, bars))
+            after = model.cpu().state_dict()
+            changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
+            if checkpoint and changed:
+                content |= {"state_dict": after, "before_second_phase": changed}
+                checkpoint_io.save_checkpoint(content, checkpoint)
     trainer.strategy.barrier()
     # their averages are in the checkpoint, and would replace it in the test
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]

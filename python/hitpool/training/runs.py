@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hitpool import files
-from hitpool.tasks.checkpoint_file import read_checkpoint
+from hitpool.weights import names_key
 
 
 def folder(runs: Path, name: str) -> Path:
@@ -105,7 +105,7 @@ def checkpoint(run: Path, which: str | None = None) -> Path | None:
         return path != best, path.stat().st_mtime_ns, path.name == "last.ckpt"
 
     for path in sorted(paths, key=rank, reverse=True):
-        if path.name == "last.ckpt" or "optimizer_states" in read_checkpoint(path):
+        if path.name == "last.ckpt" or names_key(path, "optimizer_states"):
             return path
     return None
 

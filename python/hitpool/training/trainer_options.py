@@ -22,7 +22,7 @@ LIMITS = {"validate": "limit_val_batches", "test": "limit_test_batches", "predic
 CALLBACKS = {
     LearningRateFinder: "the learning rate follows a schedule: set model.lrs_config.max",
     BatchSizeFinder: "batches are cut by their length: set data.batch_size",
-    BaseFinetuning: "all parameters have one learning rate: use hitpool.tasks.FrozenEncoderRegressionTask",
+    BaseFinetuning: "all parameters have one learning rate: use model.frozen",
     ModelPruning: "pruned weights have other names, which neither predict nor export knows",
     SpikeDetection: "Lightning cannot write its state into checkpoints: a loss that is not finite stops the training",
 }

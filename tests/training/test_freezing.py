@@ -1,4 +1,5 @@
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,14 +7,16 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
-from tracking import Events, make_network, make_regression
 
-from hitpool.tasks import FrozenEncoderRegressionTask
-from hitpool.tasks.checkpoint_file import CheckpointError
 from hitpool.training import OneCycle, TrackingModule
+from hitpool.weights import CheckpointError
+
+from .tracking import Events, make_network, make_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(many workers|logging interval|LeafSpec|no logger|in eval mode)")
 PARTS = ["input_nets", "encoder", "decoder", "tasks.0", "tasks.1", "tasks.2"]
+ENCODER = PARTS[:2]
+ALL = PARTS[:-1]  # but the regression
 
 
 def trainer(path: Path, **options: object) -> pl.Trainer:
@@ -41,9 +44,10 @@ def frozen(base: Path) -> Callable[..., TrackingModule]:
     """Training of a network with other weights on top of that checkpoint."""
 
     def make(freeze_all: bool, checkpoint: Path = base, layers: int = 1) -> TrackingModule:
-        options = {"checkpoint_path": str(checkpoint), "freeze_all": freeze_all, "standardize": True}
-        network = make_network(2, make_regression(FrozenEncoderRegressionTask, **options), layers)
-        return TrackingModule("frozen", network, lrs_config=OneCycle(initial=1e-2, max=1e-2, end=1e-2))
+        network = make_network(2, make_regression(standardize=True), layers)
+        rates = OneCycle(initial=1e-2, max=1e-2, end=1e-2)
+        names = ALL if freeze_all else ENCODER
+        return TrackingModule("frozen", network, lrs_config=rates, network_checkpoint=str(checkpoint), frozen=names)
 
     return make
 
@@ -82,7 +86,7 @@ def test_frozen_parts_are_the_checkpoints(
 
 def test_frozen_parts_have_no_dropout_and_no_gradients(base: Path, frozen: Callable) -> None:
     module = frozen(True)
-    module.model.tasks[2].load_frozen_parts(module.model)
+    module.start.load(module.model)
     module.model.tasks[2].fit_standardization(Events().train_targets())
     module.train()
     inputs, targets = Events().batches[0]
@@ -157,8 +161,48 @@ def test_encoder_alone_is_enough_if_the_rest_is_trained(
     assert "not in it: decoder, tasks.0, tasks.1; frozen: input_nets, encoder" in capsys.readouterr().out
 
 
-def test_a_training_that_loads_nothing_is_refused(frozen: Callable) -> None:
-    model, (inputs, targets) = frozen(True).model, Events().batches[0]
-    model.tasks[2].fit_standardization(Events().train_targets())
-    with pytest.raises(RuntimeError, match=r"were not loaded from .*base.ckpt; train with hitpool fit, or call"):
-        model.loss(model.match(model(inputs), targets), targets)
+def test_a_network_without_frozen_parts_starts_from_what_is_there(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture
+) -> None:
+    network, seen = make_network(2, make_regression()), []
+
+    class Module(TrackingModule):
+        def on_train_start(self) -> None:
+            seen.extend(changed(self.model, base))
+
+    module = Module("start", network, network_checkpoint=str(base))
+    trainer(tmp_path, max_epochs=1).fit(module, datamodule=Events())
+    assert seen == ["tasks.2"]
+    assert changed(module.model, base) == PARTS
+    assert re.search(
+        r"network: input_nets, encoder, decoder, tasks.0, tasks.1 from .*base.ckpt\n", capsys.readouterr().out
+    )
+
+
+def test_a_frozen_regression_is_the_checkpoints(tmp_path: Path, base: Path) -> None:
+    module = TrackingModule(
+        "frozen", make_network(2, make_regression()), network_checkpoint=str(base), frozen=["tasks"]
+    )
+    module.start.load(module.model)
+    assert changed(module.model, base) == []
+    assert [p.requires_grad for p in module.model.tasks.parameters()] == [False] * len(
+        list(module.model.tasks.parameters())
+    )
+    assert all(p.requires_grad for p in module.model.decoder.parameters())
+
+
+def test_wrong_names_and_a_missing_checkpoint_are_errors(tmp_path: Path, base: Path) -> None:
+    def make(frozen: list[str], checkpoint: Path | None = base) -> TrackingModule:
+        path = None if checkpoint is None else str(checkpoint)
+        return TrackingModule("x", make_network(1, make_regression()), network_checkpoint=path, frozen=frozen)
+
+    names = "input_nets, encoder, decoder, tasks.0, tasks.1, tasks.2, tasks"
+    for name in ("encoder.layers.0", "tasks.3", "enc", ""):
+        with pytest.raises(ValueError, match=rf"model.frozen: expected names among {names}, got '{name}'$"):
+            make(["encoder", name])
+    with pytest.raises(ValueError, match=r"model.frozen: encoder need model.network_checkpoint, which is not set"):
+        make(["encoder"], None)
+    torch.save({"other.weight": torch.ones(2)}, tmp_path / "other.ckpt")
+    module = make([], tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match=r"it has none of input_nets, encoder, decoder, tasks.0, tasks.1"):
+        module.start.check(module.model)

@@ -1,13 +1,15 @@
-"""Weights from a checkpoint, without running code that it may contain."""
+"""Checkpoints: reading them without running code that they may contain, and comparing weights with a model."""
 
+import inspect
+import pickletools
 import zipfile
 from collections.abc import Collection, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 NAMED = 5  # of many problems
 
@@ -17,47 +19,47 @@ class CheckpointError(ValueError):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a file that torch.save wrote.
+    """Reads a file that torch.save wrote, after comparing it with its checksums, which torch.load does not look at.
 
     Args:
-        path: The file.
+        path: The file; one in the format before torch 1.6 has no checksums.
 
     Returns:
         Its content; empty if that is not a dictionary.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        CheckpointError: The file is not a checkpoint, or holds objects whose loading would run code.
+        CheckpointError: The file is not a checkpoint, is damaged, or holds objects whose loading would run code.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
-    check_intact(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a broken file leads to
-        raise CheckpointError(_explain(path, error)) from error
+    with path.open("rb") as file:
+        _check_intact(file, path)
+        file.seek(0)
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises whatever a broken file leads to
+            raise CheckpointError(_explain(path, error)) from error
     return content if isinstance(content, dict) else {}
 
 
-def check_intact(path: str | Path) -> None:
-    """Compares what torch.save wrote with its checksums, which torch.load does not look at.
+def names_key(path: Path, key: str) -> bool:
+    """Whether a checkpoint names a key; its tensors are not read.
 
     Args:
-        path: The file; one in the format before torch 1.6 has no checksums.
+        path: File that torch.save wrote.
+        key: Such as `optimizer_states`.
 
     Raises:
-        CheckpointError: If something has changed.
+        CheckpointError: The file is not a checkpoint.
     """
-    if not zipfile.is_zipfile(path):
-        return
     try:
         with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()
-    except Exception as error:  # zipfile raises whatever a broken file leads to
-        raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
-    if damaged is not None:
-        raise CheckpointError(f"checkpoint {path} is damaged: {damaged} in it does not have the stored checksum")
+            (structure,) = (name for name in file.namelist() if name.endswith("/data.pkl"))
+            return any(value == key for _, value, _ in pickletools.genops(file.read(structure)))
+    except Exception as error:  # zipfile and pickletools raise whatever a broken file leads to
+        raise CheckpointError(f"checkpoint {path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -98,6 +100,33 @@ def weights_in(content: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     return {key.replace("_orig_mod.", ""): value for key, value in entries}
 
 
+def fitting_weights(content: dict[str, Any], path: Path, model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model.
+
+    Args:
+        content: What a checkpoint of a training, or a file of weights, holds.
+        path: The file, for messages.
+        model: The Lightning module.
+
+    Returns:
+        Weights by key.
+
+    Raises:
+        CheckpointError: If they do not fit the model.
+    """
+    weights = weights_in(content, path)
+    own = model.state_dict()
+    if problems := differences(weights, own):
+        parts = [*lacking(own, weights), *lacking(weights, own)]
+        arguments = [f"--model.{part}" for part in parts if _is_argument(model, part)]
+        raise CheckpointError(
+            f"checkpoint {path} does not fit the model: {listed(problems)}. It needs the configuration that it was "
+            "trained with, config.yaml in the directory of its run"
+            + (f"; what differs is set by {' and '.join(arguments)}" if arguments else "")
+        )
+    return weights
+
+
 def differences(found: dict[str, Tensor], wanted: dict[str, Tensor], prefix: str = "") -> list[str]:
     """What keeps weights from being loaded.
 
@@ -134,6 +163,25 @@ def listed(problems: list[str]) -> str:
     """The first few of many problems, and how many more there are."""
     more = [f"and {len(problems) - NAMED} more"] if len(problems) > NAMED else []
     return "; ".join([*problems[:NAMED], *more])
+
+
+def _check_intact(file: BinaryIO, path: Path) -> None:
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile raises whatever a broken file leads to
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
+    if damaged is not None:
+        raise CheckpointError(f"checkpoint {path} is damaged: {damaged} in it does not have the stored checksum")
+
+
+def _is_argument(model: nn.Module, part: str) -> bool:
+    """Whether a part of the model is given to the module around it as an argument of that name."""
+    owner, _, name = part.rpartition(".")
+    modules = dict(model.named_modules())
+    return owner in modules and name in inspect.signature(type(modules[owner])).parameters
 
 
 def _places(key: str) -> Iterator[str]:

@@ -1,6 +1,8 @@
-"""The pooled regression of a checkpoint of hepattn, or of hitpool, for another training."""
+"""The start from another training: the network of hitpool, or the pooled regression of hepattn and hitpool."""
 
+import copy
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +10,10 @@ import torch
 from torch import Tensor
 
 from hitpool.fits import HelixFit
-from hitpool.nn import Dense
+from hitpool.nn import Dense, MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
-from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
+from hitpool.training.freezing import parts
+from hitpool.weights import CheckpointError, differences, listed, read_weights
 
 NETS = ("raw_hit_net", "encoded_hit_net", "regression_head")
 FIT = ("track_fit.precision", "track_fit.mixture")
@@ -41,6 +44,115 @@ class Transfer:
         rows = [f"  {net:<{width}}  taken: {widths}" for net, widths in self.taken.items()]
         rows += [f"  {net:<{width}}  not taken: {reason}" for net, reason in self.left.items()]
         return "\n".join([f"regression task of {self.source}:", *rows, f"  {self.note}"])
+
+
+class Start:
+    """The weights that a new training takes from others.
+
+    Args:
+        network_checkpoint: Checkpoint for `load_network`, or None.
+        regression_checkpoint: Checkpoint for `load_regression_task`, or None.
+        frozen: Names of the parts that must be in `network_checkpoint`.
+    """
+
+    def __init__(
+        self, network_checkpoint: str | None, regression_checkpoint: str | None, frozen: Collection[str]
+    ) -> None:
+        self.network_checkpoint = network_checkpoint
+        self.regression_checkpoint = regression_checkpoint
+        self.frozen = frozen
+        self._read: dict[str, dict[str, Tensor]] = {}
+
+    def check(self, network: MaskFormer) -> None:
+        """Reads the checkpoints and loads them into a copy of a network; see the errors of `load`."""
+        self._load(copy.deepcopy(network))
+
+    def load(self, network: MaskFormer) -> list[str]:
+        """Loads the weights into a network; what `check` has read is not read again.
+
+        Returns:
+            What was taken, for each checkpoint.
+
+        Raises:
+            FileNotFoundError: If a checkpoint does not exist.
+            CheckpointError: If it does not fit.
+        """
+        reports = self._load(network)
+        self._read = {}
+        return reports
+
+    def _load(self, network: MaskFormer) -> list[str]:
+        reports = []
+        if self.network_checkpoint is not None:
+            weights = self._weights(self.network_checkpoint)
+            reports.append(load_network(self.network_checkpoint, network, self.frozen, weights))
+        if self.regression_checkpoint is not None:
+            tasks = [task for task in network.tasks if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
+            if len(tasks) != 1:
+                raise CheckpointError(
+                    "regression_checkpoint needs a model with one WeightedPoolingObjectHitRegressionTask, not "
+                    f"{len(tasks)}"
+                )
+            weights = self._weights(self.regression_checkpoint)
+            reports.append(str(load_regression_task(self.regression_checkpoint, tasks[0], weights)))
+        return reports
+
+    def _weights(self, path: str) -> dict[str, Tensor]:
+        if path not in self._read:
+            self._read[path] = read_weights(path)
+        return self._read[path]
+
+
+def load_network(
+    checkpoint: str | Path, network: MaskFormer, frozen: Collection[str], weights: dict[str, Tensor] | None = None
+) -> str:
+    """Takes input networks, encoder, decoder and tasks, by their place in the list, each if the checkpoint has it.
+
+    A pooled regression is taken only if it is frozen: `load_regression_task` knows how to start one from another.
+
+    Args:
+        checkpoint: Checkpoint of a training of hitpool.
+        network: Gets the weights; it is left as it is if something does not fit.
+        frozen: Names of the parts that must be in the checkpoint.
+        weights: What `read_weights` gave, if the file was read before.
+
+    Returns:
+        What was taken, in one line.
+
+    Raises:
+        FileNotFoundError: The checkpoint does not exist.
+        CheckpointError: It cannot be read, lacks a frozen part or all parts, or a part in it does not fit.
+    """
+    weights = read_weights(checkpoint) if weights is None else weights
+    stored = {key.removeprefix("model."): value for key, value in weights.items()}
+    stored = {key: value for key, value in stored.items() if not key.startswith("decoder.tasks.")}
+    wanted = {
+        name: part
+        for name, part in parts(network).items()
+        if name in frozen or not isinstance(part, WeightedPoolingObjectHitRegressionTask)
+    }
+    taken: dict[str, dict[str, Tensor]] = {}
+    problems: list[str] = []
+    for name, part in wanted.items():
+        found = {key.removeprefix(f"{name}."): v for key, v in stored.items() if key.startswith(f"{name}.")}
+        if found or name in frozen:
+            taken[name] = found
+            problems += differences(found, part.state_dict(), f"{name}.")
+    if not taken:
+        problems = [f"it has none of {', '.join(wanted)}"]
+    if problems:
+        raise CheckpointError(
+            f"the model does not fit the checkpoint {checkpoint}: {listed(problems)}. It must be of a hitpool training "
+            "with the same networks; of hepattn's only the pooled regression can be used, with "
+            "--model.regression_checkpoint"
+        )
+    for name, found in taken.items():
+        wanted[name].load_state_dict(found)
+    left = [name for name in wanted if name not in taken]
+    return (
+        f"network: {', '.join(taken)} from {checkpoint}{'; not in it: ' + ', '.join(left) if left else ''}"
+        f"{'; frozen: ' + ', '.join(frozen) if frozen else ''}"
+    )
 
 
 def load_regression_task(
@@ -110,8 +222,8 @@ def _regression_task(weights: dict[str, Tensor], path: Path) -> tuple[str, dict[
             f"{found}"
         )
     ((prefix, task), *others) = next(iter(copies.values())).items()
-    for other, copy in others:
-        if copy.keys() != task.keys() or not all(torch.equal(copy[key], value) for key, value in task.items()):
+    for other, again in others:
+        if again.keys() != task.keys() or not all(torch.equal(again[key], value) for key, value in task.items()):
             raise CheckpointError(
                 f"checkpoint {path}: {prefix} and {other} are the same task, but their weights differ"
             )

@@ -1,6 +1,5 @@
 """Checkpoints with the keys that hepattn and its muon fork write; the networks in them are written here."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,13 +7,14 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor, nn
-from tracking import FIELDS, HIT_FIELDS, Events, make_network, make_regression
 
 from hitpool.fits import HelixFit
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
-from hitpool.tasks.checkpoint_file import CheckpointError, read_weights
 from hitpool.training import TrackingModule
-from hitpool.training.foreign_checkpoint import load_regression_task
+from hitpool.training.transfer import load_regression_task
+from hitpool.weights import CheckpointError
+
+from .tracking import FIELDS, HIT_FIELDS, Events, make_network, make_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(many workers|logging interval|LeafSpec|no logger)")
 DIM = 16
@@ -218,55 +218,6 @@ def test_unexpected_tensors_are_left(write: Callable) -> None:
     theirs.raw_hit_net.scale = nn.Parameter(torch.ones(3))
     transfer = load_regression_task(write(theirs), make_regression())
     assert "it has scale: expected weight and bias" in transfer.left["raw_hit_net"]
-
-
-class Touch:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
-
-
-class Config:
-    """Stands for a class of hepattn among the hyper-parameters."""
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, write: Callable) -> None:
-    trap = tmp_path / "trap"
-    path = write(make_theirs(), hyper_parameters={"model": Touch(trap)})
-    with pytest.raises(
-        CheckpointError, match=r"is refused: it holds objects of (posix|nt)\.mkdir.*runs code of the file"
-    ):
-        load_regression_task(path, make_regression())
-    assert not trap.exists()
-    torch.load(path, weights_only=False)
-    assert trap.exists()  # the trap works
-
-
-def test_unknown_classes_are_named_and_the_advice_works(tmp_path: Path, write: Callable) -> None:
-    path = write(make_theirs(), hyper_parameters={"config": Config()})
-    with pytest.raises(CheckpointError, match=r"it holds objects of .*Config, and") as error:
-        load_regression_task(path, make_regression())
-    command = str(error.value).partition('python -c "')[2].rpartition('"')[0]
-    exec(command.replace("weights.ckpt", str(tmp_path / "weights.ckpt")))
-    assert list(load_regression_task(tmp_path / "weights.ckpt", make_regression()).taken) == NETS
-
-
-def test_files_that_are_no_checkpoints_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"checkpoint .*nothere.ckpt does not exist"):
-        read_weights(tmp_path / "nothere.ckpt")
-    (tmp_path / "text.ckpt").write_bytes(b"abc")
-    (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04" + bytes(300))
-    for content in ({"epoch": 3}, {"state_dict": {"a": 1}}, {"state_dict": torch.ones(2)}, [torch.ones(2)], {}):
-        torch.save(content, tmp_path / "empty.ckpt")
-        with pytest.raises(CheckpointError, match=r"empty.ckpt holds no weights: expected a dictionary of tensors"):
-            read_weights(tmp_path / "empty.ckpt")
-    for name in ("text", "cut"):
-        with pytest.raises(CheckpointError, match=rf"{name}.ckpt cannot be read: \w+Error: .+"):
-            read_weights(tmp_path / f"{name}.ckpt")
 
 
 def trainer(path: Path, epochs: int) -> pl.Trainer:
