@@ -12,9 +12,7 @@
 namespace hitpool {
 
 // Is it true? What cannot be decided while a graph is traced (sizes that depend on data) is checked when it runs.
-inline bool holds(const c10::SymBool& condition) {
-  return condition.expect_true(__FILE__, __LINE__);
-}
+inline bool holds(const c10::SymBool& condition) { return condition.expect_true(__FILE__, __LINE__); }
 
 inline bool are_equal(c10::SymIntArrayRef a, c10::SymIntArrayRef b) {
   bool equal = a.size() == b.size();

@@ -20,14 +20,16 @@ void check_attention(
   HITPOOL_CHECK_TYPE(type == at::kDouble || type == at::kFloat, kOp, "query", "dtype float64 or float32", type);
   HITPOOL_CHECK_VALUE(query.dim() == 4, kOp, "query", "shape [B, Q, H, E]", query.sym_sizes());
   for (const auto& [name, tensor] : {std::pair<const char*, const at::Tensor&>{"key", key}, {"value", value}}) {
-    HITPOOL_CHECK_TYPE(tensor.scalar_type() == type, kOp, name, c10::str("the dtype of query, ", type), tensor.scalar_type());
+    HITPOOL_CHECK_TYPE(
+        tensor.scalar_type() == type, kOp, name, c10::str("the dtype of query, ", type), tensor.scalar_type());
     HITPOOL_CHECK_VALUE(
-        tensor.device() == query.device(), kOp, name, c10::str("the device of query, ", query.device()), tensor.device());
+        tensor.device() == query.device(), kOp, name, c10::str("the device of query, ", query.device()),
+        tensor.device());
     HITPOOL_CHECK_VALUE(
         tensor.dim() == 4 &&
-            are_equal(
-                tensor.sym_sizes(), {query.sym_size(0), key.sym_size(1), query.sym_size(2), query.sym_size(3)}),
-        kOp, name, c10::str("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sym_sizes()), tensor.sym_sizes());
+            are_equal(tensor.sym_sizes(), {query.sym_size(0), key.sym_size(1), query.sym_size(2), query.sym_size(3)}),
+        kOp, name, c10::str("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sym_sizes()),
+        tensor.sym_sizes());
   }
   if (!mask.has_value()) return;
   HITPOOL_CHECK_TYPE(mask->scalar_type() == at::kBool, kOp, "mask", "dtype bool", mask->scalar_type());
@@ -116,8 +118,6 @@ TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
   m.impl("_attention_backward", TORCH_FN(attention_backward_meta));
 }
 
-TORCH_LIBRARY_IMPL(hitpool, CUDA, m) {
-  m.impl("attention", TORCH_FN(attention_by_torch));
-}
+TORCH_LIBRARY_IMPL(hitpool, CUDA, m) { m.impl("attention", TORCH_FN(attention_by_torch)); }
 
 }  // namespace hitpool

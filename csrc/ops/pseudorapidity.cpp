@@ -11,14 +11,13 @@ namespace hitpool {
 void check_pseudorapidity(const at::Tensor& theta) {
   const auto type = theta.scalar_type();
   HITPOOL_CHECK_TYPE(
-      type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, "pseudorapidity", "theta",
-      "dtype float64, float32, bfloat16 or float16", type);
+      type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, "pseudorapidity",
+      "theta", "dtype float64, float32, bfloat16 or float16", type);
 }
 
 at::Tensor pseudorapidity(const at::Tensor& theta) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::pseudorapidity", "")
-                             .typed<decltype(pseudorapidity)>();
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::pseudorapidity", "").typed<decltype(pseudorapidity)>();
   return op.call(theta);
 }
 

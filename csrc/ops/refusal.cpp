@@ -33,16 +33,13 @@ void refuse_in(torch::Library& m) {
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(hitpool, CompositeExplicitAutograd, m) {  // whatever has no kernel of its own, but for nested tensors
+TORCH_LIBRARY_IMPL(
+    hitpool, CompositeExplicitAutograd, m) {  // whatever has no kernel of its own, but for nested tensors
   refuse_in(m);
 }
 
-TORCH_LIBRARY_IMPL(hitpool, NestedTensorCPU, m) {
-  refuse_in(m);
-}
+TORCH_LIBRARY_IMPL(hitpool, NestedTensorCPU, m) { refuse_in(m); }
 
-TORCH_LIBRARY_IMPL(hitpool, NestedTensorCUDA, m) {
-  refuse_in(m);
-}
+TORCH_LIBRARY_IMPL(hitpool, NestedTensorCUDA, m) { refuse_in(m); }
 
 }  // namespace hitpool

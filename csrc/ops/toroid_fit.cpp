@@ -40,7 +40,8 @@ void check_table(const at::Tensor& hits, at::TensorList table) {
 
 void check_toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   HITPOOL_CHECK_TYPE(hits.scalar_type() == at::kDouble, kOp, "hits", "dtype float64", hits.scalar_type());
   HITPOOL_CHECK_VALUE(
       hits.dim() == 3 && holds(hits.sym_size(2).sym_eq(cpu::kToroidFields)), kOp, "hits", "shape [B, M, 10]",
@@ -72,7 +73,8 @@ void check_toroid_fit(
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   static const auto op =
       c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::toroid_fit", "").typed<decltype(toroid_fit)>();
   return op.call(hits, logits, valid, geometry, field, table, threshold, max_hits);
@@ -82,7 +84,8 @@ namespace {
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_meta(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   check_toroid_fit(hits, logits, valid, geometry, field, table, threshold, max_hits);
   const auto batch = logits.sym_size(0), tracks = logits.sym_size(1), count = logits.sym_size(2);
   return {
@@ -99,8 +102,6 @@ TORCH_LIBRARY_FRAGMENT(hitpool, m) {
       {at::Tag::pt2_compliant_tag});
 }
 
-TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
-  m.impl("toroid_fit", TORCH_FN(toroid_fit_meta));
-}
+TORCH_LIBRARY_IMPL(hitpool, Meta, m) { m.impl("toroid_fit", TORCH_FN(toroid_fit_meta)); }
 
 }  // namespace hitpool

@@ -19,11 +19,13 @@ namespace hitpool {
 // Throws unless the arguments fit together.
 void check_toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits);
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits);
 
 // Calls through the dispatcher.
 std::tuple<at::Tensor, at::Tensor> toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits);
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits);
 
 }  // namespace hitpool

@@ -39,10 +39,7 @@ c10::SymDimVector sums_sizes(const at::Tensor& logits, const at::Tensor& feature
 }  // namespace
 
 void check_weighted_pool(
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   constexpr const char* dtypes = "dtype float64, float32, bfloat16 or float16";
   HITPOOL_CHECK_TYPE(is_supported(logits.scalar_type()), kOp, "logits", dtypes, logits.scalar_type());
   HITPOOL_CHECK_TYPE(is_supported(features.scalar_type()), kOp, "features", dtypes, features.scalar_type());
@@ -52,8 +49,8 @@ void check_weighted_pool(
   const auto events = leading(logits, logits.dim() - 2);
   const auto hits = logits.sym_size(-1);
   HITPOOL_CHECK_VALUE(
-      are_equal(leading(features, features.dim() - 2), events) && holds(features.sym_size(-2).sym_eq(hits)),
-      kOp, "features", c10::str("shape [..., M, D] that fits logits [..., N, M] = ", logits.sym_sizes()),
+      are_equal(leading(features, features.dim() - 2), events) && holds(features.sym_size(-2).sym_eq(hits)), kOp,
+      "features", c10::str("shape [..., M, D] that fits logits [..., N, M] = ", logits.sym_sizes()),
       features.sym_sizes());
   HITPOOL_CHECK_VALUE(
       features.device() == logits.device(), kOp, "features", c10::str("the device of logits, ", logits.device()),
@@ -74,13 +71,8 @@ void check_weighted_pool(
 }
 
 void check_weighted_pool_backward(
-    const at::Tensor& grad,
-    const at::Tensor& index,
-    const at::Tensor& sums,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   constexpr const char* op = "_weighted_pool_backward";
   check_weighted_pool(logits, features, valid, threshold);
   const auto grad_sizes = pooled_sizes(logits, features, 4);
@@ -118,9 +110,8 @@ at::Tensor empty_sums(const at::Tensor& logits, const at::Tensor& features) {
 
 at::Tensor weighted_pool(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::weighted_pool", "")
-                             .typed<decltype(weighted_pool)>();
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::weighted_pool", "").typed<decltype(weighted_pool)>();
   return op.call(logits, features, valid, threshold);
 }
 
@@ -133,13 +124,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
-    const at::Tensor& grad,
-    const at::Tensor& index,
-    const at::Tensor& sums,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("hitpool::_weighted_pool_backward", "")
                              .typed<decltype(weighted_pool_backward)>();
@@ -161,13 +147,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_meta(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_meta(
-    const at::Tensor& grad,
-    const at::Tensor& index,
-    const at::Tensor& sums,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool_backward(grad, index, sums, logits, features, valid, threshold);
   return {
       at::empty_symint(logits.sym_sizes(), logits.options()),

@@ -17,9 +17,9 @@ inline constexpr double kMinWeightSum = 1e-8;  // keeps the mean finite if all w
 
 // Throws unless the arguments of the forward op fit together. Holds for symbolic sizes too.
 void check_weighted_pool(
-    const at::Tensor& logits,                 // [..., N, M]
-    const at::Tensor& features,               // [..., M, D]
-    const std::optional<at::Tensor>& valid,   // [..., M]
+    const at::Tensor& logits,                // [..., N, M]
+    const at::Tensor& features,              // [..., M, D]
+    const std::optional<at::Tensor>& valid,  // [..., M]
     double threshold);
 
 // The same for the backward op.

@@ -36,9 +36,12 @@ struct Call {
   int64_t events;
   cpu::AttentionInputs inputs{};
 
-  Call(const at::Tensor& query_in, const at::Tensor& key_in, const at::Tensor& value_in,
-       const std::optional<at::Tensor>& mask_in)
-      : query(contiguous_features(query_in)), key(contiguous_features(key_in)), value(contiguous_features(value_in)),
+  Call(
+      const at::Tensor& query_in, const at::Tensor& key_in, const at::Tensor& value_in,
+      const std::optional<at::Tensor>& mask_in)
+      : query(contiguous_features(query_in)),
+        key(contiguous_features(key_in)),
+        value(contiguous_features(value_in)),
         events(query.size(0)) {
     TORCH_CHECK_VALUE(
         key.size(1) <= std::numeric_limits<int32_t>::max(),
@@ -46,7 +49,16 @@ struct Call {
     const auto array = [](const at::Tensor& tensor) {
       return cpu::AttentionArray{tensor.const_data_ptr(), tensor.stride(0), tensor.stride(1), tensor.stride(2)};
     };
-    inputs = {query.size(1), key.size(1), query.size(2), query.size(3), array(query), array(key), array(value), nullptr, 0, 0};
+    inputs = {query.size(1),
+              key.size(1),
+              query.size(2),
+              query.size(3),
+              array(query),
+              array(key),
+              array(value),
+              nullptr,
+              0,
+              0};
     if (!mask_in.has_value()) return;
     mask = contiguous_features(*mask_in);
     inputs.mask = mask.const_data_ptr<bool>();
@@ -72,12 +84,14 @@ void forward(const Call& call, at::Tensor& out, void* log_sum) {
   void* to = out.mutable_data_ptr();
   const int64_t blocks = at::divup(inputs.queries, cpu::kAttentionLanes);
   const int64_t scores = cpu::kAttentionLanes * inputs.keys * inputs.heads;
-  at::parallel_for(0, call.events * blocks, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
-    const auto scratch = call.scratch(cpu::attention_forward_scratch(inputs));
-    for (int64_t task = begin; task < end; ++task) {
-      run(inputs, to, log_sum, task / blocks, task % blocks * cpu::kAttentionLanes, scratch.list.get(), scratch.numbers.get());
-    }
-  });
+  at::parallel_for(
+      0, call.events * blocks, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
+        const auto scratch = call.scratch(cpu::attention_forward_scratch(inputs));
+        for (int64_t task = begin; task < end; ++task) {
+          run(inputs, to, log_sum, task / blocks, task % blocks * cpu::kAttentionLanes, scratch.list.get(),
+              scratch.numbers.get());
+        }
+      });
 }
 
 at::Tensor attention_cpu(

@@ -1,6 +1,6 @@
 // With 4 features per head the matrix products of attention are too thin for a matrix library. Here a vector holds one
-// score of many queries (forward) or many keys (backward), everything stays in registers, and an event costs little more
-// than the exponentials of its scores.
+// score of many queries (forward) or many keys (backward), everything stays in registers, and an event costs little
+// more than the exponentials of its scores.
 #include "ops/cpu/attention_kernel.h"
 
 #include <array>
@@ -178,7 +178,8 @@ void forward(
   }
 }
 
-// p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j, dk_j = sum_i ds_ij q_i
+// p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j,
+// dk_j = sum_i ds_ij q_i
 template <class T, int E, bool kSpecial>
 bool backward_pass(  // false: run again with kSpecial
     const AttentionInputs& in, const void* grad_in, const void* out_in, const void* log_sum_in, void* grad_query,

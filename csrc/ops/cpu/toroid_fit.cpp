@@ -20,9 +20,7 @@ cpu::ToroidGeometry geometry_of(at::ArrayRef<double> g) {
   return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10]};
 }
 
-cpu::BoxField box_of(at::ArrayRef<double> f) {
-  return {f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9]};
-}
+cpu::BoxField box_of(at::ArrayRef<double> f) { return {f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9]}; }
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
     const at::Tensor& hits_in, const at::Tensor& logits_in, const std::optional<at::Tensor>& valid_in,
@@ -51,8 +49,8 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
     inputs.box = box_of(field);
   } else {
     const auto data = [&](int i) { return table[i].const_data_ptr<double>(); };
-    inputs.table = {data(0), data(1), data(2), data(3), table[0].numel(), table[1].numel(), table[2].numel(),
-                    field[0], field[1] != 0};
+    inputs.table = {data(0),          data(1),          data(2),  data(3),      table[0].numel(),
+                    table[1].numel(), table[2].numel(), field[0], field[1] != 0};
   }
 
   auto of_tracks = at::empty({batch, tracks, cpu::kToroidResults}, hits.options());
@@ -71,8 +69,6 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(hitpool, CPU, m) {
-  m.impl("toroid_fit", TORCH_FN(toroid_fit_cpu));
-}
+TORCH_LIBRARY_IMPL(hitpool, CPU, m) { m.impl("toroid_fit", TORCH_FN(toroid_fit_cpu)); }
 
 }  // namespace hitpool

@@ -57,8 +57,7 @@ void write_hits(const ToroidInputs& in, const Hits& hits, const Fits& fits, doub
   }
 }
 
-void fit_track(
-    const ToroidInputs& in, double* of_track, double* of_hits, int64_t track, const ToroidScratch& scratch) {
+void fit_track(const ToroidInputs& in, double* of_track, double* of_hits, int64_t track, const ToroidScratch& scratch) {
   Columns columns(scratch.numbers + in.hits, toroid_padded(in));
   int32_t* order = scratch.list + in.hits;
   Hits hits(columns, scratch.list);

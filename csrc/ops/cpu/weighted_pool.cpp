@@ -16,7 +16,7 @@ namespace {
 
 using cpu::PoolInputs;
 
-constexpr int64_t kGrain = 32768;    // feature values and logits per task, below which a thread costs more than it saves
+constexpr int64_t kGrain = 32768;  // feature values and logits per task, below which a thread costs more than it saves
 constexpr int64_t kTasksPerThread = 4;
 
 // Backward: a block of hits, whose features and gradients stay in a cache while the tracks take turns.
@@ -44,9 +44,7 @@ struct Call {
   PoolInputs inputs{};
 
   Call(
-      const at::Tensor& logits_in,
-      const at::Tensor& features,
-      const std::optional<at::Tensor>& valid_in,
+      const at::Tensor& logits_in, const at::Tensor& features, const std::optional<at::Tensor>& valid_in,
       double threshold) {
     TORCH_CHECK_VALUE(
         logits_in.size(-1) <= std::numeric_limits<int32_t>::max(),
@@ -56,9 +54,16 @@ struct Call {
     if (valid_in.has_value()) valid = valid_in->contiguous();
     for (int64_t d = 0; d < logits.dim() - 2; ++d) events *= logits.size(d);
     inputs = {
-        logits.size(-2), logits.size(-1), values.size(-1), logits.const_data_ptr(), values.const_data_ptr(),
-        valid.defined() ? valid.const_data_ptr<bool>() : nullptr, to_dtype(logits.scalar_type()),
-        to_dtype(values.scalar_type()), threshold, kMinWeightSum};
+        logits.size(-2),
+        logits.size(-1),
+        values.size(-1),
+        logits.const_data_ptr(),
+        values.const_data_ptr(),
+        valid.defined() ? valid.const_data_ptr<bool>() : nullptr,
+        to_dtype(logits.scalar_type()),
+        to_dtype(values.scalar_type()),
+        threshold,
+        kMinWeightSum};
   }
 
   int64_t rows() const { return events * inputs.tracks; }
@@ -94,13 +99,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_cpu(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cpu(
-    const at::Tensor& grad_in,
-    const at::Tensor& index_in,
-    const at::Tensor& sums_in,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad_in, const at::Tensor& index_in, const at::Tensor& sums_in, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool_backward(grad_in, index_in, sums_in, logits, features, valid, threshold);
   const Call call(logits, features, valid, threshold);
   const auto grad = grad_in.to(features.scalar_type()).contiguous();
@@ -116,9 +116,9 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cpu(
   const int64_t block = std::min(std::max(std::min(in_cache, per_task), kMinBlock), in.hits);
   const int64_t blocks = call.events * at::divup(in.hits, block);
   const int64_t work = block * (in.tracks + in.features + in.tracks * in.features / 8);  // of a block
-  const cpu::PoolGradients gradients = {
-      grad.const_data_ptr(), index.const_data_ptr<int32_t>(), sums.const_data_ptr(), grad_logits.mutable_data_ptr(),
-      grad_values.mutable_data_ptr(), block};
+  const cpu::PoolGradients gradients = {grad.const_data_ptr(),          index.const_data_ptr<int32_t>(),
+                                        sums.const_data_ptr(),          grad_logits.mutable_data_ptr(),
+                                        grad_values.mutable_data_ptr(), block};
   at::parallel_for(0, blocks, std::max<int64_t>(1, kGrain / work), [&](int64_t begin, int64_t end) {
     kernels().backward(in, gradients, begin, end);
   });

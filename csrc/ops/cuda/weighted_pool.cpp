@@ -32,9 +32,7 @@ struct Call {
   cuda::PoolInputs inputs{};
 
   Call(
-      const at::Tensor& logits_in,
-      const at::Tensor& features,
-      const std::optional<at::Tensor>& valid_in,
+      const at::Tensor& logits_in, const at::Tensor& features, const std::optional<at::Tensor>& valid_in,
       double threshold)
       : guard(logits_in.device()), stream(c10::cuda::getCurrentCUDAStream()) {
     HITPOOL_CHECK_VALUE(
@@ -46,9 +44,17 @@ struct Call {
     int64_t events = 1;
     for (int64_t d = 0; d < logits.dim() - 2; ++d) events *= logits.size(d);
     inputs = {
-        events, logits.size(-2), logits.size(-1), values.size(-1), logits.const_data_ptr(), values.const_data_ptr(),
-        valid.defined() ? valid.const_data_ptr<bool>() : nullptr, to_dtype(logits.scalar_type()),
-        to_dtype(values.scalar_type()), threshold, kMinWeightSum};
+        events,
+        logits.size(-2),
+        logits.size(-1),
+        values.size(-1),
+        logits.const_data_ptr(),
+        values.const_data_ptr(),
+        valid.defined() ? valid.const_data_ptr<bool>() : nullptr,
+        to_dtype(logits.scalar_type()),
+        to_dtype(values.scalar_type()),
+        threshold,
+        kMinWeightSum};
   }
 };
 
@@ -71,8 +77,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_cuda(
   auto index = empty_index(logits, features);
   auto sums = empty_sums(logits, features);
   if (pooled.numel() > 0) {
-    C10_CUDA_CHECK(cuda::launch_forward(
-        call.inputs, pooled.mutable_data_ptr(), index.mutable_data_ptr<int32_t>(), sums.mutable_data_ptr(), call.stream));
+    C10_CUDA_CHECK(
+        cuda::launch_forward(
+            call.inputs, pooled.mutable_data_ptr(), index.mutable_data_ptr<int32_t>(), sums.mutable_data_ptr(),
+            call.stream));
   } else {
     sums.zero_();  // nothing to multiply with
   }
@@ -80,13 +88,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_cuda(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cuda(
-    const at::Tensor& grad_in,
-    const at::Tensor& index_in,
-    const at::Tensor& sums_in,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad_in, const at::Tensor& index_in, const at::Tensor& sums_in, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool_backward(grad_in, index_in, sums_in, logits, features, valid, threshold);
   const auto check_device = [&](const char* name, const at::Tensor& tensor) {
     HITPOOL_CHECK_VALUE(
@@ -105,13 +108,15 @@ std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_cuda(
   if (in.features == 0) {
     grad_logits.zero_();
   } else if (grad_logits.numel() > 0) {
-    C10_CUDA_CHECK(cuda::launch_backward_logits(
-        in, grad.const_data_ptr(), sums.const_data_ptr(), grad_logits.mutable_data_ptr(), call.stream));
+    C10_CUDA_CHECK(
+        cuda::launch_backward_logits(
+            in, grad.const_data_ptr(), sums.const_data_ptr(), grad_logits.mutable_data_ptr(), call.stream));
   }
   if (grad_values.numel() > 0) {
-    C10_CUDA_CHECK(cuda::launch_backward_features(
-        in, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), sums.const_data_ptr(),
-        grad_values.mutable_data_ptr(), call.stream));
+    C10_CUDA_CHECK(
+        cuda::launch_backward_features(
+            in, grad.const_data_ptr(), index.const_data_ptr<int32_t>(), sums.const_data_ptr(),
+            grad_values.mutable_data_ptr(), call.stream));
   }
   return {std::move(grad_logits), std::move(grad_values)};
 }

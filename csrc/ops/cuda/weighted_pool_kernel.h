@@ -36,6 +36,7 @@ cudaError_t launch_backward_logits(
 
 // writes grad_values [B, M, D]
 cudaError_t launch_backward_features(
-    const PoolInputs&, const void* grad, const int32_t* index, const void* sums, void* grad_values, cudaStream_t stream);
+    const PoolInputs&, const void* grad, const int32_t* index, const void* sums, void* grad_values,
+    cudaStream_t stream);
 
 }  // namespace hitpool::cuda
