@@ -1,5 +1,5 @@
-// toroid_fit: the annealed fit of muon tracks in a toroid spectrometer, on CPU, without derivative. Its definition is
-// hitpool.fits.ToroidFit.definition.
+// toroid_fit: the annealed fit of muon tracks in a toroid spectrometer, without derivative, on CPU: tensors on a GPU are
+// copied there and the results back. Its definition is hitpool.fits.ToroidFit.definition.
 //
 // hits [B, M, 10] float64: x, y, z of both ends of the wire or strip in m, drift radius in m, its variance (for a strip
 // that of the measured coordinate) and the variance along the wire in m^2, 1 for drift tubes and 0 for strips; logits

@@ -11,6 +11,8 @@
 #include <optional>
 #include <tuple>
 
+#include "ops/pool_inputs.h"
+
 namespace hitpool {
 
 inline constexpr double kMinWeightSum = 1e-8;  // keeps the mean finite if all weights underflow
@@ -37,6 +39,16 @@ at::ScalarType arithmetic_type(const at::Tensor& logits, const at::Tensor& featu
 at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features);  // [..., N, 4, D]
 at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features);   // [..., N, 2, D] int32
 at::Tensor empty_sums(const at::Tensor& logits, const at::Tensor& features);    // [..., N, D + 1]
+
+// One call, for the kernels of any device: contiguous inputs, whose copies it keeps alive.
+struct PoolCall {
+  at::Tensor logits, values, valid;
+  PoolInputs inputs;
+
+  PoolCall(
+      const at::Tensor& logits_in, const at::Tensor& features, const std::optional<at::Tensor>& valid_in,
+      double threshold);
+};
 
 // Calls through the dispatcher.
 at::Tensor weighted_pool(

@@ -4,10 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <memory>
 
-#include "check.h"
 #include "ops/cpu/capability.h"
 #include "ops/cpu/toroid_fit_kernel.h"
 
@@ -30,9 +28,6 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
   const auto hits = hits_in.contiguous(), logits = logits_in.contiguous();
   const auto valid = valid_in.has_value() ? valid_in->contiguous() : at::Tensor();
   const int64_t batch = logits.size(0), tracks = logits.size(1), count = logits.size(2);
-  TORCH_CHECK_VALUE(
-      count <= std::numeric_limits<int32_t>::max(),
-      "hitpool::toroid_fit: expected at most 2^31 - 1 hits per event, got ", count);
 
   cpu::ToroidInputs inputs{};
   inputs.tracks = tracks;
@@ -49,8 +44,16 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
     inputs.box = box_of(field);
   } else {
     const auto data = [&](int i) { return table[i].const_data_ptr<double>(); };
-    inputs.table = {data(0),          data(1),          data(2),  data(3),      table[0].numel(),
-                    table[1].numel(), table[2].numel(), field[0], field[1] != 0};
+    inputs.table = {
+        .r = data(0),
+        .z = data(1),
+        .phi = data(2),
+        .values = data(3),
+        .r_count = table[0].numel(),
+        .z_count = table[1].numel(),
+        .phi_count = table[2].numel(),
+        .period = field[0],
+        .mirrored = field[1] != 0};
   }
 
   auto of_tracks = at::empty({batch, tracks, cpu::kToroidResults}, hits.options());
