@@ -77,7 +77,7 @@ inline void gather(const ToroidInputs& in, int64_t track, double* probability, H
   hits.count = select(in, track, probability, hits.number);
   hits.size = hits.count < kToroidBlock ? kToroidBlock : (hits.count + kToroidBlock - 1) / kToroidBlock * kToroidBlock;
   for (int i = 0; i < hits.size; ++i) {
-    const int32_t m = hits.number[i];
+    const int64_t m = hits.number[i];
     if (i < hits.count) set_hit(hits, i, probability[m], fields + m * kToroidFields);
     else set_hit(hits, i, 0, no_hit);
   }
