@@ -176,7 +176,7 @@ def fuzz_pseudorapidity(random: Random) -> int:
 
 def fuzz_toroid_fit(random: Random) -> int:
     """Hits that no track left: values may leave the definition's, but not what is finite, nor which hits take part."""
-    events, tracks, hits = random.integer(1, 12), random.integer(0, 4), random.size()
+    events, tracks, hits = random.integer(1, 40), random.integer(0, 4), random.size()
     fit, threshold = ToroidFit(max_hits=random.integer(4, 70)), random.choice([0.0, 0.1, 1.0])
     fields = random.choice([1e-3, 1, 5, 1e6]) * random.normal(events, hits, 10)
     fields[..., 6:9] = fields[..., 6:9].abs() * 1e-3
