@@ -12,6 +12,14 @@ namespace {
 
 constexpr const char* kOp = "attention";
 
+// Has `tensor` the dtype and the device of the queries?
+void check_like_query(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& query) {
+  const auto type = query.scalar_type();
+  HITPOOL_CHECK_TYPE(
+      tensor.scalar_type() == type, op, name, c10::str("the dtype of query, ", type), tensor.scalar_type());
+  check_device(op, name, tensor, "query", query);
+}
+
 }  // namespace
 
 void check_attention(
@@ -19,26 +27,40 @@ void check_attention(
   const auto type = query.scalar_type();
   HITPOOL_CHECK_TYPE(type == at::kDouble || type == at::kFloat, kOp, "query", "dtype float64 or float32", type);
   HITPOOL_CHECK_VALUE(query.dim() == 4, kOp, "query", "shape [B, Q, H, E]", query.sym_sizes());
+  HITPOOL_CHECK_VALUE(
+      holds(query.sym_size(3).sym_eq(4).sym_or(query.sym_size(3).sym_eq(8))), kOp, "query", "4 or 8 features per head",
+      query.sym_sizes());
   for (const auto& [name, tensor] : {std::pair<const char*, const at::Tensor&>{"key", key}, {"value", value}}) {
-    HITPOOL_CHECK_TYPE(tensor.scalar_type() == type, kOp, name, c10::str("the dtype of query, ", type), tensor.scalar_type());
-    HITPOOL_CHECK_VALUE(
-        tensor.device() == query.device(), kOp, name, c10::str("the device of query, ", query.device()), tensor.device());
+    check_like_query(kOp, name, tensor, query);
     HITPOOL_CHECK_VALUE(
         tensor.dim() == 4 &&
-            are_equal(
-                tensor.sym_sizes(), {query.sym_size(0), key.sym_size(1), query.sym_size(2), query.sym_size(3)}),
-        kOp, name, c10::str("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sym_sizes()), tensor.sym_sizes());
+            are_equal(tensor.sym_sizes(), {query.sym_size(0), key.sym_size(1), query.sym_size(2), query.sym_size(3)}),
+        kOp, name, c10::str("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sym_sizes()),
+        tensor.sym_sizes());
   }
+  check_count(kOp, "key", "keys", key.sym_size(1));
   if (!mask.has_value()) return;
   HITPOOL_CHECK_TYPE(mask->scalar_type() == at::kBool, kOp, "mask", "dtype bool", mask->scalar_type());
-  HITPOOL_CHECK_VALUE(
-      mask->device() == query.device(), kOp, "mask", c10::str("the device of query, ", query.device()), mask->device());
+  check_device(kOp, "mask", *mask, "query", query);
   HITPOOL_CHECK_VALUE(
       mask->dim() == 3 && holds(mask->sym_size(0).sym_eq(query.sym_size(0))) &&
           holds(mask->sym_size(1).sym_eq(1).sym_or(mask->sym_size(1).sym_eq(query.sym_size(1)))) &&
           holds(mask->sym_size(2).sym_eq(key.sym_size(1))),
       kOp, "mask", c10::str("shape [B, 1 or Q, K] that fits query ", query.sym_sizes(), " and key ", key.sym_sizes()),
       mask->sym_sizes());
+}
+
+void check_attention_backward(
+    const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
+    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
+  constexpr const char* op = "_attention_backward";
+  check_attention(query, key, value, mask);
+  check_like_query(op, "grad", grad, query);
+  check_like_query(op, "out", out, query);
+  check_like_query(op, "log_sum", log_sum, query);
+  check_shape(op, "grad", grad, "[B, Q, H, E]", query.sym_sizes());
+  check_shape(op, "out", out, "[B, Q, H, E]", query.sym_sizes());
+  check_shape(op, "log_sum", log_sum, "[B, H, Q]", {query.sym_size(0), query.sym_size(2), query.sym_size(1)});
 }
 
 at::Tensor attention(
@@ -81,9 +103,9 @@ std::tuple<at::Tensor, at::Tensor> attention_with_log_sum_meta(
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_meta(
-    const at::Tensor& /*grad*/, const at::Tensor& /*out*/, const at::Tensor& /*log_sum*/, const at::Tensor& query,
+    const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
     const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  check_attention(query, key, value, mask);
+  check_attention_backward(grad, out, log_sum, query, key, value, mask);
   const auto like = [](const at::Tensor& tensor) { return at::empty_symint(tensor.sym_sizes(), tensor.options()); };
   return {like(query), like(key), like(value)};
 }
@@ -116,8 +138,6 @@ TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
   m.impl("_attention_backward", TORCH_FN(attention_backward_meta));
 }
 
-TORCH_LIBRARY_IMPL(hitpool, CUDA, m) {
-  m.impl("attention", TORCH_FN(attention_by_torch));
-}
+TORCH_LIBRARY_IMPL(hitpool, CUDA, m) { m.impl("attention", TORCH_FN(attention_by_torch)); }
 
 }  // namespace hitpool

@@ -1,6 +1,6 @@
 // attention: softmax(q k^T / sqrt(E)) v for each head, for heads of few features on CPU.
 //
-// query [B, Q, H, E], key and value [B, K, H, E], mask [B, 1 or Q, K] bool or none, True where attention is allowed
+// query [B, Q, H, E] with E 4 or 8, key and value [B, K, H, E], mask [B, 1 or Q, K] bool or none, True where attention is allowed
 // -> [B, Q, H, E]. A query that may attend to nothing gets 0. On CPU, what a query may not attend to changes no bit of
 // its result and gradient, and nothing of the query reaches the gradient of such a key, whatever they hold.
 #pragma once
@@ -11,9 +11,12 @@
 
 namespace hitpool {
 
-// Throws unless the arguments fit together.
+// Throw unless the arguments fit together.
 void check_attention(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask);
+void check_attention_backward(
+    const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
+    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask);
 
 // Call through the dispatcher. log_sum [B, H, Q]: base 2 logarithm of the sum of 2^(score log2(e)), for the backward.
 at::Tensor attention(

@@ -8,17 +8,21 @@
 
 namespace hitpool {
 
-void check_pseudorapidity(const at::Tensor& theta) {
-  const auto type = theta.scalar_type();
-  HITPOOL_CHECK_TYPE(
-      type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, "pseudorapidity", "theta",
-      "dtype float64, float32, bfloat16 or float16", type);
+void check_pseudorapidity(const at::Tensor& theta) { check_float("pseudorapidity", "theta", theta); }
+
+void check_pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& theta) {
+  constexpr const char* op = "_pseudorapidity_backward";
+  check_pseudorapidity(theta);
+  check_float(op, "grad", grad);
+  HITPOOL_CHECK_VALUE(
+      are_equal(grad.sym_sizes(), theta.sym_sizes()), op, "grad", c10::str("the shape of theta, ", theta.sym_sizes()),
+      grad.sym_sizes());
+  check_device(op, "grad", grad, "theta", theta);
 }
 
 at::Tensor pseudorapidity(const at::Tensor& theta) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::pseudorapidity", "")
-                             .typed<decltype(pseudorapidity)>();
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::pseudorapidity", "").typed<decltype(pseudorapidity)>();
   return op.call(theta);
 }
 
@@ -36,8 +40,9 @@ at::Tensor pseudorapidity_meta(const at::Tensor& theta) {
   return at::empty_like(theta, {}, at::MemoryFormat::Contiguous);
 }
 
-at::Tensor pseudorapidity_backward_meta(const at::Tensor& /*grad*/, const at::Tensor& theta) {
-  return pseudorapidity_meta(theta);
+at::Tensor pseudorapidity_backward_meta(const at::Tensor& grad, const at::Tensor& theta) {
+  check_pseudorapidity_backward(grad, theta);
+  return at::empty_like(theta, {}, at::MemoryFormat::Contiguous);
 }
 
 }  // namespace

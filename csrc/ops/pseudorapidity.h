@@ -6,8 +6,9 @@
 
 namespace hitpool {
 
-// Throws unless theta is a floating-point tensor.
+// Throw unless the arguments are floating-point tensors that fit together.
 void check_pseudorapidity(const at::Tensor& theta);
+void check_pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& theta);
 
 // Calls through the dispatcher.
 at::Tensor pseudorapidity(const at::Tensor& theta);

@@ -28,7 +28,7 @@ struct AngleFormat<float> {
   static constexpr int mantissa = 23;
   static constexpr float pi_high = 3.14159274101f, pi_low = -8.74227800037e-8f;
   static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // few bits: n * ln2_high is exact
-  static constexpr float scale = 0x1p64f;          // makes a subnormal angle normal
+  static constexpr float scale = 0x1p64f;                                     // makes a subnormal angle normal
   static constexpr Bits scale_bits = 64u << 23;
   static constexpr Bits four_thirds = 0x3faaaaab;  // bits of 4/3
   static constexpr float integer = 0x1p23f;        // integer + n has n in its low bits
@@ -65,9 +65,10 @@ HITPOOL_FORMULA float central_series(float w) {  // error 2^-30
   return series(w, 0.166666686, 0.0416651423, 0.0121295343, 0.00364017619, 0.00176106374);
 }
 HITPOOL_FORMULA double central_series(double w) {  // error 2^-55
-  return series(w, 0.16666666666666607, 0.041666666666938836, 0.012103174581867727, 0.0038166893908312669,
-                0.0012656462037711569, 0.00043415027992077369, 0.0001517717261359704, 5.7106429820218722e-05,
-                1.3905291038181995e-05, 1.4243678851544404e-05);
+  return series(
+      w, 0.16666666666666607, 0.041666666666938836, 0.012103174581867727, 0.0038166893908312669, 0.0012656462037711569,
+      0.00043415027992077369, 0.0001517717261359704, 5.7106429820218722e-05, 1.3905291038181995e-05,
+      1.4243678851544404e-05);
 }
 
 // ---- theta at an angle x <= 1 to the axis: eta = n log(2) - log(m) - log(tan(x/2) / (x/2)), x = 2^(1 - n) m ----
@@ -77,21 +78,23 @@ HITPOOL_FORMULA float log_tan_series(float z) {  // error 2^-27
   return series(z, 0.0833331925, 0.004862674, 0.000336771138, 3.20899797e-05);
 }
 HITPOOL_FORMULA double log_tan_series(double z) {  // error 2^-54
-  return series(z, 0.0833333333333343, 0.0048611111110163259, 0.00034171076010378336, 2.6248333172605092e-05,
-                2.1336599066653046e-06, 1.8014537500493753e-07, 1.5853123535902568e-08, 1.2238590866476297e-09,
-                1.9846240681864394e-10);
+  return series(
+      z, 0.0833333333333343, 0.0048611111110163259, 0.00034171076010378336, 2.6248333172605092e-05,
+      2.1336599066653046e-06, 1.8014537500493753e-07, 1.5853123535902568e-08, 1.2238590866476297e-09,
+      1.9846240681864394e-10);
 }
 
 // log(1 + f) - f for |f| <= 1/3
 HITPOOL_FORMULA float log_rest(float f) {  // error 2^-27
-  const float s = series(f, -0.499998891, 0.33333004, -0.250105978, 0.200201128, -0.163710409, 0.138709309,
-                         -0.156041966, 0.145703457);
+  const float s = series(
+      f, -0.499998891, 0.33333004, -0.250105978, 0.200201128, -0.163710409, 0.138709309, -0.156041966, 0.145703457);
   return f * f * s;
 }
 HITPOOL_FORMULA double log_rest(double f) {  // 2 atanh(s) - f with s = f / (2 + f), error 2^-57; fewer terms than in f
   const double s = f / (2 + f), q = s * s, half_square = f * f * 0.5;
-  const double rest = series(q, 0.66666666666668628, 0.39999999997193292, 0.28571429300912226, 0.22222142505523584,
-                             0.18186276229848544, 0.15250786908331027, 0.15368369914052757);
+  const double rest = series(
+      q, 0.66666666666668628, 0.39999999997193292, 0.28571429300912226, 0.22222142505523584, 0.18186276229848544,
+      0.15250786908331027, 0.15368369914052757);
   return s * (half_square + q * rest) - half_square;
 }
 
@@ -113,8 +116,9 @@ HITPOOL_FORMULA float sine_series(float z) {  // error 2^-27
   return series(z, -0.166666614, 0.00833310711, -0.000198122878, 2.611216e-06);
 }
 HITPOOL_FORMULA double sine_series(double z) {  // error 2^-61
-  return series(z, -0.16666666666666666, 0.0083333333333332656, -0.00019841269841231184, 2.7557319214482996e-06,
-                -2.505210715126179e-08, 1.6058952622632671e-10, -7.6433050540043778e-13, 2.7242799277271992e-15);
+  return series(
+      z, -0.16666666666666666, 0.0083333333333332656, -0.00019841269841231184, 2.7557319214482996e-06,
+      -2.505210715126179e-08, 1.6058952622632671e-10, -7.6433050540043778e-13, 2.7242799277271992e-15);
 }
 
 // The angle to the nearer half of the beam axis, min(theta, pi - theta): 0 at both ends, negative or NaN outside.

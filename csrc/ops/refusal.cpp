@@ -5,20 +5,27 @@
 namespace hitpool {
 namespace {
 
+void refuse_tensor(const std::string& op, const std::string& name, const at::Tensor& tensor) {
+  const char* kind = tensor.is_nested() ? "a nested tensor" : tensor.is_quantized() ? "a quantized tensor" : nullptr;
+  TORCH_CHECK_TYPE(!kind, op, ": expected ", name, " as a dense tensor, got ", kind);
+  TORCH_CHECK_TYPE(
+      tensor.layout() == at::kStrided, op, ": expected ", name, " as a dense tensor, got layout ", tensor.layout(),
+      "; ", name, ".to_dense() makes it one");
+}
+
 void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& schema = op.schema();
   const auto inputs = torch::jit::last(*stack, schema.arguments().size());
   at::Device device = at::kCPU;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!inputs[i].isTensor() || !inputs[i].toTensor().defined()) continue;
-    const auto& tensor = inputs[i].toTensor();
-    const auto& name = schema.arguments()[i].name();
-    const char* kind = tensor.is_nested() ? "a nested tensor" : tensor.is_quantized() ? "a quantized tensor" : nullptr;
-    TORCH_CHECK_TYPE(!kind, schema.name(), ": expected ", name, " as a dense tensor, got ", kind);
-    TORCH_CHECK_TYPE(
-        tensor.layout() == at::kStrided, schema.name(), ": expected ", name, " as a dense tensor, got layout ",
-        tensor.layout(), "; ", name, ".to_dense() makes it one");
-    if (!tensor.is_cpu()) device = tensor.device();
+    const auto tensors = inputs[i].isTensorList() ? inputs[i].toTensorVector()
+                         : inputs[i].isTensor()   ? std::vector{inputs[i].toTensor()}
+                                                  : std::vector<at::Tensor>();
+    for (const auto& tensor : tensors) {
+      if (!tensor.defined()) continue;
+      refuse_tensor(schema.name(), schema.arguments()[i].name(), tensor);
+      if (!tensor.is_cpu()) device = tensor.device();
+    }
   }
   TORCH_CHECK_NOT_IMPLEMENTED(false, schema.name(), ": this build of hitpool has no kernel for device ", device);
 }
@@ -33,16 +40,13 @@ void refuse_in(torch::Library& m) {
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(hitpool, CompositeExplicitAutograd, m) {  // whatever has no kernel of its own, but for nested tensors
+TORCH_LIBRARY_IMPL(
+    hitpool, CompositeExplicitAutograd, m) {  // whatever has no kernel of its own, but for nested tensors
   refuse_in(m);
 }
 
-TORCH_LIBRARY_IMPL(hitpool, NestedTensorCPU, m) {
-  refuse_in(m);
-}
+TORCH_LIBRARY_IMPL(hitpool, NestedTensorCPU, m) { refuse_in(m); }
 
-TORCH_LIBRARY_IMPL(hitpool, NestedTensorCUDA, m) {
-  refuse_in(m);
-}
+TORCH_LIBRARY_IMPL(hitpool, NestedTensorCUDA, m) { refuse_in(m); }
 
 }  // namespace hitpool

@@ -15,8 +15,7 @@ constexpr const char* kOp = "toroid_fit";
 // Is `tensor` a float64 tensor beside `hits`?
 void check_like_hits(const char* name, const at::Tensor& tensor, const at::Tensor& hits) {
   HITPOOL_CHECK_TYPE(tensor.scalar_type() == at::kDouble, kOp, name, "dtype float64", tensor.scalar_type());
-  HITPOOL_CHECK_VALUE(
-      tensor.device() == hits.device(), kOp, name, c10::str("the device of hits, ", hits.device()), tensor.device());
+  check_device(kOp, name, tensor, "hits", hits);
 }
 
 void check_table(const at::Tensor& hits, at::TensorList table) {
@@ -40,7 +39,8 @@ void check_table(const at::Tensor& hits, at::TensorList table) {
 
 void check_toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   HITPOOL_CHECK_TYPE(hits.scalar_type() == at::kDouble, kOp, "hits", "dtype float64", hits.scalar_type());
   HITPOOL_CHECK_VALUE(
       hits.dim() == 3 && holds(hits.sym_size(2).sym_eq(cpu::kToroidFields)), kOp, "hits", "shape [B, M, 10]",
@@ -50,11 +50,10 @@ void check_toroid_fit(
       logits.dim() == 3 && holds(logits.sym_size(0).sym_eq(hits.sym_size(0))) &&
           holds(logits.sym_size(2).sym_eq(hits.sym_size(1))),
       kOp, "logits", c10::str("shape [B, N, M] that fits hits [B, M, 10] = ", hits.sym_sizes()), logits.sym_sizes());
+  check_count(kOp, "logits", "hits", logits.sym_size(2));
   if (valid.has_value()) {
     HITPOOL_CHECK_TYPE(valid->scalar_type() == at::kBool, kOp, "valid", "dtype bool", valid->scalar_type());
-    HITPOOL_CHECK_VALUE(
-        valid->device() == hits.device(), kOp, "valid", c10::str("the device of hits, ", hits.device()),
-        valid->device());
+    check_device(kOp, "valid", *valid, "hits", hits);
     HITPOOL_CHECK_VALUE(
         are_equal(valid->sym_sizes(), hits.sym_sizes().slice(0, 2)), kOp, "valid",
         c10::str("shape [B, M] that fits hits [B, M, 10] = ", hits.sym_sizes()), valid->sym_sizes());
@@ -72,7 +71,8 @@ void check_toroid_fit(
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   static const auto op =
       c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::toroid_fit", "").typed<decltype(toroid_fit)>();
   return op.call(hits, logits, valid, geometry, field, table, threshold, max_hits);
@@ -82,12 +82,27 @@ namespace {
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_meta(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   check_toroid_fit(hits, logits, valid, geometry, field, table, threshold, max_hits);
   const auto batch = logits.sym_size(0), tracks = logits.sym_size(1), count = logits.sym_size(2);
   return {
       at::empty_symint({batch, tracks, cpu::kToroidResults}, hits.options()),
       at::empty_symint({batch, tracks, cpu::kToroidOfHits, count}, hits.options())};
+}
+
+// There is no CUDA kernel. An exported model that is moved to a GPU holds this op: there it is computed on the CPU.
+std::tuple<at::Tensor, at::Tensor> toroid_fit_by_cpu(
+    const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
+  check_toroid_fit(hits, logits, valid, geometry, field, table, threshold, max_hits);
+  std::vector<at::Tensor> copied_table;
+  for (const auto& tensor : table) copied_table.push_back(tensor.cpu());
+  const auto copied_valid = valid.has_value() ? std::optional(valid->cpu()) : std::nullopt;
+  const auto [of_tracks, of_hits] =
+      toroid_fit(hits.cpu(), logits.cpu(), copied_valid, geometry, field, copied_table, threshold, max_hits);
+  return {of_tracks.to(hits.device()), of_hits.to(hits.device())};
 }
 
 }  // namespace
@@ -99,8 +114,8 @@ TORCH_LIBRARY_FRAGMENT(hitpool, m) {
       {at::Tag::pt2_compliant_tag});
 }
 
-TORCH_LIBRARY_IMPL(hitpool, Meta, m) {
-  m.impl("toroid_fit", TORCH_FN(toroid_fit_meta));
-}
+TORCH_LIBRARY_IMPL(hitpool, Meta, m) { m.impl("toroid_fit", TORCH_FN(toroid_fit_meta)); }
+
+TORCH_LIBRARY_IMPL(hitpool, CUDA, m) { m.impl("toroid_fit", TORCH_FN(toroid_fit_by_cpu)); }
 
 }  // namespace hitpool

@@ -1,5 +1,5 @@
-// toroid_fit: the annealed fit of muon tracks in a toroid spectrometer, on CPU, without derivative. Its definition is
-// hitpool.fits.ToroidFit.definition.
+// toroid_fit: the annealed fit of muon tracks in a toroid spectrometer, without derivative, on CPU: tensors on a GPU are
+// copied there and the results back. Its definition is hitpool.fits.ToroidFit.definition.
 //
 // hits [B, M, 10] float64: x, y, z of both ends of the wire or strip in m, drift radius in m, its variance (for a strip
 // that of the measured coordinate) and the variance along the wire in m^2, 1 for drift tubes and 0 for strips; logits
@@ -19,11 +19,13 @@ namespace hitpool {
 // Throws unless the arguments fit together.
 void check_toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits);
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits);
 
 // Calls through the dispatcher.
 std::tuple<at::Tensor, at::Tensor> toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits);
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits);
 
 }  // namespace hitpool

@@ -2,6 +2,7 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include "check.h"
@@ -11,8 +12,13 @@ namespace {
 
 constexpr const char* kOp = "weighted_pool";
 
-bool is_supported(at::ScalarType type) {
-  return type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
+Dtype to_dtype(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble: return Dtype::float64;
+    case at::kFloat: return Dtype::float32;
+    case at::kBFloat16: return Dtype::bfloat16;
+    default: return Dtype::float16;
+  }
 }
 
 // sizes[0 .. count-1]
@@ -39,25 +45,20 @@ c10::SymDimVector sums_sizes(const at::Tensor& logits, const at::Tensor& feature
 }  // namespace
 
 void check_weighted_pool(
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
-  constexpr const char* dtypes = "dtype float64, float32, bfloat16 or float16";
-  HITPOOL_CHECK_TYPE(is_supported(logits.scalar_type()), kOp, "logits", dtypes, logits.scalar_type());
-  HITPOOL_CHECK_TYPE(is_supported(features.scalar_type()), kOp, "features", dtypes, features.scalar_type());
+    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
+  check_float(kOp, "logits", logits);
+  check_float(kOp, "features", features);
   HITPOOL_CHECK_VALUE(logits.dim() >= 2, kOp, "logits", "shape [..., N, M]", logits.sym_sizes());
   HITPOOL_CHECK_VALUE(features.dim() >= 2, kOp, "features", "shape [..., M, D]", features.sym_sizes());
 
   const auto events = leading(logits, logits.dim() - 2);
   const auto hits = logits.sym_size(-1);
+  check_count(kOp, "logits", "hits", hits);
   HITPOOL_CHECK_VALUE(
-      are_equal(leading(features, features.dim() - 2), events) && holds(features.sym_size(-2).sym_eq(hits)),
-      kOp, "features", c10::str("shape [..., M, D] that fits logits [..., N, M] = ", logits.sym_sizes()),
+      are_equal(leading(features, features.dim() - 2), events) && holds(features.sym_size(-2).sym_eq(hits)), kOp,
+      "features", c10::str("shape [..., M, D] that fits logits [..., N, M] = ", logits.sym_sizes()),
       features.sym_sizes());
-  HITPOOL_CHECK_VALUE(
-      features.device() == logits.device(), kOp, "features", c10::str("the device of logits, ", logits.device()),
-      features.device());
+  check_device(kOp, "features", features, "logits", logits);
 
   if (valid.has_value()) {
     HITPOOL_CHECK_TYPE(valid->scalar_type() == at::kBool, kOp, "valid", "dtype bool", valid->scalar_type());
@@ -66,38 +67,26 @@ void check_weighted_pool(
             holds(valid->sym_size(-1).sym_eq(hits)),
         kOp, "valid", c10::str("shape [..., M] that fits logits [..., N, M] = ", logits.sym_sizes()),
         valid->sym_sizes());
-    HITPOOL_CHECK_VALUE(
-        valid->device() == logits.device(), kOp, "valid", c10::str("the device of logits, ", logits.device()),
-        valid->device());
+    check_device(kOp, "valid", *valid, "logits", logits);
   }
   HITPOOL_CHECK_VALUE(0.0 <= threshold && threshold <= 1.0, kOp, "threshold", "0 <= threshold <= 1", threshold);
 }
 
 void check_weighted_pool_backward(
-    const at::Tensor& grad,
-    const at::Tensor& index,
-    const at::Tensor& sums,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   constexpr const char* op = "_weighted_pool_backward";
   check_weighted_pool(logits, features, valid, threshold);
-  const auto grad_sizes = pooled_sizes(logits, features, 4);
-  const auto index_sizes = pooled_sizes(logits, features, 2);
-  HITPOOL_CHECK_VALUE(
-      are_equal(grad.sym_sizes(), grad_sizes), op, "grad",
-      c10::str("shape [..., N, 4, D] = ", c10::SymIntArrayRef(grad_sizes)), grad.sym_sizes());
-  HITPOOL_CHECK_VALUE(
-      are_equal(index.sym_sizes(), index_sizes), op, "index",
-      c10::str("shape [..., N, 2, D] = ", c10::SymIntArrayRef(index_sizes)), index.sym_sizes());
+  check_float(op, "grad", grad);
+  check_shape(op, "grad", grad, "[..., N, 4, D]", pooled_sizes(logits, features, 4));
+  check_shape(op, "index", index, "[..., N, 2, D]", pooled_sizes(logits, features, 2));
   HITPOOL_CHECK_TYPE(index.scalar_type() == at::kInt, op, "index", "dtype int32", index.scalar_type());
-  const auto expected_sums = sums_sizes(logits, features);
-  HITPOOL_CHECK_VALUE(
-      are_equal(sums.sym_sizes(), expected_sums), op, "sums",
-      c10::str("shape [..., N, D + 1] = ", c10::SymIntArrayRef(expected_sums)), sums.sym_sizes());
+  check_shape(op, "sums", sums, "[..., N, D + 1]", sums_sizes(logits, features));
   const auto type = arithmetic_type(logits, features);
   HITPOOL_CHECK_TYPE(sums.scalar_type() == type, op, "sums", c10::str("dtype ", type), sums.scalar_type());
+  check_device(op, "grad", grad, "logits", logits);
+  check_device(op, "index", index, "logits", logits);
+  check_device(op, "sums", sums, "logits", logits);
 }
 
 at::ScalarType arithmetic_type(const at::Tensor& logits, const at::Tensor& features) {
@@ -116,11 +105,29 @@ at::Tensor empty_sums(const at::Tensor& logits, const at::Tensor& features) {
   return at::empty_symint(sums_sizes(logits, features), features.options().dtype(arithmetic_type(logits, features)));
 }
 
+PoolCall::PoolCall(
+    const at::Tensor& logits_in, const at::Tensor& features, const std::optional<at::Tensor>& valid_in,
+    double threshold)
+    : logits(logits_in.contiguous()),
+      values(features.contiguous()),
+      valid(valid_in.has_value() ? valid_in->contiguous() : at::Tensor()),
+      inputs{
+          .events = c10::multiply_integers(logits.sizes().slice(0, logits.dim() - 2)),
+          .tracks = logits.size(-2),
+          .hits = logits.size(-1),
+          .features = values.size(-1),
+          .logits = logits.const_data_ptr(),
+          .values = values.const_data_ptr(),
+          .valid = valid.defined() ? valid.const_data_ptr<bool>() : nullptr,
+          .logits_dtype = to_dtype(logits.scalar_type()),
+          .values_dtype = to_dtype(values.scalar_type()),
+          .threshold = threshold,
+          .min_weight_sum = kMinWeightSum} {}
+
 at::Tensor weighted_pool(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::weighted_pool", "")
-                             .typed<decltype(weighted_pool)>();
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::weighted_pool", "").typed<decltype(weighted_pool)>();
   return op.call(logits, features, valid, threshold);
 }
 
@@ -133,13 +140,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
-    const at::Tensor& grad,
-    const at::Tensor& index,
-    const at::Tensor& sums,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("hitpool::_weighted_pool_backward", "")
                              .typed<decltype(weighted_pool_backward)>();
@@ -161,13 +163,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_meta(
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward_meta(
-    const at::Tensor& grad,
-    const at::Tensor& index,
-    const at::Tensor& sums,
-    const at::Tensor& logits,
-    const at::Tensor& features,
-    const std::optional<at::Tensor>& valid,
-    double threshold) {
+    const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
+    const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool_backward(grad, index, sums, logits, features, valid, threshold);
   return {
       at::empty_symint(logits.sym_sizes(), logits.options()),

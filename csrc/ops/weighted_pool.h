@@ -11,15 +11,17 @@
 #include <optional>
 #include <tuple>
 
+#include "ops/pool_inputs.h"
+
 namespace hitpool {
 
 inline constexpr double kMinWeightSum = 1e-8;  // keeps the mean finite if all weights underflow
 
 // Throws unless the arguments of the forward op fit together. Holds for symbolic sizes too.
 void check_weighted_pool(
-    const at::Tensor& logits,                 // [..., N, M]
-    const at::Tensor& features,               // [..., M, D]
-    const std::optional<at::Tensor>& valid,   // [..., M]
+    const at::Tensor& logits,                // [..., N, M]
+    const at::Tensor& features,              // [..., M, D]
+    const std::optional<at::Tensor>& valid,  // [..., M]
     double threshold);
 
 // The same for the backward op.
@@ -37,6 +39,16 @@ at::ScalarType arithmetic_type(const at::Tensor& logits, const at::Tensor& featu
 at::Tensor empty_pooled(const at::Tensor& logits, const at::Tensor& features);  // [..., N, 4, D]
 at::Tensor empty_index(const at::Tensor& logits, const at::Tensor& features);   // [..., N, 2, D] int32
 at::Tensor empty_sums(const at::Tensor& logits, const at::Tensor& features);    // [..., N, D + 1]
+
+// One call, for the kernels of any device: contiguous inputs, whose copies it keeps alive.
+struct PoolCall {
+  at::Tensor logits, values, valid;
+  PoolInputs inputs;
+
+  PoolCall(
+      const at::Tensor& logits_in, const at::Tensor& features, const std::optional<at::Tensor>& valid_in,
+      double threshold);
+};
 
 // Calls through the dispatcher.
 at::Tensor weighted_pool(

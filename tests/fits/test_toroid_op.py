@@ -360,3 +360,13 @@ def test_recorded_forms_of_the_fit_hold_the_op(muons, distinct, field_map):
             for form in (traced, exported.module(), compiled):
                 for name, value in form(*arguments).items():
                     assert torch.equal(value, expected[name]), name
+
+
+def test_exported_models_run_on_a_gpu_too(muons, distinct, field_map):
+    """The kernel for GPUs, called directly: it copies to the CPU and back, so that it needs no GPU here."""
+    on_gpu = torch.ops.hitpool.toroid_fit.default._op_dk
+    for field, valid in ((BoxToroid(), None), (field_map, muons.valid)):
+        arguments = ready(muons.hits), distinct, valid, *numbers(ToroidFit(field=field))
+        expected = toroid_fit(*arguments, threshold=0.2, max_hits=16)
+        found = on_gpu(torch._C.DispatchKey.CUDA, *arguments, threshold=0.2, max_hits=16)
+        assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))

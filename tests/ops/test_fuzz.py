@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 import hitpool
+from hitpool.fits import ToroidFit
 from hitpool.ops import reference
 from hitpool.ops.attention import attention
+from hitpool.ops.toroid_fit import toroid_fit
 
 CALLS = int(os.environ.get("HITPOOL_FUZZ", "1500"))
 SEED = int(os.environ.get("HITPOOL_FUZZ_SEED", "0"))
@@ -172,7 +174,33 @@ def fuzz_pseudorapidity(random: Random) -> int:
     return run_calls(random, hitpool.pseudorapidity, exact, [theta], [])
 
 
-@pytest.mark.parametrize("fuzz", [fuzz_pool, fuzz_attention, fuzz_pseudorapidity])
+def fuzz_toroid_fit(random: Random) -> int:
+    """Hits that no track left: values may leave the definition's, but not what is finite, nor which hits take part."""
+    events, tracks, hits = random.integer(1, 40), random.integer(0, 4), random.size()
+    fit, threshold = ToroidFit(max_hits=random.integer(4, 70)), random.choice([0.0, 0.1, 1.0])
+    fields = random.choice([1e-3, 1, 5, 1e6]) * random.normal(events, hits, 10)
+    fields[..., 6:9] = fields[..., 6:9].abs() * 1e-3
+    fields[..., 9] = random.mask(0.7, events, hits).double()
+    logits = 5 * random.normal(events, tracks, hits)
+    valid = random.mask(random.choice([0.2, 0.8]), events, hits)
+    numbers = fit.geometry.numbers(), *fit.field.numbers()
+    clean = fields.masked_fill(~valid.unsqueeze(-1), 0)
+    expected = fit.definition(clean, logits, valid, threshold)
+    results, group = [], random.integer(1, 3)
+    odd = random.special(fields, ~valid.unsqueeze(-1)), random.special(logits, ~valid.unsqueeze(-2)), valid
+    for first in range(0, events, group):
+        given = [random.layout(x[first : first + group].contiguous()) for x in odd]
+        results.append(toroid_fit(*given, *numbers, threshold=threshold, max_hits=fit.max_hits))
+    together = toroid_fit(clean, logits, valid, *numbers, threshold=threshold, max_hits=fit.max_hits)
+    for result, whole, wanted in zip(map(torch.cat, zip(*results, strict=True)), together, expected, strict=True):
+        agree(result, whole, 0.0)
+        assert result.shape == wanted.shape
+        assert result.isfinite()[wanted.isfinite()].all()
+    assert torch.equal(together[1][:, :, -1], expected[1][:, :, -1])  # hit_taken
+    return len(results) + 1
+
+
+@pytest.mark.parametrize("fuzz", [fuzz_pool, fuzz_attention, fuzz_pseudorapidity, fuzz_toroid_fit])
 def test_random_calls_equal_the_definition(fuzz):
     threads, calls, seed = torch.get_num_threads(), 0, SEED
     try:

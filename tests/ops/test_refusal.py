@@ -8,6 +8,7 @@ from torch import Tensor
 
 import hitpool
 from hitpool.ops.attention import attention
+from hitpool.ops.toroid_fit import toroid_fit
 
 KINDS = {
     "layout Sparse; .*to_dense": Tensor.to_sparse,
@@ -35,9 +36,11 @@ def test_dense_tensors_are_expected(kind: str, make: Callable[[Tensor], Tensor],
     refused(lambda: hitpool.weighted_pool(changed[0], features), f"{op}: expected logits as a dense tensor, got {kind}")
     refused(lambda: hitpool.weighted_pool(logits, changed[1]), f"{op}: expected features as a dense tensor, got {kind}")
     refused(lambda: hitpool.pseudorapidity(changed[0]), f"pseudorapidity: expected theta as a dense .* got {kind}")
+    for name, arguments in (("hits", (changed[1], logits.detach())), ("logits", (features.detach(), changed[0]))):
+        refused(lambda given=arguments: toroid_fit(*given, None, [], [], []), f"toroid_fit: expected {name} .* {kind}")
 
 
-def test_sparse_masks_and_keys_are_refused() -> None:
+def test_sparse_masks_keys_and_tables_are_refused() -> None:
     logits, features, valid = torch.randn(2, 3, 5), torch.randn(2, 5, 4), torch.ones(2, 5, dtype=torch.bool)
     query = torch.randn(2, 3, 2, 4)
     expected = "as a dense tensor, got layout Sparse"
@@ -45,3 +48,7 @@ def test_sparse_masks_and_keys_are_refused() -> None:
         lambda: hitpool.weighted_pool(logits, features, valid.to_sparse()), f"weighted_pool: expected valid {expected}"
     )
     refused(lambda: attention(query, query.to_sparse(), query), f"attention: expected key {expected}")
+    refused(
+        lambda: toroid_fit(features, logits, valid.to_sparse(), [], [], []), f"toroid_fit: expected valid {expected}"
+    )
+    refused(lambda: toroid_fit(features, logits, None, [], [], [query.to_sparse()]), f"toroid_fit: .* table {expected}")

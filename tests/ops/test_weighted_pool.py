@@ -1,4 +1,4 @@
-"""The contract of weighted_pool: values, selection, types, shapes, errors."""
+"""The contract of weighted_pool: values, selection, types, shapes."""
 
 import math
 
@@ -362,59 +362,3 @@ def test_gradient_of_one_input_only(make_pool_inputs):
     assert torch.equal(both, logits.grad)
     (grad,) = torch.autograd.grad(hitpool.weighted_pool(logits, features, valid).sum(), logits, create_graph=True)
     assert grad.requires_grad
-
-
-# ---- errors ----
-
-L, X, V = torch.zeros(2, 3, 5), torch.zeros(2, 5, 4), torch.ones(2, 5, dtype=torch.bool)
-
-
-@pytest.mark.parametrize("call", ["eager", "meta"])
-@pytest.mark.parametrize(
-    ("arguments", "threshold", "error", "words"),
-    [
-        ((L.long(), X), 0.1, TypeError, "expected logits with dtype float64, .* got Long"),
-        ((L, X.int()), 0.1, TypeError, "expected features with dtype float64, .* got Int"),
-        ((L[0, 0], X), 0.1, ValueError, r"expected logits with shape \[\.\.\., N, M\], got \[5\]"),
-        ((L, X[0, 0]), 0.1, ValueError, r"expected features with shape \[\.\.\., M, D\], got \[4\]"),
-        ((L, X[:1]), 0.1, ValueError, r"features .* fits logits .* = \[2, 3, 5\], got \[1, 5, 4\]"),
-        ((L, X[:, :4]), 0.1, ValueError, r"features .* fits logits .* = \[2, 3, 5\], got \[2, 4, 4\]"),
-        ((L, X[0]), 0.1, ValueError, r"features .* got \[5, 4\]"),
-        ((L, X, V.float()), 0.1, TypeError, "expected valid with dtype bool, got Float"),
-        ((L, X, V[:, :4]), 0.1, ValueError, r"expected valid with shape \[\.\.\., M\] .* got \[2, 4\]"),
-        ((L, X, V[0]), 0.1, ValueError, r"expected valid with shape .* got \[5\]"),
-        ((L, X, V), 1.5, ValueError, "expected threshold with 0 <= threshold <= 1, got 1.5"),
-        ((L, X, V), -0.1, ValueError, "expected threshold .* got -0.1"),
-        ((L, X, V), math.nan, ValueError, "expected threshold .* got nan"),
-    ],
-)
-def test_errors_name_the_argument_what_was_expected_and_what_came(call, arguments, threshold, error, words):
-    if call == "meta":
-        arguments = tuple(argument.to("meta") for argument in arguments)
-    with pytest.raises(error, match=f"hitpool::weighted_pool: .*{words}"):
-        hitpool.weighted_pool(*arguments, threshold=threshold)
-
-
-def test_errors_name_the_argument_on_every_device(device):
-    with pytest.raises(ValueError, match=r"expected features with shape .* got \[1, 5, 4\]"):
-        hitpool.weighted_pool(L.to(device), X[:1].to(device))
-
-
-def test_errors_name_devices():
-    with pytest.raises(ValueError, match="expected features with the device of logits, meta, got cpu"):
-        hitpool.weighted_pool(L.to("meta"), X)
-
-
-def test_the_backward_op_checks_its_own_arguments():
-    backward = torch.ops.hitpool._weighted_pool_backward
-    grad, index, sums = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 2, 4, dtype=torch.int32), torch.zeros(2, 3, 5)
-    with pytest.raises(ValueError, match=r"expected grad with shape .* \[2, 3, 4, 4\], got \[2, 3, 4, 3\]"):
-        backward(grad[..., :3], index, sums, L, X, V, 0.1)
-    with pytest.raises(ValueError, match=r"expected index with shape .* \[2, 3, 2, 4\], got \[2, 3, 1, 4\]"):
-        backward(grad, index[:, :, :1], sums, L, X, V, 0.1)
-    with pytest.raises(TypeError, match="expected index with dtype int32, got Long"):
-        backward(grad, index.long(), sums, L, X, V, 0.1)
-    with pytest.raises(ValueError, match=r"expected sums with shape .* \[2, 3, 5\], got \[2, 3, 4\]"):
-        backward(grad, index, sums[..., :4], L, X, V, 0.1)
-    with pytest.raises(TypeError, match="expected sums with dtype Float, got Double"):
-        backward(grad, index, sums.double(), L, X, V, 0.1)

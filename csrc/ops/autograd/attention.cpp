@@ -16,9 +16,7 @@ namespace {
 
 using Mask = std::optional<at::Tensor>;
 
-Mask optional(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
+Mask optional(const at::Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; }
 
 // The definition in torch's ops, which builds [B, H, Q, K], and with a mask of its own for each query [B, H, Q, K, E].
 // What has no influence is replaced before anything is computed from it: afterwards NaN would stay in the derivatives.
@@ -92,8 +90,7 @@ variable_list gradients_by_definition(
   const Definition d(query, key, value, mask);
   const auto g = d.of_queries(grad);                // [B, H, Q, E]
   const auto grad_weight = d.products(g, d.value);  // [B, H, Q, K]
-  const auto grad_score =
-      d.scale * d.weight * (grad_weight - (grad_weight * d.weight).sum(-1, /*keepdim=*/true));
+  const auto grad_score = d.scale * d.weight * (grad_weight - (grad_weight * d.weight).sum(-1, /*keepdim=*/true));
   return {
       d.sum_over_keys(grad_score, d.key).transpose(1, 2), d.sum_over_queries(grad_score, d.query).transpose(1, 2),
       d.sum_over_queries(d.weight, g).transpose(1, 2)};

@@ -39,8 +39,7 @@ auto new_node() {
 // From here on, T::backward(context, grads) is the gradient of `outputs` with respect to `inputs`; undefined grads are
 // zero. Unlike torch::autograd::Function this also records under torch.func, as the ops of torch do.
 template <class T>
-AutogradContext& record(
-    std::initializer_list<at::Tensor> outputs, const variable_list& inputs, variable_list saved) {
+AutogradContext& record(std::initializer_list<at::Tensor> outputs, const variable_list& inputs, variable_list saved) {
   auto node = new_node<torch::autograd::CppNode<T>>();
   node->set_ctx_grad_fn(node);
   node->set_next_edges(torch::autograd::collect_next_edges(inputs));

@@ -54,8 +54,7 @@ struct PseudorapidityBackward {
     const auto type = arithmetic_type(theta);
     const auto slope = theta.to(type).cos() / sine(theta).square();  // of -1 / sin(theta)
     return {
-        pseudorapidity_backward(grads[0], theta),
-        (grads[0].to(type) * grad.to(type) * slope).to(theta.scalar_type())};
+        pseudorapidity_backward(grads[0], theta), (grads[0].to(type) * grad.to(type) * slope).to(theta.scalar_type())};
   }
 };
 

@@ -16,7 +16,8 @@ void refuse_derivative(const char* name, const at::Tensor& tensor) {
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_autograd(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
-    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold, int64_t max_hits) {
+    at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
+    int64_t max_hits) {
   refuse_derivative("hits", hits);
   refuse_derivative("logits", logits);
   for (const auto& tensor : table) refuse_derivative("table", tensor);
@@ -26,8 +27,6 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_autograd(
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(hitpool, Autograd, m) {
-  m.impl("toroid_fit", TORCH_FN(toroid_fit_autograd));
-}
+TORCH_LIBRARY_IMPL(hitpool, Autograd, m) { m.impl("toroid_fit", TORCH_FN(toroid_fit_autograd)); }
 
 }  // namespace hitpool

@@ -15,9 +15,7 @@ namespace {
 
 using Valid = std::optional<at::Tensor>;
 
-Valid optional(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
+Valid optional(const at::Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; }
 
 // The definition in torch's ops, which builds [..., N, M, D]. Maximum and minimum are read where the kernel found them.
 // What has no influence is replaced before anything is computed from it: afterwards NaN would stay in the derivatives.
@@ -50,7 +48,7 @@ struct Definition {
     hit = at::where(index.lt(0), features.sym_size(-2), index.to(at::kLong)).flatten(-3, -2);
   }
 
-  at::Tensor sum() const { return (weight * x).sum(-2, /*keepdim=*/true); }         // [..., N, 1, D]
+  at::Tensor sum() const { return (weight * x).sum(-2, /*keepdim=*/true); }          // [..., N, 1, D]
   at::Tensor factor() const { return total.clamp_min(kMinWeightSum).reciprocal(); }  // [..., N, 1, 1]
 };
 
@@ -97,12 +95,12 @@ variable_list second_gradients(
   const auto over_hits = [](const at::Tensor& tensor) { return tensor.sum(-2, /*keepdim=*/true); };
   const auto over_features = [](const at::Tensor& tensor) { return tensor.sum(-1, /*keepdim=*/true); };
 
-  const auto factor = d.factor();                                                // [..., N, 1, 1]
-  const auto slope = at::where(d.total.lt(kMinWeightSum), d.zero, factor);       // 0 below the floor
-  const auto mean = d.sum() * factor;                                            // [..., N, 1, D]
-  const auto dp = d.weight * (1 - d.weight);                                     // [..., N, M, 1] d weight / d logit
+  const auto factor = d.factor();                                           // [..., N, 1, 1]
+  const auto slope = at::where(d.total.lt(kMinWeightSum), d.zero, factor);  // 0 below the floor
+  const auto mean = d.sum() * factor;                                       // [..., N, 1, D]
+  const auto dp = d.weight * (1 - d.weight);                                // [..., N, M, 1] d weight / d logit
   const auto step = at::where(d.selected, toward_logits.to(d.type), d.zero).unsqueeze(-1);
-  const auto dweight = dp * step;                                                // tangent of the weights
+  const auto dweight = dp * step;  // tangent of the weights
   const auto dtotal = over_hits(dweight);
   const auto dsum = over_hits(dweight * d.x + d.weight * toward.x);
   const auto dmean = factor * dsum - slope * mean * dtotal;

@@ -4,10 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <memory>
 
-#include "check.h"
 #include "ops/cpu/attention_kernel.h"
 #include "ops/cpu/capability.h"
 
@@ -19,11 +17,7 @@ constexpr int64_t kGrain = 32768;  // scores per task, below which a thread cost
 const cpu::AttentionKernel& kernel(const at::Tensor& query) {
   static const auto& chosen = HITPOOL_CHOOSE(cpu::attention_kernels);
   const auto& sizes = query.scalar_type() == at::kDouble ? chosen.float64 : chosen.float32;
-  switch (query.size(-1)) {
-    case 4: return sizes.size4;
-    case 8: return sizes.size8;
-  }
-  HITPOOL_CHECK_VALUE(false, "attention", "query", "4 or 8 features per head", query.sizes());
+  return query.size(-1) == 4 ? sizes.size4 : sizes.size8;
 }
 
 at::Tensor contiguous_features(const at::Tensor& tensor) {
@@ -36,17 +30,23 @@ struct Call {
   int64_t events;
   cpu::AttentionInputs inputs{};
 
-  Call(const at::Tensor& query_in, const at::Tensor& key_in, const at::Tensor& value_in,
-       const std::optional<at::Tensor>& mask_in)
-      : query(contiguous_features(query_in)), key(contiguous_features(key_in)), value(contiguous_features(value_in)),
+  Call(
+      const at::Tensor& query_in, const at::Tensor& key_in, const at::Tensor& value_in,
+      const std::optional<at::Tensor>& mask_in)
+      : query(contiguous_features(query_in)),
+        key(contiguous_features(key_in)),
+        value(contiguous_features(value_in)),
         events(query.size(0)) {
-    TORCH_CHECK_VALUE(
-        key.size(1) <= std::numeric_limits<int32_t>::max(),
-        "hitpool::attention: expected at most 2^31 - 1 keys per event, got ", key.size(1));
     const auto array = [](const at::Tensor& tensor) {
       return cpu::AttentionArray{tensor.const_data_ptr(), tensor.stride(0), tensor.stride(1), tensor.stride(2)};
     };
-    inputs = {query.size(1), key.size(1), query.size(2), query.size(3), array(query), array(key), array(value), nullptr, 0, 0};
+    inputs.queries = query.size(1);
+    inputs.keys = key.size(1);
+    inputs.heads = query.size(2);
+    inputs.size = query.size(3);
+    inputs.query = array(query);
+    inputs.key = array(key);
+    inputs.value = array(value);
     if (!mask_in.has_value()) return;
     mask = contiguous_features(*mask_in);
     inputs.mask = mask.const_data_ptr<bool>();
@@ -72,12 +72,14 @@ void forward(const Call& call, at::Tensor& out, void* log_sum) {
   void* to = out.mutable_data_ptr();
   const int64_t blocks = at::divup(inputs.queries, cpu::kAttentionLanes);
   const int64_t scores = cpu::kAttentionLanes * inputs.keys * inputs.heads;
-  at::parallel_for(0, call.events * blocks, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
-    const auto scratch = call.scratch(cpu::attention_forward_scratch(inputs));
-    for (int64_t task = begin; task < end; ++task) {
-      run(inputs, to, log_sum, task / blocks, task % blocks * cpu::kAttentionLanes, scratch.list.get(), scratch.numbers.get());
-    }
-  });
+  at::parallel_for(
+      0, call.events * blocks, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
+        const auto scratch = call.scratch(cpu::attention_forward_scratch(inputs));
+        for (int64_t task = begin; task < end; ++task) {
+          run(inputs, to, log_sum, task / blocks, task % blocks * cpu::kAttentionLanes, scratch.list.get(),
+              scratch.numbers.get());
+        }
+      });
 }
 
 at::Tensor attention_cpu(
@@ -102,10 +104,7 @@ std::tuple<at::Tensor, at::Tensor> attention_with_log_sum_cpu(
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_cpu(
     const at::Tensor& grad_in, const at::Tensor& out_in, const at::Tensor& log_sum_in, const at::Tensor& query,
     const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  check_attention(query, key, value, mask);
-  HITPOOL_CHECK_VALUE(
-      grad_in.sizes() == query.sizes() && out_in.sizes() == query.sizes(), "_attention_backward", "grad and out",
-      c10::str("the shape of query, ", query.sizes()), grad_in.sizes());
+  check_attention_backward(grad_in, out_in, log_sum_in, query, key, value, mask);
   const Call call(query, key, value, mask);
   const auto& inputs = call.inputs;
   const auto grad = grad_in.contiguous(), out = out_in.contiguous(), log_sum = log_sum_in.contiguous();

@@ -1,14 +1,13 @@
 // With 4 features per head the matrix products of attention are too thin for a matrix library. Here a vector holds one
-// score of many queries (forward) or many keys (backward), everything stays in registers, and an event costs little more
-// than the exponentials of its scores.
+// score of many queries (forward) or many keys (backward), everything stays in registers, and an event costs little
+// more than the exponentials of its scores.
 #include "ops/cpu/attention_kernel.h"
 
-#include <array>
-#include <bit>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
+#include "ops/cpu/exponential.h"
+#include "ops/cpu/instruction_set.h"
 #include "ops/cpu/vector.h"
 
 namespace hitpool::cpu {
@@ -17,55 +16,7 @@ namespace {
 constexpr int kKeysPerTile = 64;      // keys between two adjustments of the maximum
 constexpr int kQueriesPerChunk = 64;  // queries whose gradients are summed up at a time
 
-template <class T, int bytes>
-struct Lanes {
-  typedef T type __attribute__((vector_size(bytes)));
-};
-
 constexpr double kLog2e = 1.4426950408889634;
-
-// Terms of the series of 2^r = exp(r ln2).
-template <class T, int degree>
-constexpr auto kTerms = [] {
-  std::array<T, degree + 1> terms{};
-  double term = 1;
-  for (int n = 0; n <= degree; term *= 0.6931471805599453 / ++n) terms[n] = static_cast<T>(term);
-  return terms;
-}();
-
-// 2^x for x <= 0 within 2 units in the last place; 0 below the smallest normal number; NaN stays.
-template <class T>
-Vec<T> exp2(Vec<T> x) {
-  constexpr bool single = std::is_same_v<T, float>;
-  using Int = typename Vector<T>::Int;
-  constexpr int mantissa = std::numeric_limits<T>::digits - 1;
-  constexpr Int bias = std::numeric_limits<T>::max_exponent - 1;
-  constexpr T integer = single ? 0x1.8p23 : 0x1.8p52;  // adding it leaves an integer in the low bits
-  constexpr T low = std::numeric_limits<T>::min_exponent;
-  constexpr int degree = single ? 6 : 12;  // remainder of the series for |r| <= 1/2: 1e-7, 5e-17
-  const Vec<T> shifted = x + integer;
-  const Vec<T> r = x - (shifted - integer);
-  Vec<T> series = Vec<T>{} + kTerms<T, degree>[degree];
-  for (int n = degree - 1; n >= 0; --n) series = kTerms<T, degree>[n] + series * r;
-  const IndexVec<T> exponent = std::bit_cast<IndexVec<T>>(shifted) - std::bit_cast<Int>(integer) + bias;
-  const Vec<T> power = series * std::bit_cast<Vec<T>>(exponent << mantissa);
-  return x < low ? Vec<T>{} : power;
-}
-
-// Sum of the lanes, halving the vector until it has 16 bytes.
-template <class T, int bytes = kVectorBytes>
-T sum_of(typename Lanes<T, bytes>::type x) {
-  if constexpr (bytes > 16) {
-    typename Lanes<T, bytes / 2>::type low, high;
-    std::memcpy(&low, &x, bytes / 2);
-    std::memcpy(&high, reinterpret_cast<const char*>(&x) + bytes / 2, bytes / 2);
-    return sum_of<T, bytes / 2>(low + high);
-  } else if constexpr (sizeof(T) == 4) {
-    return (x[0] + x[2]) + (x[1] + x[3]);
-  } else {
-    return x[0] + x[1];
-  }
-}
 
 template <class T>
 const T* at(const AttentionArray& array, int64_t event, int64_t position, int64_t head) {
@@ -178,7 +129,8 @@ void forward(
   }
 }
 
-// p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j, dk_j = sum_i ds_ij q_i
+// p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j,
+// dk_j = sum_i ds_ij q_i
 template <class T, int E, bool kSpecial>
 bool backward_pass(  // false: run again with kSpecial
     const AttentionInputs& in, const void* grad_in, const void* out_in, const void* log_sum_in, void* grad_query,
@@ -264,7 +216,7 @@ bool backward_pass(  // false: run again with kSpecial
     }
     for (int i = 0; i < chunk; ++i) {
       T* row = static_cast<T*>(grad_query) + row_of(first + i);
-      for (int e = 0; e < E; ++e) row[e] = sum_of<T>(dq_of[i][e]) * root;
+      for (int e = 0; e < E; ++e) row[e] = horizontal_sum<T>(dq_of[i][e]) * root;
     }
   }
 
@@ -302,9 +254,7 @@ void backward(
 
 }  // namespace
 
-#define HITPOOL_JOIN(a, b) a##b
-#define HITPOOL_TABLE(isa) HITPOOL_JOIN(attention_kernels_, isa)
-constinit const AttentionKernels HITPOOL_TABLE(HITPOOL_ISA) = {
+constinit const AttentionKernels HITPOOL_TABLE(attention_kernels) = {
     {{forward<double, 4>, backward<double, 4>}, {forward<double, 8>, backward<double, 8>}},
     {{forward<float, 4>, backward<float, 4>}, {forward<float, 8>, backward<float, 8>}}};
 

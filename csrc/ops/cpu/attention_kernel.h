@@ -16,8 +16,8 @@ struct AttentionArray {
 struct AttentionInputs {
   int64_t queries, keys, heads, size;  // Q, K, H, E
   AttentionArray query, key, value;
-  const bool* mask;                    // null: everything is allowed
-  int64_t mask_event, mask_query;      // distances; mask_query = 0: one row for all queries of an event
+  const bool* mask;                // null: everything is allowed
+  int64_t mask_event, mask_query;  // distances; mask_query = 0: one row for all queries of an event
 };
 
 // Scratch memory of one task, in numbers of the type of the arithmetic; lists hold one int32 per key.
@@ -34,7 +34,8 @@ constexpr int64_t attention_backward_scratch(const AttentionInputs& in) {
 struct AttentionKernel {
   // One block of at most 16 queries of one event, all heads: out [B, Q, H, E], log_sum [B, H, Q] or null.
   void (*forward)(
-      const AttentionInputs&, void* out, void* log_sum, int64_t event, int64_t first_query, int32_t* list, void* scratch);
+      const AttentionInputs&, void* out, void* log_sum, int64_t event, int64_t first_query, int32_t* list,
+      void* scratch);
   // One head of one event: gradients [B, Q or K, H, E], each written once.
   void (*backward)(
       const AttentionInputs&, const void* grad, const void* out, const void* log_sum, void* grad_query, void* grad_key,

@@ -7,7 +7,7 @@
 
 // HITPOOL_CHOOSE(kernels) is one of kernels_baseline, kernels_avx2, kernels_avx512.
 #if defined(__x86_64__)
-#define HITPOOL_CHOOSE(table)                                  \
+#define HITPOOL_CHOOSE(table)                                         \
   (at::get_cpu_capability() == std::string("AVX512") ? table##_avx512 \
    : at::get_cpu_capability() == std::string("AVX2") ? table##_avx2   \
                                                      : table##_baseline)

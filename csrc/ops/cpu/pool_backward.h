@@ -28,15 +28,12 @@ template <class T, class F>
 class TrackGradient {
  public:
   TrackGradient(const PoolInputs& in, const PoolGradients& gradients)
-      : in_(in),
-        gradients_(gradients),
-        products_(uninitialized<Vec<T>>(gradients.block + lanes<T>)) {}
+      : in_(in), gradients_(gradients), products_(uninitialized<Vec<T>>(gradients.block + lanes<T>)) {}
 
   // `values` and `sums` [end - begin, D] belong to the hits [begin, end), `grad_logits` [M] to the row.
   template <class L>
   void add(
-      int64_t row, const Selection<T>& selected, int64_t begin, int64_t end, const F* values, T* sums,
-      L* grad_logits) {
+      int64_t row, const Selection<T>& selected, int64_t begin, int64_t end, const F* values, T* sums, L* grad_logits) {
     const int64_t D = in_.features;
     grad_ = static_cast<const F*>(gradients_.grad_pooled) + row * 4 * D;
     index_ = gradients_.index + row * 2 * D;
@@ -53,7 +50,7 @@ class TrackGradient {
         add_tile<V, full(), extrema()>(selected, d, begin, values, sums);
       };
       const auto tile_with = [&](auto extrema) {
-        D - d >= V * lanes<T> ? tile(std::true_type{}, extrema) : tile(std::false_type{}, extrema);
+        (V * lanes<T> <= D - d) ? tile(std::true_type{}, extrema) : tile(std::false_type{}, extrema);
       };
       recognises ? tile_with(std::true_type{}) : tile_with(std::false_type{});
     });

@@ -4,7 +4,6 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include "check.h"
 #include "ops/cpu/capability.h"
 #include "ops/cpu/pseudorapidity_kernel.h"
 
@@ -35,10 +34,7 @@ at::Tensor pseudorapidity_cpu(const at::Tensor& theta_in) {
 }
 
 at::Tensor pseudorapidity_backward_cpu(const at::Tensor& grad_in, const at::Tensor& theta_in) {
-  check_pseudorapidity(theta_in);
-  HITPOOL_CHECK_VALUE(
-      grad_in.sizes() == theta_in.sizes(), "_pseudorapidity_backward", "grad",
-      c10::str("the shape of theta, ", theta_in.sizes()), grad_in.sizes());
+  check_pseudorapidity_backward(grad_in, theta_in);
   const auto theta = theta_in.contiguous();
   const auto grad = grad_in.to(theta.scalar_type()).contiguous();
   auto result = at::empty_like(theta, {}, at::MemoryFormat::Contiguous);

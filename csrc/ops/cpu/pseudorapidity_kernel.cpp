@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "ops/cpu/instruction_set.h"
 #include "ops/cpu/scalar.h"
 #include "ops/pseudorapidity_formula.h"
 
@@ -82,9 +83,7 @@ void backward(const void* grad, const void* theta, void* result, int64_t begin, 
 
 }  // namespace
 
-#define HITPOOL_JOIN(a, b) a##b
-#define HITPOOL_TABLE(isa) HITPOOL_JOIN(eta_kernels_, isa)
-constinit const EtaKernels HITPOOL_TABLE(HITPOOL_ISA) = {
+constinit const EtaKernels HITPOOL_TABLE(eta_kernels) = {
     {forward<double>, backward<double>},
     {forward<float>, backward<float>},
     {forward<BFloat16>, backward<BFloat16>},

@@ -1,4 +1,4 @@
-// Numbers as they are stored (S: float64, float32, bfloat16, float16) and as they are calculated with (T: float, double).
+// Numbers as they are stored (S: float64, float32, bfloat16, float16) and calculated with (T: float, double).
 // Internal linkage, see weighted_pool_kernel.h: every instruction set has its own copy.
 #pragma once
 #include <bit>
@@ -7,13 +7,21 @@
 namespace hitpool::cpu {
 namespace {
 
-struct BFloat16 { uint16_t bits; };
-struct Float16 { uint16_t bits; };
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
 
 template <class T, class S>
-T to(S value) { return static_cast<T>(value); }
+T to(S value) {
+  return static_cast<T>(value);
+}
 template <class T>
-T to(BFloat16 value) { return static_cast<T>(std::bit_cast<float>(uint32_t{value.bits} << 16)); }
+T to(BFloat16 value) {
+  return static_cast<T>(std::bit_cast<float>(uint32_t{value.bits} << 16));
+}
 template <class T>
 T to(Float16 value) {
   // Shifted into place, a half is a float with an exponent that is 112 too small.

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/cpu/sigmoid.h"
+#include "ops/cpu/exponential.h"
 #include "ops/cpu/vector.h"
 #include "ops/cpu/weighted_pool_kernel.h"
 #include "ops/weighted_pool_formula.h"

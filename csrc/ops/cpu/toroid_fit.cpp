@@ -4,10 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <limits>
 #include <memory>
 
-#include "check.h"
 #include "ops/cpu/capability.h"
 #include "ops/cpu/toroid_fit_kernel.h"
 
@@ -20,9 +18,7 @@ cpu::ToroidGeometry geometry_of(at::ArrayRef<double> g) {
   return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10]};
 }
 
-cpu::BoxField box_of(at::ArrayRef<double> f) {
-  return {f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9]};
-}
+cpu::BoxField box_of(at::ArrayRef<double> f) { return {f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9]}; }
 
 std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
     const at::Tensor& hits_in, const at::Tensor& logits_in, const std::optional<at::Tensor>& valid_in,
@@ -32,9 +28,6 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
   const auto hits = hits_in.contiguous(), logits = logits_in.contiguous();
   const auto valid = valid_in.has_value() ? valid_in->contiguous() : at::Tensor();
   const int64_t batch = logits.size(0), tracks = logits.size(1), count = logits.size(2);
-  TORCH_CHECK_VALUE(
-      count <= std::numeric_limits<int32_t>::max(),
-      "hitpool::toroid_fit: expected at most 2^31 - 1 hits per event, got ", count);
 
   cpu::ToroidInputs inputs{};
   inputs.tracks = tracks;
@@ -51,8 +44,16 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
     inputs.box = box_of(field);
   } else {
     const auto data = [&](int i) { return table[i].const_data_ptr<double>(); };
-    inputs.table = {data(0), data(1), data(2), data(3), table[0].numel(), table[1].numel(), table[2].numel(),
-                    field[0], field[1] != 0};
+    inputs.table = {
+        .r = data(0),
+        .z = data(1),
+        .phi = data(2),
+        .values = data(3),
+        .r_count = table[0].numel(),
+        .z_count = table[1].numel(),
+        .phi_count = table[2].numel(),
+        .period = field[0],
+        .mirrored = field[1] != 0};
   }
 
   auto of_tracks = at::empty({batch, tracks, cpu::kToroidResults}, hits.options());
@@ -71,8 +72,6 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(hitpool, CPU, m) {
-  m.impl("toroid_fit", TORCH_FN(toroid_fit_cpu));
-}
+TORCH_LIBRARY_IMPL(hitpool, CPU, m) { m.impl("toroid_fit", TORCH_FN(toroid_fit_cpu)); }
 
 }  // namespace hitpool

@@ -2,6 +2,7 @@
 // first two to wires, then to drift circles whose errors shrink.
 #include "ops/cpu/toroid_fit_kernel.h"
 
+#include "ops/cpu/instruction_set.h"
 #include "ops/cpu/toroid/fits.h"
 #include "ops/cpu/toroid/start.h"
 
@@ -57,8 +58,7 @@ void write_hits(const ToroidInputs& in, const Hits& hits, const Fits& fits, doub
   }
 }
 
-void fit_track(
-    const ToroidInputs& in, double* of_track, double* of_hits, int64_t track, const ToroidScratch& scratch) {
+void fit_track(const ToroidInputs& in, double* of_track, double* of_hits, int64_t track, const ToroidScratch& scratch) {
   Columns columns(scratch.numbers + in.hits, toroid_padded(in));
   int32_t* order = scratch.list + in.hits;
   Hits hits(columns, scratch.list);
@@ -114,8 +114,6 @@ void fit_track(
 }  // namespace
 }  // namespace toroid
 
-#define HITPOOL_JOIN(a, b) a##b
-#define HITPOOL_TABLE(isa) HITPOOL_JOIN(toroid_kernel_, isa)
-constinit const ToroidKernel HITPOOL_TABLE(HITPOOL_ISA) = toroid::fit_track;
+constinit const ToroidKernel HITPOOL_TABLE(toroid_kernel) = toroid::fit_track;
 
 }  // namespace hitpool::cpu

@@ -35,11 +35,11 @@ struct FieldTable {
 };
 
 struct ToroidInputs {
-  int64_t tracks;         // N, per event
-  int64_t hits;           // M
-  const double* fields;   // [B, M, 10]
-  const double* logits;   // [B, N, M]
-  const bool* valid;      // [B, M], or null: every hit is valid
+  int64_t tracks;        // N, per event
+  int64_t hits;          // M
+  const double* fields;  // [B, M, 10]
+  const double* logits;  // [B, N, M]
+  const bool* valid;     // [B, M], or null: every hit is valid
   double threshold;
   int64_t max_hits;
   ToroidGeometry geometry;

@@ -43,7 +43,9 @@ template <class T> constexpr int lanes = Vector<T>::size;
 
 // Memory that is written before it is read.
 template <class T>
-std::unique_ptr<T[]> uninitialized(int64_t count) { return std::unique_ptr<T[]>(new T[count]); }
+std::unique_ptr<T[]> uninitialized(int64_t count) {
+  return std::unique_ptr<T[]>(new T[count]);
+}
 
 constexpr uint32_t low_bits(int64_t count) { return (uint32_t{1} << count) - 1; }
 
@@ -137,8 +139,8 @@ Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
 #endif
 }
 
-// As a sum, which stays in a register: of a plain copy the compiler makes an operand in memory of every use, and pooling
-// takes 1.2 to 1.9 times as long (g++ 12).
+// As a sum, which stays in a register: of a plain copy the compiler makes an operand in memory of every use, and
+// pooling takes 1.2 to 1.9 times as long (g++ 12).
 template <class T>
 Vec<T> broadcast(T x) {
   return Vec<T>{} + x;

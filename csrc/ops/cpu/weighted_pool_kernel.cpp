@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "ops/cpu/instruction_set.h"
 #include "ops/cpu/pool_backward.h"
 #include "ops/cpu/pool_forward.h"
 #include "ops/cpu/scalar.h"
@@ -61,8 +62,6 @@ void backward_any(const PoolInputs& in, const PoolGradients& gradients, int64_t 
 
 }  // namespace
 
-#define HITPOOL_JOIN(a, b) a##b
-#define HITPOOL_TABLE(isa) HITPOOL_JOIN(kernels_, isa)
-constinit const PoolKernels HITPOOL_TABLE(HITPOOL_ISA) = {forward_any, backward_any};
+constinit const PoolKernels HITPOOL_TABLE(kernels) = {forward_any, backward_any};
 
 }  // namespace hitpool::cpu

@@ -3,23 +3,9 @@
 #pragma once
 #include <cstdint>
 
+#include "ops/pool_inputs.h"
+
 namespace hitpool::cpu {
-
-enum class Dtype { float64, float32, bfloat16, float16 };
-
-// The inputs of one call; all arrays are contiguous.
-struct PoolInputs {
-  int64_t tracks;          // N, per event
-  int64_t hits;            // M
-  int64_t features;        // D
-  const void* logits;      // [B, N, M]
-  const void* values;      // [B, M, D]
-  const bool* valid;       // [B, M], or null: every hit is valid
-  Dtype logits_dtype;
-  Dtype values_dtype;
-  double threshold;
-  double min_weight_sum;   // floor under the denominator of the mean
-};
 
 // What forward writes. Index and sums are what backward needs, null if no gradient is wanted.
 struct PoolOutputs {

@@ -1,5 +1,6 @@
-// One call of weighted_pool as the kernels see it, how its features are laid over the lanes of a warp, and the step from
-// run-time dtypes to templates. T is the type of the arithmetic, L and F the types that logits and values are stored in.
+// One call of weighted_pool as the kernels see it, how its features are laid over the lanes of a warp, and the step
+// from run-time dtypes to templates. T is the type of the arithmetic, L and F are the types that logits and values are
+// stored in.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -59,11 +60,22 @@ inline bool are_aligned(int64_t features, int size, std::initializer_list<const 
 template <class T, class L, class F>
 Problem<T, L, F> make_problem(const PoolInputs& in, std::initializer_list<const void*> arrays) {
   const auto threshold = static_cast<T>(in.threshold);
-  const bool aligned = are_aligned(in.features, kPacket<F>, arrays) && are_aligned(in.features, kPacket<F>, {in.values});
+  const bool aligned =
+      are_aligned(in.features, kPacket<F>, arrays) && are_aligned(in.features, kPacket<F>, {in.values});
   return {
-      in.events * in.tracks, in.tracks, in.hits, in.features, (in.features + kTile<F> - 1) / kTile<F>,
-      static_cast<const L*>(in.logits), static_cast<const F*>(in.values), in.valid, threshold, logit_cut(threshold),
-      static_cast<T>(in.min_weight_sum), power_of_2((in.features + kPacket<F> - 1) / kPacket<F>, kWarp), aligned};
+      in.events * in.tracks,
+      in.tracks,
+      in.hits,
+      in.features,
+      (in.features + kTile<F> - 1) / kTile<F>,
+      static_cast<const L*>(in.logits),
+      static_cast<const F*>(in.values),
+      in.valid,
+      threshold,
+      logit_cut(threshold),
+      static_cast<T>(in.min_weight_sum),
+      power_of_2((in.features + kPacket<F> - 1) / kPacket<F>, kWarp),
+      aligned};
 }
 
 // Blocks take pieces of work in turn, so that there may be more of them than a grid holds.

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 
-#include "check.h"
 #include "ops/pseudorapidity_formula.h"
 
 namespace hitpool {
@@ -55,10 +54,7 @@ at::Tensor pseudorapidity_cuda(const at::Tensor& theta_in) {
 }
 
 at::Tensor pseudorapidity_backward_cuda(const at::Tensor& grad_in, const at::Tensor& theta_in) {
-  check_pseudorapidity(theta_in);
-  HITPOOL_CHECK_VALUE(
-      grad_in.sizes() == theta_in.sizes(), "_pseudorapidity_backward", "grad",
-      c10::str("the shape of theta, ", theta_in.sizes()), grad_in.sizes());
+  check_pseudorapidity_backward(grad_in, theta_in);
   const c10::cuda::CUDAGuard guard(theta_in.device());
   const auto theta = theta_in.contiguous();
   const auto grad = grad_in.to(theta.scalar_type()).contiguous();

@@ -9,7 +9,8 @@
 namespace hitpool::cuda {
 namespace {
 
-constexpr int kMaxRowWarps = 8;    // per row
+constexpr int kMaxRowWarps = 8;  // per row
+constexpr int kMaxRowThreads = kMaxRowWarps * kWarp;
 constexpr int kHitsPerWarp = 256;  // of a row, before the number of warps is doubled
 constexpr int kSlices = 4;         // slices per warp and step; those of the next step are on their way meanwhile
 constexpr int kBatch = 4;          // rows of features (or of logits) that are on their way at once

@@ -8,10 +8,10 @@
 namespace hitpool::cuda {
 namespace {
 
-constexpr int kHits = kWarp;        // per block
-constexpr int kRun = 32;            // tracks per warp and pass: the bits of a number
-constexpr int kTracksPerWarp = 8;   // before another warp joins in
-constexpr int kRounds = 4;          // hits, one after the other, whose sums a lane holds
+constexpr int kHits = kWarp;       // per block
+constexpr int kRun = 32;           // tracks per warp and pass: the bits of a number
+constexpr int kTracksPerWarp = 8;  // before another warp joins in
+constexpr int kRounds = 4;         // hits, one after the other, whose sums a lane holds
 
 template <class T>
 constexpr int kMaxWarps = sizeof(T) == 8 ? 4 : 8;  // their memory stays below 48 KiB
@@ -19,10 +19,10 @@ constexpr int kMaxWarps = sizeof(T) == 8 ? 4 : 8;  // their memory stays below 4
 // What a warp found out about its tracks.
 template <class T>
 struct WarpMemory {
-  T weight[kRun][kHits];    // where selected
+  T weight[kRun][kHits];  // where selected
   T factor[kRun];
-  uint32_t tracks[kHits];   // bit t: track t selects the hit
-  uint32_t extreme[kRun];   // bit m: hit m is extreme in a column of the track
+  uint32_t tracks[kHits];  // bit t: track t selects the hit
+  uint32_t extreme[kRun];  // bit m: hit m is extreme in a column of the track
 };
 
 __device__ __forceinline__ uint32_t warp_or(uint32_t bits) {
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
     };
 
     // Group of lanes: hit. Adds what the tracks of this pass, that of `row` first, send to the hit in `slot`.
-    const auto add = [&](int64_t row, int slot, T (&sum)[n]) {
+    const auto add = [&](int64_t row, int slot, T(&sum)[n]) {
       for (int w = 0; w < warps; ++w, row += run) {
         const WarpMemory<T>& found = shared[w];
         for (uint32_t left = found.tracks[slot]; left != 0; left &= left - 1) {
@@ -143,7 +143,8 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
       for (int r = 0; r < kRounds; ++r) {
         const int slot = first_slot + (r * warps + warp) * groups + group;
         if (slot < kHits && first_hit + slot < in.hits) {
-          store_packet(grad_values + (event * in.hits + first_hit + slot) * in.features + first_column, sum[r], columns);
+          store_packet(
+              grad_values + (event * in.hits + first_hit + slot) * in.features + first_column, sum[r], columns);
         }
       }
     }

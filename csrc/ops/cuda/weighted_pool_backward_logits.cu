@@ -15,7 +15,7 @@ struct WarpMemory {
 };
 
 template <class T, class L, class F>
-__global__ void __launch_bounds__(kMaxRowWarps * kWarp, sizeof(T) == 8 ? 2 : 3) backward_logits_kernel(
+__global__ void __launch_bounds__(kMaxRowThreads, sizeof(T) == 8 ? 2 : 3) backward_logits_kernel(
     const Problem<T, L, F> in, const F* __restrict__ grad, const T* __restrict__ sums, L* __restrict__ grad_logits) {
   constexpr int n = kPacket<F>;
   extern __shared__ __align__(16) unsigned char memory[];
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kMaxRowWarps * kWarp, sizeof(T) == 8 ? 2 : 3) 
 
     RowScan<T, L> scan(in, row);
     do {
-      const int count = scan.fill(
-          list.hit, list.weight, WarpMemory<T>::capacity, [&](uint32_t m) { to_row[m] = stored<L>(T(0)); });
+      const int count =
+          scan.fill(list.hit, list.weight, WarpMemory<T>::capacity, [&](uint32_t m) { to_row[m] = stored<L>(T(0)); });
       gather(count);
       for (int k = lane; k < count; k += kWarp) {
         to_row[list.hit[k]] = stored<L>(logit_grad(list.dot[k], pull, list.weight[k]));

@@ -68,8 +68,8 @@ union WarpMemory {
 };
 
 template <class T, class L, class F>
-__global__ void __launch_bounds__(kMaxRowWarps * kWarp, sizeof(T) == 8 ? 2 : 3)
-    forward_kernel(const Problem<T, L, F> in, F* __restrict__ pooled, int32_t* __restrict__ index, T* __restrict__ sums) {
+__global__ void __launch_bounds__(kMaxRowThreads, sizeof(T) == 8 ? 2 : 3) forward_kernel(
+    const Problem<T, L, F> in, F* __restrict__ pooled, int32_t* __restrict__ index, T* __restrict__ sums) {
   constexpr int n = kPacket<F>;
   extern __shared__ __align__(16) unsigned char memory[];
   __shared__ T warp_weight_sum[kMaxRowWarps];

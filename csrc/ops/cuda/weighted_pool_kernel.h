@@ -5,24 +5,9 @@
 
 #include <cstdint>
 
+#include "ops/pool_inputs.h"
+
 namespace hitpool::cuda {
-
-enum class Dtype { float64, float32, bfloat16, float16 };
-
-// The inputs of one call; all arrays are contiguous.
-struct PoolInputs {
-  int64_t events;      // B
-  int64_t tracks;      // N, per event
-  int64_t hits;        // M, below 2^31
-  int64_t features;    // D
-  const void* logits;  // [B, N, M]
-  const void* values;  // [B, M, D]
-  const bool* valid;   // [B, M], or null: every hit is valid
-  Dtype logits_dtype;
-  Dtype values_dtype;
-  double threshold;
-  double min_weight_sum;  // floor under the denominator of the mean
-};
 
 // One kernel each; what cudaGetLastError says after the launch. The arithmetic is in float64 if logits or values are
 // float64, else in float32; sums [B, N, D + 1] has that type: sum(p x) and sum(p).
@@ -36,6 +21,7 @@ cudaError_t launch_backward_logits(
 
 // writes grad_values [B, M, D]
 cudaError_t launch_backward_features(
-    const PoolInputs&, const void* grad, const int32_t* index, const void* sums, void* grad_values, cudaStream_t stream);
+    const PoolInputs&, const void* grad, const int32_t* index, const void* sums, void* grad_values,
+    cudaStream_t stream);
 
 }  // namespace hitpool::cuda

@@ -16,6 +16,9 @@ def toroid_fit(
 ) -> tuple[Tensor, Tensor]:  # [B, N, 10], [B, N, 6, M]
     """The whole annealed fit of `hitpool.fits.ToroidFit` on CPU, track by track, without derivative.
 
+    Tensors on a CUDA device are copied to the CPU and the results back, so that an exported model, which holds this op,
+    runs there too. In Python, `hitpool.fits.ToroidFit` computes on the device by PyTorch instead.
+
     Args:
         hits: x, y, z of both ends of the wire or strip in m, drift radius in m, its variance (for strips that of the
             measured coordinate) and the variance along the wire in m^2, 1 for drift tubes and 0 for strips, [B, M, 10]
@@ -35,7 +38,7 @@ def toroid_fit(
     Raises:
         TypeError: A dtype is another one, or a tensor is not dense.
         ValueError: Shapes, devices or numbers do not fit.
-        NotImplementedError: A tensor requires a derivative, or is not on the CPU.
+        NotImplementedError: A tensor requires a derivative, or is on a device of another kind.
 
     Source: `hitpool.fits.ToroidFit` defines it in PyTorch.
 

@@ -50,8 +50,8 @@ inline void table_field(
     const double* corner = table.values + in_r.number * row + in_z.number * line + in_phi.number;
     const double low = around(corner) + in_z.place * (around(corner + line) - around(corner));
     const double high = around(corner + row) + in_z.place * (around(corner + row + line) - around(corner + row));
-    const bool inside = r >= table.r[0] && r <= table.r[table.r_count - 1] && z >= table.z[0] &&
-                        z <= table.z[table.z_count - 1];
+    const bool inside =
+        r >= table.r[0] && r <= table.r[table.r_count - 1] && z >= table.z[0] && z <= table.z[table.z_count - 1];
     field[i] = inside ? low + in_r.place * (high - low) : 0;
   }
 }

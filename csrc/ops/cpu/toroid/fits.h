@@ -42,8 +42,8 @@ class Fits {
   }
 
   // Fit to drift circles, whose errors are widened by `width`. A circle of radius R at the distance r of the track of
-  // the fit `before` has the likelihoods L+- = 0.475 N(r -+ R; V) of both sides, against foreign hits and delta electrons
-  // spread over the tube:
+  // the fit `before` has the likelihoods L+- = 0.475 N(r -+ R; V) of both sides, against foreign hits and delta
+  // electrons spread over the tube:
   //   rho = (L+ + L-) / (p (L+ + L-) + (0.05 p + 1 - p) / w),  m = v - R (L+ - L-) / (L+ + L-),  weight p rho / V.
   Parameters drift(const Hits& hits, const Frame& frame, double dip, const Parameters& before, double width) {
     set_path_variance(frame, before, hits.size);

@@ -13,8 +13,8 @@ namespace hitpool::cpu::toroid {
 namespace {
 
 constexpr int kParameters = 6;
-constexpr double kKappaSpread = 0.3;     // 1/GeV
-constexpr double kColumnSpread = 3e-3;   // rad, of the azimuth
+constexpr double kKappaSpread = 0.3;    // 1/GeV
+constexpr double kColumnSpread = 3e-3;  // rad, of the azimuth
 
 using Parameters = Solution<kParameters>;
 
@@ -91,8 +91,8 @@ struct Frame {
     for (int i = 0; i < kPadded; ++i) {
       const double point = Bending::point(i);
       const double first = point > first_kink ? first_angle : 0, second = point > second_kink ? second_angle : 0;
-      const double across = a[0] + a[1] * point + a[2] * bending.value[i] + first * (point - first_kink) +
-                            second * (point - second_kink);
+      const double across =
+          a[0] + a[1] * point + a[2] * bending.value[i] + first * (point - first_kink) + second * (point - second_kink);
       path_slope[i] = a[1] + a[2] * bending.slope[i] + first + second;
       r[i] = point * cos - across * sin;
       z[i] = point * sin + across * cos;

@@ -13,9 +13,9 @@ namespace {
 struct Hits {
   static constexpr int kColumns = 12;
   int count = 0, size = 0;
-  double* p;         // assignment probability
-  double* sharp;     // its fourth power, the weight before there is a fit
-  double* x;         // middle of the wire or strip
+  double* p;      // assignment probability
+  double* sharp;  // its fourth power, the weight before there is a fit
+  double* x;      // middle of the wire or strip
   double* y;
   double* z;
   double* normal_x;  // unit vector in the transverse plane across the wire: normal of the sector
@@ -28,8 +28,7 @@ struct Hits {
   int32_t* number;   // among the M hits
 
   Hits(Columns& columns, int32_t* list) : number(list) {
-    for (double** column :
-         {&p, &sharp, &x, &y, &z, &normal_x, &normal_y, &distance, &radius, &error, &second, &tube}) {
+    for (double** column : {&p, &sharp, &x, &y, &z, &normal_x, &normal_y, &distance, &radius, &error, &second, &tube}) {
       *column = columns.take();
     }
   }
@@ -43,8 +42,7 @@ inline int select(const ToroidInputs& in, int64_t track, double* probability, in
   for (int64_t m = 0; m < in.hits; ++m) probability[m] = 1 / (1 + exponential(-logits[m]));
   int64_t count = 0;
   for (int64_t m = 0; m < in.hits; ++m) {
-    const bool selected =
-        probability[m] >= in.threshold && logits[m] > -kInfinity && (valid == nullptr || valid[m]);
+    const bool selected = probability[m] >= in.threshold && logits[m] > -kInfinity && (valid == nullptr || valid[m]);
     if (selected) list[count++] = static_cast<int32_t>(m);
   }
   std::sort(list, list + count, [&](int32_t a, int32_t b) {
@@ -79,7 +77,7 @@ inline void gather(const ToroidInputs& in, int64_t track, double* probability, H
   hits.count = select(in, track, probability, hits.number);
   hits.size = hits.count < kToroidBlock ? kToroidBlock : (hits.count + kToroidBlock - 1) / kToroidBlock * kToroidBlock;
   for (int i = 0; i < hits.size; ++i) {
-    const int32_t m = hits.number[i];
+    const int64_t m = hits.number[i];
     if (i < hits.count) set_hit(hits, i, probability[m], fields + m * kToroidFields);
     else set_hit(hits, i, 0, no_hit);
   }

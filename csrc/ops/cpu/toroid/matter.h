@@ -34,8 +34,7 @@ inline double scattering(const ToroidGeometry& geometry, double dip, double mome
   const double cos = __builtin_cos(dip), sin = __builtin_fabs(__builtin_sin(dip));
   const double share = smaller(__builtin_asinh(sin / cos), 1.5) / 1.5;
   const double material = (geometry.central_material + geometry.forward_material * share) / larger(cos, sin);
-  const double angle =
-      0.0136 / larger(momentum, 1) * __builtin_sqrt(material) * (1 + 0.038 * __builtin_log(material));
+  const double angle = 0.0136 / larger(momentum, 1) * __builtin_sqrt(material) * (1 + 0.038 * __builtin_log(material));
   return angle / __builtin_sqrt(2.0);
 }
 
