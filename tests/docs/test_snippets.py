@@ -119,11 +119,10 @@ def check_classes(node: Any) -> Iterator[str]:
             yield from check_classes(part)
     if isinstance(node, dict) and "class_path" in node:
         module, name = node["class_path"].rsplit(".", 1)
-        parser = ArgumentParser()
-        parser.add_class_arguments(getattr(importlib.import_module(module), name), "of", fail_untyped=False)
-        known = {option for action in parser._actions for option in action.option_strings}
+        called = getattr(importlib.import_module(module), name)
+        known = ArgumentParser().add_class_arguments(called, "of", fail_untyped=False)
         for argument in node.get("init_args", {}):
-            assert f"--of.{argument}" in known, f"{name} has no argument {argument}"
+            assert f"of.{argument}" in known, f"{name} has no argument {argument}"
         yield name
 
 
