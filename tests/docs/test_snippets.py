@@ -108,6 +108,9 @@ def test_yaml_names_what_exists(snippet: Snippet, tmp_path: Path) -> None:
         read_mapping(tmp_path / "mapping.yaml")
     elif "data" in content:
         HitDataModule(**content["data"])
+    elif "model" in content:
+        (tmp_path / "snippet.yaml").write_text(snippet.text)
+        run([COMMANDS, "check"], "fit --config muon.yaml --config snippet.yaml", tmp_path)
     else:
         assert list(check_classes(content)), f"{snippet}: there is no test for this kind of YAML"
 
