@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 from hitpool.data import EventDataset
+
+from .data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 INPUTS = {"hit": ["spacePoint_driftR", "eta"]}
 TARGETS = {"particle": TRACK_COLUMNS}

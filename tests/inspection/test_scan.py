@@ -1,6 +1,5 @@
 """Numbers and findings of an inspection, against the events that were written."""
 
-import sys
 from pathlib import Path
 
 import h5py
@@ -8,10 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))  # for data_sets.py
-from data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
-
 from hitpool.inspection import Scan, inspect
+
+from ..data.data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 TRUTH = HIT_COLUMNS.index("spacePoint_truthLink")
 TECHNOLOGY = HIT_COLUMNS.index("spacePoint_technology")
@@ -45,7 +43,7 @@ def only(scan: Scan, severity: str) -> tuple[str, int, str]:
 @pytest.mark.parametrize("layout", ["tracking", "filtering"])
 @pytest.mark.parametrize("slab", [1, 2**26])
 def test_statistics_are_those_of_the_valid_hits_and_tracks(tmp_path, events, layout, slab, monkeypatch):
-    monkeypatch.setattr("hitpool.data.event_file.SLAB_BYTES", slab)
+    monkeypatch.setattr("hitpool.files.event_file.SLAB_BYTES", slab)
     done = []
     scan = inspect(write_dataset(tmp_path / "set", events, layout, num_files=3), progress=done.append)
     hits, tracks = np.concatenate(events.hits).astype(np.float64), np.concatenate(events.tracks).astype(np.float64)
