@@ -29,7 +29,7 @@ SECONDS, BYTES = 60, 8 * 2**30  # for reading one damaged file
 def write_events(folder: Path, packed: bool) -> None:
     random = np.random.default_rng(1)
     files = [generate_events(random, 3, Settings()) for _ in range(2)]
-    write_data_set(folder, files, HIT_FEATURES, TRACK_FEATURES, generator={}, source="test")
+    write_data_set(folder, files, HIT_FEATURES, TRACK_FEATURES, {}, "test")
     for path in folder.glob("data/*.h5") if packed else []:
         with h5py.File(path, "a") as file:
             for name in ("hits", "tracks"):

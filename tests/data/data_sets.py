@@ -83,9 +83,9 @@ def _write_file(path: Path, events: Events, members: np.ndarray, layout: str) ->
     hits, tracks = ([kind[i] for i in members] for kind in (events.hits, events.tracks))
     flat = FlatEvents(
         np.concatenate([np.empty((0, len(events.columns)), np.float32), *hits]),
-        np.array([len(rows) for rows in hits], np.int16),
+        np.array([len(rows) for rows in hits], np.int32),
         np.concatenate([np.empty((0, 4), np.float32), *tracks]),
-        np.array([len(rows) for rows in tracks], np.int16),
+        np.array([len(rows) for rows in tracks], np.int32),
     )
     write_event_file(path, events.columns, TRACK_COLUMNS, flat, members)
     with h5py.File(path, "r+") as file:

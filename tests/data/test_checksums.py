@@ -25,7 +25,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good") / "set"
     random = np.random.default_rng(3)
     files = [generate_events(random, 5, Settings()) for _ in range(2)]
-    write_data_set(folder, files, HIT_FEATURES, TRACK_COLUMNS, generator={}, source="test")
+    write_data_set(folder, files, HIT_FEATURES, TRACK_COLUMNS, {}, "test")
     return folder
 
 

@@ -45,7 +45,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted") / "set"
     rng = np.random.default_rng(8)
     files = [with_fits(rng, generate_events(rng, EVENTS // 2, Settings())) for _ in range(2)]
-    write_data_set(folder, files, HIT_FEATURES, COLUMNS, generator={}, source="test")
+    write_data_set(folder, files, HIT_FEATURES, COLUMNS, {}, "test")
     # The events are not in the order of the rows.
     for name in ("file", "row"):
         path = folder / f"event_{name}_indices.npy"

@@ -15,7 +15,7 @@ def parts():
 
 def write(folder, parts):
     generator = {"version": 1, "seed": 7}
-    write_data_set(folder, parts, HIT_FEATURES, TRACK_FEATURES, generator=generator, source="test")
+    write_data_set(folder, parts, HIT_FEATURES, TRACK_FEATURES, generator, "test")
 
 
 def test_layout(tmp_path, parts):

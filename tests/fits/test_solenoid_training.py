@@ -31,7 +31,7 @@ def write(folder: Path, seed: int) -> Path:
     tracks = np.stack([true[name] for name in TRUTH_FEATURES], axis=-1)
     counts = np.full(TRACKS, 10), np.ones(TRACKS, np.int64)
     events = Events(hits.astype(np.float32), counts[0], tracks.astype(np.float32), counts[1])
-    write_data_set(folder, [events], HIT_FEATURES, TRUTH_FEATURES, generator={}, source="test")
+    write_data_set(folder, [events], HIT_FEATURES, TRUTH_FEATURES, {}, "test")
     return folder
 
 

@@ -52,15 +52,7 @@ def acts(output: Path, events: int, seed: int = 1, split: int = 0, workers: int 
     batch = functools.partial(_run, seed=seed, split=split)
     workers = workers or available_cores()
     with closing(produced(batch, list(enumerate(sizes)), sizes, workers, f"simulating {output}")) as batches:
-        write_data_set(
-            output,
-            batches,
-            HIT_FEATURES,
-            TRACK_FEATURES,
-            batches_per_file=BATCHES_PER_FILE,
-            generator=generator,
-            source="hitpool acts",
-        )
+        write_data_set(output, batches, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool acts", BATCHES_PER_FILE)
 
 
 def _acts_version() -> str:

@@ -21,10 +21,9 @@ def write_data_set(
     batches: Iterable[Events],
     hit_columns: Sequence[str],
     track_columns: Sequence[str],
-    *,
-    batches_per_file: int = 1,
     generator: Mapping[str, Any],
     source: str,
+    batches_per_file: int = 1,
 ) -> None:
     """Writes events to a new folder, which appears only when it is complete.
 
@@ -33,9 +32,9 @@ def write_data_set(
         batches: The events, at least one in each batch.
         hit_columns: Names of the hit columns.
         track_columns: Names of the track columns.
-        batches_per_file: Batches in one file.
         generator: Settings that are stored under ``generator`` in metadata.yaml.
         source: Command that made the events.
+        batches_per_file: Batches in one file.
 
     Raises:
         FileExistsError: If the folder exists.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -22,12 +21,11 @@ def ordered_map(
     """Results of `function` in the order of the items.
 
     Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few
-    results are in memory. On Linux the processes are forked: they start at once with everything imported, and
-    stop by themselves if the parent dies. The function must therefore not use libraries with threads of their
-    own.
+    results are in memory. The processes are forked: they start at once with everything imported, and stop by
+    themselves if the parent dies. The function must therefore not use libraries with threads of their own.
 
     Args:
-        function: A function of one item; importable by name where processes cannot be forked.
+        function: A function of one item.
         items: The items.
         processes: Number of processes; with 1 everything is computed here.
 
@@ -38,12 +36,11 @@ def ordered_map(
     processes = min(processes, len(items))
     if processes <= 1:
         return (function(item) for item in items)
-    forked = sys.platform == "linux"
-    context = multiprocessing.get_context("fork" if forked else "spawn")
+    context = multiprocessing.get_context("fork")
     workers: list[Worker] = []
     for k in range(processes):
         reader, writer = context.Pipe(duplex=False)
-        inherited = (reader, *(worker.reader for worker in workers)) if forked else ()
+        inherited = (reader, *(worker.reader for worker in workers))
         arguments = (writer, inherited, function, items[k::processes])
         process = context.Process(target=_work, args=arguments, daemon=True)
         with warnings.catch_warnings():

@@ -72,13 +72,7 @@ def simulate(
     processes = processes or available_cores()
     with closing(produced(batch, list(enumerate(sizes)), sizes, processes, f"simulating {output}")) as batches:
         write_data_set(
-            output,
-            batches,
-            HIT_FEATURES,
-            TRACK_FEATURES,
-            batches_per_file=per_file // per_batch,
-            generator=generator,
-            source="hitpool simulate",
+            output, batches, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool simulate", per_file // per_batch
         )
 
 
