@@ -74,7 +74,7 @@ class EventFile:
 
     def _read(self, dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
         try:
-            return dataset[start:stop]
+            return np.asarray(dataset[start:stop])
         except (OSError, RuntimeError) as error:
             for row in range(start, stop):  # find the first damaged one
                 try:
@@ -253,7 +253,7 @@ def _read_counts(path: Path, counts: h5py.Dataset) -> np.ndarray:
     if counts.dtype.kind not in "iu":
         raise ValueError(f"{path}: expected '{_name(counts)}' to hold integers, got dtype {counts.dtype}")
     try:
-        return counts[:].astype(np.int64)
+        return np.asarray(counts[:], np.int64)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: '{_name(counts)}' cannot be read, the file is damaged: {error}") from error
 
@@ -262,8 +262,8 @@ def _read_checksums(path: Path, file: h5py.File, name: str) -> np.ndarray:
     values, rows = file[name + SUFFIX], len(file[name])
     if not isinstance(values, h5py.Dataset) or values.shape != (rows,) or values.dtype.kind != "u":
         raise ValueError(f"{path}: expected '{name + SUFFIX}' to hold {rows} unsigned integers, got {values}")
-    return values[:]
+    return np.asarray(values[:])
 
 
 def _name(dataset: h5py.Dataset) -> str:
-    return dataset.name.lstrip("/")
+    return str(dataset.name).lstrip("/")

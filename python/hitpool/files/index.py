@@ -213,7 +213,7 @@ def _index_array(path: Path, content: bytes) -> np.ndarray:
         raise ValueError(f"{path} is not readable as a NumPy array: {error}") from error
     if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):  # an empty list is saved as float64
         raise ValueError(f"{path}: expected a 1-D array of integers, got {array.dtype} {list(array.shape)}")
-    return array.astype(np.int64)
+    return np.asarray(array, np.int64)
 
 
 def _check_range(index: np.ndarray, size: int | None, path: Path, things: str) -> None:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,10 +37,10 @@ def ordered_map(
     if processes <= 1:
         return (function(item) for item in items)
     context = multiprocessing.get_context("fork")
-    workers: list[Worker] = []
+    workers: list[tuple[BaseProcess, Connection]] = []  # with the end of the pipe that the results come from
     for k in range(processes):
         reader, writer = context.Pipe(duplex=False)
-        inherited = (reader, *(worker.reader for worker in workers))
+        inherited = (reader, *(other for _, other in workers))
         arguments = (writer, inherited, function, items[k::processes])
         process = context.Process(target=_work, args=arguments, daemon=True)
         with warnings.catch_warnings():
@@ -48,18 +48,11 @@ def ordered_map(
             warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
             process.start()
         writer.close()
-        workers.append(Worker(process, reader))
+        workers.append((process, reader))
     return _collect(workers, len(items))
 
 
-class Worker(NamedTuple):
-    """A process and the end of the pipe that its results come from."""
-
-    process: BaseProcess
-    reader: Connection
-
-
-def _collect(workers: Sequence[Worker], items: int) -> Generator[Any, None, None]:
+def _collect(workers: Sequence[tuple[BaseProcess, Connection]], items: int) -> Generator[Any, None, None]:
     try:
         for i in range(items):
             process, reader = workers[i % len(workers)]
@@ -73,14 +66,16 @@ def _collect(workers: Sequence[Worker], items: int) -> Generator[Any, None, None
                 raise error
             yield result
     finally:
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
-            worker.reader.close()
+        for process, _ in workers:
+            process.terminate()
+        for process, reader in workers:
+            process.join()
+            reader.close()
 
 
-def _work(writer: Connection, inherited: tuple[Connection, ...], function: Callable, items: Sequence) -> None:
+def _work(
+    writer: Connection, inherited: tuple[Connection, ...], function: Callable[[Any], Any], items: Sequence[Any]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for reader in inherited:  # as long as a read end is open, a dead parent would go unnoticed
