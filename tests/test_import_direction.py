@@ -1,6 +1,7 @@
 """Imports run one way, from the command line down to the ops."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ALLOWED = {
     "weights": set(),
     "ops": set(),
     "simulation": {"files", "cores"},
-    "acts": {"simulation", "files"},
+    "acts": {"files", "cores"},
     "hepattn": set(),
     "data": {"ops", "files"},
     "nn": {"ops"},
@@ -34,22 +35,22 @@ ALLOWED = {
     "evaluation": {"ops", "simulation", "nn", "tasks", "data", "training", "config", "files"},
     "export": {"ops", "nn", "tasks", "data", "training", "config", "files"},
     "inspection": {"data", "evaluation", "files"},
-    "conversion": {"simulation", "files", "cores"},
+    "conversion": {"files", "cores"},
 }
 ROOT = Path(hitpool.__file__).parent
 
 
-def imported_parts(path):
+def imported_names(path):
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            if name.startswith("hitpool."):
-                yield name.split(".")[1]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_parts(path):
+    return [name.split(".")[1] for name in imported_names(path) if name.startswith("hitpool.")]
 
 
 @pytest.mark.parametrize("part", ALLOWED)
@@ -59,3 +60,10 @@ def test_a_part_imports_only_what_lies_below(part):
     for path in files:
         used = set(imported_parts(path)) - {part} - outside
         assert used <= ALLOWED[part], f"{path.relative_to(ROOT)} imports {sorted(used - ALLOWED[part])}"
+
+
+def test_the_format_of_data_sets_needs_no_torch():
+    known = {"numpy", "h5py", "yaml", "rich", "hitpool"}
+    for path in (ROOT / "files").glob("*.py"):
+        used = {name.split(".")[0] for name in imported_names(path)} - sys.stdlib_module_names
+        assert used <= known, f"{path.name} imports {sorted(used - known)}"

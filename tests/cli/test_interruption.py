@@ -77,7 +77,7 @@ def test_at_work(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def interrupt(*arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("hitpool.simulation.generate.write_batches", interrupt)
+    monkeypatch.setattr("hitpool.files.production.ordered_map", interrupt)
     with pytest.raises(SystemExit) as stop:
         cli.main(["simulate", "--output=x/y", "--events=3"])
     assert stop.value.code == 130

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ..conversion.ntuples import HIT_COLUMNS, TRACK_COLUMNS, branches, make_events, write_root
+
 COUNT = int(os.environ.get("HITPOOL_FUZZ", "2"))
 
 
@@ -14,9 +16,6 @@ COUNT = int(os.environ.get("HITPOOL_FUZZ", "2"))
 def test_a_killed_command_is_repeated_with_the_same_result(command: str, events: Path, tmp_path: Path) -> None:
     if command == "convert":
         pytest.importorskip("uproot")
-        sys.path.insert(0, str(Path(__file__).parents[1] / "conversion"))
-        from ntuples import HIT_COLUMNS, TRACK_COLUMNS, branches, make_events, write_root
-
         for seed, name in enumerate(("a.root", "b.root")):
             write_root(tmp_path / name, branches(make_events(40, seed), HIT_COLUMNS, TRACK_COLUMNS))
     script = Path(__file__).with_name("killing.py")

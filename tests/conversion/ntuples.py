@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hitpool.data import EventDataset
+
 HIT_COLUMNS = [
     f"spacePoint_{name}"
     for name in (
@@ -71,6 +73,32 @@ def expected(events: list[Event], cuts) -> tuple[list[Event], list[tuple[int, in
             left.append(Event(event.number, event.hits, links, event.tracks[kept]))
     limits = (0, cuts.min_pt, cuts.max_eta, cuts.min_hits_per_track, cuts.min_tracks, cuts.max_tracks, cuts.max_hits)
     return left, [tuple(step) for step, limit in zip(flow, limits, strict=True) if limit is not None]
+
+
+def check(folder: Path, events: list[Event], fields: list[str] = HIT_COLUMNS, link: str = HIT_COLUMNS[-1]) -> None:
+    """Compares a data set with the events it must hold, in their order."""
+    dataset = EventDataset(
+        folder,
+        {"hit": [name for name in fields if name != link]},
+        {"particle": TRACK_COLUMNS},
+        scale_factors={},
+        points={},
+        truth_link=link,
+        max_particles=3,
+    )
+    assert len(dataset) == len(events)
+    for number, event in enumerate(events):
+        inputs, targets = dataset[number]
+        assert inputs["hit_valid"].shape == (1, len(event.links))
+        for i, name in enumerate(name for name in fields if name != link):
+            np.testing.assert_array_equal(inputs[f"hit_{name}"][0].numpy(), event.hits[:, i])
+        assert targets["particle_valid"].sum() == len(event.tracks)
+        for i, name in enumerate(TRACK_COLUMNS):
+            got = targets[f"particle_{name}"][0, : len(event.tracks)].numpy()
+            np.testing.assert_allclose(got, event.tracks[:, i], rtol=1e-6)
+        for track in range(3):
+            mask = targets["particle_hit_valid"][0, track].tolist()
+            assert mask == [own == track for own in event.links]
 
 
 def branches(events: list[Event], hit_names: list[str], track_names: list[str], number: str = "eventNumber") -> dict:

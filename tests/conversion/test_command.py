@@ -1,16 +1,14 @@
 """The command `hitpool data convert`."""
 
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))  # for ntuples.py
-from ntuples import HIT_COLUMNS, TRACK_COLUMNS, branches, expected, make_events, write_root
-
 from hitpool.cli import main
 from hitpool.conversion import Cuts
+
+from .ntuples import HIT_COLUMNS, TRACK_COLUMNS, branches, expected, make_events, write_root
 
 
 def test_cut_flow_and_options(tmp_path, capsys):

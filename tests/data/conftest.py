@@ -1,10 +1,8 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for data_sets.py
-from data_sets import Events, make_events, write_dataset
+from .data_sets import Events, make_events, write_dataset
 
 
 @pytest.fixture(scope="session")

@@ -19,20 +19,17 @@ import numpy as np
 import torch
 
 from hitpool.data import EventDataset
-from hitpool.simulation import HIT_FEATURES, Settings, generate_events
-from hitpool.simulation.writer import Writer
+from hitpool.files import write_data_set
+from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Settings, generate_events
 from hitpool.training.checkpoints import AtomicCheckpointIO, check_of_training
 
 SECONDS, BYTES = 60, 8 * 2**30  # for reading one damaged file
 
 
 def write_events(folder: Path, packed: bool) -> None:
-    folder.mkdir(parents=True)
     random = np.random.default_rng(1)
-    writer = Writer(folder, {})
-    for _ in range(2):
-        writer.add_file(generate_events(random, 3, Settings()))
-    writer.finish()
+    files = [generate_events(random, 3, Settings()) for _ in range(2)]
+    write_data_set(folder, files, HIT_FEATURES, TRACK_FEATURES, {}, "test")
     for path in folder.glob("data/*.h5") if packed else []:
         with h5py.File(path, "a") as file:
             for name in ("hits", "tracks"):

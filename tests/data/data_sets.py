@@ -8,6 +8,9 @@ import h5py
 import numpy as np
 import yaml
 
+from hitpool.files import INDEX_FILES, write_event_file, write_index
+from hitpool.files import Events as FlatEvents
+
 HIT_COLUMNS = [
     f"spacePoint_{name}"
     for name in (
@@ -56,60 +59,40 @@ def make_events(number: int, columns: list[str] = HIT_COLUMNS, seed: int = 0, mo
     return Events(hits, tracks, list(columns))
 
 
-def write_dataset(
-    directory: Path,
-    events: Events,
-    layout: str = "tracking",
-    num_files: int = 1,
-) -> Path:
-    """Writes events as a data set folder; event i lies in file i % num_files, in reverse order."""
-    (directory / "data").mkdir(parents=True)
-    number = len(events.hits)
-    file_of = np.arange(number) % num_files
-    row_of = np.zeros(number, np.int64)
-    chunks = []
-    for number_of_file in range(num_files):
-        members = np.flatnonzero(file_of == number_of_file)[::-1]
-        row_of[members] = np.arange(len(members))
-        name = "data/filtered_events.h5" if num_files == 1 else f"data/events_{number_of_file:03d}.h5"
-        _write_file(directory / name, events, members, layout)
-        chunks.append({"h5_file": name, "event_count": len(members), "worker_id": "merged"})
-    index_type = np.int64 if layout == "filtering" else np.int32
-    np.save(directory / "event_file_indices.npy", file_of.astype(np.int16 if layout == "tracking" else np.int64))
-    np.save(directory / "event_row_indices.npy", row_of.astype(index_type))
-    metadata = {
-        "hit_features": events.columns,
-        "track_features": TRACK_COLUMNS,
-        "event_mapping": {"total_events": number, "chunk_summary": chunks},
-    }
+def write_dataset(directory: Path, events: Events, layout: str = "tracking", num_files: int = 1) -> Path:
+    """Writes events as a data set folder; event i lies in file i % num_files, in reverse order.
+
+    Files of other origin have no checksums and may have rows of padding alone; those of ``filtering`` are compressed.
+    """
+    members = [np.arange(number, len(events.hits), num_files)[::-1] for number in range(num_files)]
+    names = ["data/filtered_events.h5"] if num_files == 1 else [f"data/events_{i:03d}.h5" for i in range(num_files)]
+    for name, chosen in zip(names, members, strict=True):
+        _write_file(directory / name, events, chosen, layout)
+    files = [{"h5_file": name, "event_count": len(own)} for name, own in zip(names, members, strict=True)]
+    write_index(directory, events.columns, TRACK_COLUMNS, files, {})
+    order = np.argsort(np.concatenate(members))
+    for name in INDEX_FILES.values():
+        np.save(directory / name, np.load(directory / name)[order])
+    metadata = yaml.safe_load((directory / "metadata.yaml").read_text())
+    del metadata["event_mapping"]["index_crc32"]
     (directory / "metadata.yaml").write_text(yaml.safe_dump(metadata))
     return directory
 
 
 def _write_file(path: Path, events: Events, members: np.ndarray, layout: str) -> None:
-    most_hits = max((len(events.hits[i]) for i in members), default=0) + 3
-    most_tracks = max(2, *(len(events.tracks[i]) for i in members)) if len(members) else 2
-    hits = np.full((len(members), most_hits, len(events.columns)), np.nan, np.float32)
-    tracks = np.full((len(members), most_tracks, 4), np.nan, np.float32)
-    for row, i in enumerate(members):
-        hits[row, : len(events.hits[i])] = events.hits[i]
-        tracks[row, : len(events.tracks[i])] = events.tracks[i]
-    num_hits = np.array([len(events.hits[i]) for i in members], np.int16)
-    num_tracks = np.array([len(events.tracks[i]) for i in members], np.int16)
-    with h5py.File(path, "w") as file:
-        if layout == "filtering":
-            packed = {"compression": "gzip", "compression_opts": 6, "shuffle": True, "fletcher32": True}
-            file.create_dataset("hits", data=hits, **packed)
-            file.create_dataset("tracks", data=tracks, **packed)
-            file.create_dataset("num_hits", data=num_hits, compression="gzip")
-            file.create_dataset("num_tracks", data=num_tracks, compression="gzip")
-            file.create_dataset("event_numbers", data=members.astype(np.int32), compression="gzip")
-        else:
-            rows = min(1, len(members))
-            file.create_dataset("hits", data=hits, chunks=(rows, *hits.shape[1:]) if rows else None)
-            file.create_dataset("tracks", data=tracks, chunks=(rows, *tracks.shape[1:]) if rows else None)
-            file.create_dataset("num_hits", data=num_hits)
-            file.create_dataset("num_tracks", data=num_tracks)
-            file.create_dataset("event_numbers", data=members.astype(np.int64))
-            file.attrs["hit_features"] = [name.encode() for name in events.columns]
-            file.attrs["track_features"] = [name.encode() for name in TRACK_COLUMNS]
+    hits, tracks = ([kind[i] for i in members] for kind in (events.hits, events.tracks))
+    flat = FlatEvents(
+        np.concatenate([np.empty((0, len(events.columns)), np.float32), *hits]),
+        np.array([len(rows) for rows in hits], np.int32),
+        np.concatenate([np.empty((0, 4), np.float32), *tracks]),
+        np.array([len(rows) for rows in tracks], np.int32),
+    )
+    write_event_file(path, events.columns, TRACK_COLUMNS, flat, members)
+    with h5py.File(path, "r+") as file:
+        padded = np.pad(file["hits"][:], ((0, 0), (0, 3), (0, 0)), constant_values=np.nan)
+        del file["hits"], file["hits_crc32"], file["tracks_crc32"]
+        file.create_dataset("hits", data=padded, chunks=(1, *padded.shape[1:]) if len(members) else None)
+        for name in [*file] if layout == "filtering" else []:
+            values = file[name][:]
+            del file[name]
+            file.create_dataset(name, data=values, compression="gzip", shuffle=True, fletcher32=True)

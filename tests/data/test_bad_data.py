@@ -1,4 +1,4 @@
-"""Bad data give an error that names file, event and field."""
+"""Bad events give an error that names file, event and field."""
 
 import re
 import shutil
@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import yaml
-from data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 from hitpool.data import EventDataset
+
+from .data_sets import HIT_COLUMNS, TRACK_COLUMNS, make_events, write_dataset
 
 INPUTS = {"hit": ["spacePoint_driftR", "eta"]}
 TARGETS = {"particle": TRACK_COLUMNS}
@@ -36,11 +36,6 @@ def replace(directory: Path, name: str, values: np.ndarray) -> None:
         file[name] = values
 
 
-def edit_metadata(directory: Path, **changes) -> None:
-    path = directory / "metadata.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
-
-
 def write_bad_hit(tmp_path: Path, layout: str, column: int, value: float) -> tuple[EventDataset, Path]:
     """A data set whose event 7 has a bad value in hit 4."""
     events = make_events(20)
@@ -54,134 +49,9 @@ def where(directory: Path, event: int, row: int) -> str:
     return re.escape(f"event {event} (file {directory / FILE}, row {row})")
 
 
-# --- the folder and its index ---
-
-
-def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist"):
-        load(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("name", ["metadata.yaml", "event_file_indices.npy", "event_row_indices.npy"])
-def test_missing_index_file(directory, name):
-    (directory / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} is missing; the folder holds: data, event_"):
-        load(directory)
-
-
-@pytest.mark.parametrize("name", ["event_file_indices.npy", "event_row_indices.npy"])
-@pytest.mark.parametrize("size", [0, 20, 140])
-def test_truncated_index_file(directory, name, size):
-    (directory / name).write_bytes((directory / name).read_bytes()[:size])
-    with pytest.raises(ValueError, match=f"{name} is not readable as a NumPy array"):
-        load(directory)
-
-
-@pytest.mark.parametrize("name", ["event_file_indices.npy", "event_row_indices.npy"])
-@pytest.mark.parametrize("values", [np.zeros(60), np.zeros((60, 1), int), np.zeros(60, bool)])
-def test_index_file_of_wrong_kind(directory, name, values):
-    np.save(directory / name, values)
-    with pytest.raises(ValueError, match=f"{name}: expected a 1-D array of integers, got {values.dtype}"):
-        load(directory)
-
-
-def test_index_files_of_unequal_length(directory):
-    np.save(directory / "event_row_indices.npy", np.arange(59))
-    with pytest.raises(ValueError, match=r"event_file_indices.npy has 60 entries and event_row_indices.npy has 59"):
-        load(directory)
-
-
-@pytest.mark.parametrize("layout", ["empty index", "no events"])
-def test_no_events(tmp_path, layout, directory):
-    if layout == "no events":
-        directory = write_dataset(tmp_path / "empty", Events([], []))
-    for name in ("event_file_indices.npy", "event_row_indices.npy"):
-        np.save(directory / name, [])
-    with pytest.raises(ValueError, match=r"has no events: event_file_indices.npy is empty"):
-        load(directory)
-
-
-@pytest.mark.parametrize("bad", [-1, 1])
-def test_file_index_out_of_range(directory, bad):
-    index = np.zeros(60, np.int16)
-    index[13] = bad
-    np.save(directory / "event_file_indices.npy", index)
-    with pytest.raises(ValueError, match=rf"event_file_indices.npy: entry 13 is {bad}, expected 0 to 0 \(1 files"):
-        load(directory)
-
-
-def test_negative_row_index(directory):
-    np.save(directory / "event_row_indices.npy", np.arange(60)[::-1] - 1)
-    with pytest.raises(ValueError, match=r"event_row_indices.npy: entry 59 is -1, expected at least 0"):
-        load(directory)
-
-
 def test_row_index_beyond_the_file(directory):
     np.save(directory / "event_row_indices.npy", np.arange(60)[::-1] + 1)
     with pytest.raises(ValueError, match=where(directory, 0, 60) + ".*out of range, the file has 60 rows"):
-        load(directory)
-
-
-def test_metadata_is_not_yaml(directory):
-    (directory / "metadata.yaml").write_text("a: [1,\nb: }")
-    with pytest.raises(ValueError, match=r"metadata.yaml is not readable as YAML"):
-        load(directory)
-
-
-def test_metadata_is_a_list(directory):
-    (directory / "metadata.yaml").write_text("- 1\n- 2\n")
-    with pytest.raises(ValueError, match=r"metadata.yaml: expected a mapping with 'hit_features', got list"):
-        load(directory)
-
-
-@pytest.mark.parametrize("key", ["hit_features", "track_features", "event_mapping"])
-def test_metadata_lacks_a_key(directory, key):
-    path = directory / "metadata.yaml"
-    metadata = yaml.safe_load(path.read_text())
-    del metadata[key]
-    path.write_text(yaml.safe_dump(metadata))
-    with pytest.raises(ValueError, match=rf"metadata.yaml: missing '{key}'; available: .*_features"):
-        load(directory)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"event_mapping": {"total_events": 3}},
-            "missing 'event_mapping.chunk_summary'; available: total_events",
-        ),
-        ({"event_mapping": {"chunk_summary": 3}}, "chunk_summary to be a list, got int"),
-        (
-            {"event_mapping": {"chunk_summary": [{"file": "a"}]}},
-            r"missing 'chunk_summary\[0\].h5_file'; available: file",
-        ),
-        ({"hit_features": "spacePoint_time"}, "expected 'hit_features' to be a list of column names"),
-        ({"track_features": ["a", "b", "a"]}, "'track_features' names columns more than once: a"),
-    ],
-)
-def test_metadata_of_wrong_form(directory, changes, message):
-    edit_metadata(directory, **changes)
-    with pytest.raises(ValueError, match=message):
-        load(directory)
-
-
-# --- HDF5 files ---
-
-
-def test_missing_event_file(directory):
-    (directory / FILE).rename(directory / "data/other.h5")
-    with pytest.raises(FileNotFoundError, match=r"filtered_events.h5 is missing; .*data has: other.h5"):
-        load(directory)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
-@LAYOUTS
-def test_truncated_event_file(tmp_path, layout, share, events):
-    directory = write_dataset(tmp_path / "set", events, layout)
-    content = (directory / FILE).read_bytes()
-    (directory / FILE).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"filtered_events.h5 is not readable as HDF5 \(truncated or damaged\)"):
         load(directory)
 
 
@@ -191,61 +61,6 @@ def test_file_cut_while_in_use(directory):
         file.truncate(20_000)
     with pytest.raises(ValueError, match=r"event \d+ \(file .*filtered_events.h5, row \d+\): 'hits' is truncated"):
         dataset.__getitems__(range(60))
-
-
-def test_damaged_compressed_hits(tmp_path, events):
-    directory = write_dataset(tmp_path / "set", events, "filtering")
-    with h5py.File(directory / FILE) as file:
-        rows = file["hits"].chunks[0]
-        chunk = file["hits"].id.get_chunk_info_by_coord((rows, 0, 0))  # the second block of rows
-    with (directory / FILE).open("r+b") as file:
-        file.seek(chunk.byte_offset + chunk.size // 2)
-        file.write(b"hitpool hitpool")
-    with pytest.raises(ValueError, match=rf"filtered_events.h5: 'hits' of row {rows} is damaged"):
-        load(directory)
-
-
-@pytest.mark.parametrize("name", ["hits", "tracks", "num_hits", "num_tracks"])
-def test_missing_data_set(directory, name):
-    with h5py.File(directory / FILE, "r+") as file:
-        del file[name]
-    with pytest.raises(ValueError, match=rf"filtered_events.h5: missing data set '{name}'; available: event_numbers"):
-        load(directory)
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "message"),
-    [
-        ("hits", np.zeros((60, 20)), "expected 'hits' with 3 dimensions"),
-        ("num_hits", np.zeros((60, 1), int), "expected 'num_hits' with 1 dimensions"),
-        ("hits", np.zeros((60, 43, 19)), "'hits' has 19 columns, but hit_features in metadata.yaml names 20"),
-        (
-            "tracks",
-            np.zeros((60, 2, 5)),
-            "'tracks' has 5 columns, but track_features in metadata.yaml names 4",
-        ),
-        ("hits", np.zeros((60, 43, 20), "S3"), "expected 'hits' to hold numbers"),
-        ("num_tracks", np.zeros(60), "expected 'num_tracks' to hold integers, got dtype float64"),
-        (
-            "num_hits",
-            np.zeros(59, int),
-            "expected the same number of rows in all data sets, got .*'num_hits': 59",
-        ),
-    ],
-)
-def test_data_set_of_wrong_form(directory, name, values, message):
-    replace(directory, name, values)
-    with pytest.raises(ValueError, match=rf"filtered_events.h5: {message}"):
-        load(directory)
-
-
-def test_column_names_of_file_and_metadata_disagree(directory):
-    edit_metadata(directory, hit_features=HIT_COLUMNS[::-1])
-    with pytest.raises(ValueError, match=r"filtered_events.h5: attribute hit_features .* differs from metadata.yaml"):
-        load(directory)
-
-
-# --- counts, fields, values ---
 
 
 @pytest.mark.parametrize(("name", "count", "limit"), [("num_hits", 44, 43), ("num_hits", -5, 43), ("num_tracks", 3, 2)])

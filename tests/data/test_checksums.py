@@ -9,24 +9,23 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from data_sets import TRACK_COLUMNS
 
 from hitpool.data import EventDataset
+from hitpool.files import write_data_set
 from hitpool.inspection.scan import inspect
-from hitpool.simulation import Settings, generate_events
-from hitpool.simulation.writer import Writer
+from hitpool.simulation import HIT_FEATURES, Settings, generate_events
+
+from .data_sets import TRACK_COLUMNS
 
 FILE = Path("data", "events_0001.h5")
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("good")
+    folder = tmp_path_factory.mktemp("good") / "set"
     random = np.random.default_rng(3)
-    writer = Writer(folder, {})
-    for _ in range(2):
-        writer.add_file(generate_events(random, 5, Settings()))
-    writer.finish()
+    files = [generate_events(random, 5, Settings()) for _ in range(2)]
+    write_data_set(folder, files, HIT_FEATURES, TRACK_COLUMNS, {}, "test")
     return folder
 
 

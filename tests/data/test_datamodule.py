@@ -3,9 +3,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
-from data_sets import INPUTS_23, TRACK_COLUMNS, make_events, write_dataset
 
 from hitpool.data import HitDataModule
+
+from .data_sets import INPUTS_23, TRACK_COLUMNS, make_events, write_dataset
 
 FIELDS = {"inputs": {"hit": INPUTS_23}, "targets": {"particle": TRACK_COLUMNS}}
 

@@ -8,7 +8,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from data_sets import (
+
+from hitpool.data import DEFAULT_SCALE_FACTORS, EventDataset
+from hitpool.data.packing import Packed, collate
+
+from .data_sets import (
     HIT_COLUMNS,
     HIT_COLUMNS_23,
     INPUTS_23,
@@ -17,9 +21,6 @@ from data_sets import (
     make_events,
     write_dataset,
 )
-
-from hitpool.data import DEFAULT_SCALE_FACTORS, EventDataset
-from hitpool.data.packing import Packed, collate
 
 TARGETS = {"particle": [*TRACK_COLUMNS, "truthMuon_qpt"]}
 LAYOUTS = ["tracking", "filtering"]
@@ -287,7 +288,7 @@ def test_many_files_need_few_file_handles(tmp_path, monkeypatch):
 
 
 def test_slabs_smaller_than_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("hitpool.data.event_file.SLAB_BYTES", 1)
+    monkeypatch.setattr("hitpool.files.event_file.SLAB_BYTES", 1)
     events = make_events(40)
     directory = write_dataset(tmp_path / "set", events, "filtering", num_files=2)
     dataset = EventDataset(directory, {"hit": INPUTS_23}, TARGETS, num_events=30)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 from hitpool.data import HitDataModule
 from hitpool.data.magnitudes import doubtful_columns
+
+from .data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 TARGETS = [*TRACK_COLUMNS, "truthMuon_qpt"]
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from data_sets import HIT_COLUMNS, HIT_COLUMNS_23, TRACK_COLUMNS, make_events
 
 from hitpool.data import EventDataset, HitDataModule
+
+from .data_sets import HIT_COLUMNS, HIT_COLUMNS_23, TRACK_COLUMNS, make_events
 
 GZIP = {"compression": "gzip", "compression_opts": 6}
 NUMBER, FILES = 24, 3

@@ -18,9 +18,8 @@ from hitpool.evaluation import residual, sigma68
 from hitpool.evaluation.command import _checkpoint, _names, evaluate, run
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.true_assignment import TrueAssignment
+from hitpool.files import Events, write_data_set
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Bound, Settings, generate_events
-from hitpool.simulation.events import Events
-from hitpool.simulation.writer import Writer
 from hitpool.tasks.regression import RegressionTask
 
 COLUMNS = (*TRACK_FEATURES, "fit_pt", "fit_eta", "fit_q", "fit_sigma_eta")
@@ -43,12 +42,10 @@ def with_fits(rng: np.random.Generator, events: Events) -> Events:
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of two files with a reference."""
-    folder = tmp_path_factory.mktemp("fitted")
+    folder = tmp_path_factory.mktemp("fitted") / "set"
     rng = np.random.default_rng(8)
-    writer = Writer(folder, {}, HIT_FEATURES, COLUMNS)
-    for _ in range(2):
-        writer.add_file(with_fits(rng, generate_events(rng, EVENTS // 2, Settings())))
-    writer.finish()
+    files = [with_fits(rng, generate_events(rng, EVENTS // 2, Settings())) for _ in range(2)]
+    write_data_set(folder, files, HIT_FEATURES, COLUMNS, {}, "test")
     # The events are not in the order of the rows.
     for name in ("file", "row"):
         path = folder / f"event_{name}_indices.npy"

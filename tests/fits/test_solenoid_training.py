@@ -11,8 +11,7 @@ from hitpool.acts.columns import HIT_FEATURES, TRUTH_FEATURES
 from hitpool.config import Objects, load
 from hitpool.evaluation.comparison import compare
 from hitpool.evaluation.estimates import Collector
-from hitpool.simulation.events import Events
-from hitpool.simulation.writer import Writer
+from hitpool.files import Events, write_data_set
 from hitpool.training.refinement import Refinement, refine
 
 from .solenoid_tracks import RADIATION_LENGTHS, simulate
@@ -23,7 +22,6 @@ MILLIMETRES = np.array([1e3] * 3 + [1.0] * 6 + [1e6] * 2)
 
 def write(folder: Path, seed: int) -> Path:
     """A data set with the columns of `hitpool acts`."""
-    folder.mkdir()
     sample = simulate(TRACKS, seed)
     fields = {name: (sample.hits.numpy() * MILLIMETRES).reshape(-1, 11)[:, k] for k, name in enumerate(fit_columns())}
     zero = np.zeros(TRACKS * 10)
@@ -32,9 +30,8 @@ def write(folder: Path, seed: int) -> Path:
     true = {"pt": 1 / abs(qpt), "eta": eta, "phi": phi, "q": np.sign(qpt), "d0": 1e3 * d0, "z0": 1e3 * z0}
     tracks = np.stack([true[name] for name in TRUTH_FEATURES], axis=-1)
     counts = np.full(TRACKS, 10), np.ones(TRACKS, np.int64)
-    writer = Writer(folder, {}, HIT_FEATURES, TRUTH_FEATURES)
-    writer.add_file(Events(hits.astype(np.float32), counts[0], tracks.astype(np.float32), counts[1]))
-    writer.finish()
+    events = Events(hits.astype(np.float32), counts[0], tracks.astype(np.float32), counts[1])
+    write_data_set(folder, [events], HIT_FEATURES, TRUTH_FEATURES, {}, "test")
     return folder
 
 

@@ -1,16 +1,14 @@
 """The command `hitpool data inspect`."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))  # for data_sets.py
-from data_sets import HIT_COLUMNS, TRACK_COLUMNS, make_events, write_dataset
-
 from hitpool.cli import main
+
+from ..data.data_sets import HIT_COLUMNS, TRACK_COLUMNS, make_events, write_dataset
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from hitpool.files import ordered_map
 from hitpool.simulation import HIT_FEATURES, Events, Settings
 from hitpool.simulation.generate import generate_batch
 from hitpool.simulation.geometry import MDT, MM, RPC, STGC, TGC
-from hitpool.simulation.parallel import ordered_map
 
 
 @dataclass

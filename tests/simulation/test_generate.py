@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from hitpool.files import write_event_file
 from hitpool.simulation import generate, simulate
 
 
@@ -91,13 +92,12 @@ def test_an_existing_folder_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_interrupted_run_leaves_nothing(tmp_path, small_batches, monkeypatch, processes):
-    class Interrupted(generate.Writer):
-        def add_file(self, events):
-            super().add_file(events)
-            if len(self.files) == 2:
-                raise KeyboardInterrupt
+    def interrupted(path, *arguments):
+        write_event_file(path, *arguments)
+        if path.name == "events_0001.h5":
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate, "Writer", Interrupted)
+    monkeypatch.setattr("hitpool.files.data_set.write_event_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         simulate(tmp_path / "set", 200, processes=processes)
     assert list(tmp_path.iterdir()) == []

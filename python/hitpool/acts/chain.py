@@ -15,7 +15,7 @@ from acts.examples.simulation import ParticleSelectorConfig, addDigiParticleSele
 from hitpool.acts.detector import generic_detector, write_resolution
 from hitpool.acts.gun import Gun
 from hitpool.acts.recorder import Recorder
-from hitpool.simulation.events import Events
+from hitpool.files import Events
 
 LEAST_MEASUREMENTS = 6  # of a true track; the hits of others are background
 START = TrackSmearingSigmas(*[0.0] * len(TrackSmearingSigmas._fields))  # the Kalman filter starts from the truth

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+from contextlib import closing
 from pathlib import Path
 
 from hitpool.acts.columns import HIT_FEATURES, TRACK_FEATURES
-from hitpool.files import complete_or_nothing
-from hitpool.simulation.events import Events
-from hitpool.simulation.production import write_batches
-from hitpool.simulation.writer import Writer
+from hitpool.cores import available_cores
+from hitpool.files import Events, produced, write_data_set
 
 GENERATOR_VERSION = 1  # grows when the same seed gives other events
 EVENTS_PER_BATCH, BATCHES_PER_FILE = 500, 20
@@ -50,10 +49,10 @@ def acts(output: Path, events: int, seed: int = 1, split: int = 0, workers: int 
             raise ValueError(f"{name}: expected at least {least}, got {value}")
     generator = {"version": GENERATOR_VERSION, "acts": _acts_version(), "seed": seed, "split": split}
     sizes = [min(EVENTS_PER_BATCH, events - start) for start in range(0, events, EVENTS_PER_BATCH)]
-    with complete_or_nothing(output) as folder:
-        writer = Writer(folder, generator, HIT_FEATURES, TRACK_FEATURES, "hitpool acts")
-        batch = functools.partial(_run, seed=seed, split=split)
-        write_batches(writer, batch, sizes, BATCHES_PER_FILE, workers, f"simulating {output}")
+    batch = functools.partial(_run, seed=seed, split=split)
+    workers = workers or available_cores()
+    with closing(produced(batch, list(enumerate(sizes)), sizes, workers, f"simulating {output}")) as batches:
+        write_data_set(output, batches, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool acts", BATCHES_PER_FILE)
 
 
 def _acts_version() -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hitpool.acts.columns import HIT_FEATURES, KALMAN_FEATURES, TRACK_FEATURES
 from hitpool.acts.detector import Detector
 from hitpool.acts.gun import Gun, GunMuons
-from hitpool.simulation.events import Events
+from hitpool.files import Events
 
 LOC0, LOC1, PHI, THETA, Q_OVER_P = range(5)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hitpool.files import Events
+
 
 @dataclass(frozen=True)
 class Cuts:
@@ -29,22 +31,14 @@ class Cuts:
 
 
 @dataclass(frozen=True)
-class Ntuple:
-    """Events in flat arrays.
+class Ntuple(Events):
+    """Events of a ROOT file.
 
     Attributes:
-        hits: Hit columns, float32 [all hits, C].
-        num_hits: int64 [events].
-        tracks: Track columns, float32 [all tracks, T].
-        num_tracks: int64 [events].
         link: For each hit the number of its track in the event, -1 without, int64 [all hits].
         event_number: int64 [events].
     """
 
-    hits: np.ndarray
-    num_hits: np.ndarray
-    tracks: np.ndarray
-    num_tracks: np.ndarray
     link: np.ndarray
     event_number: np.ndarray
 

@@ -13,17 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.conversion.cuts import Cuts, Step
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.part import Part, convert_part, cut_flow
 from hitpool.conversion.root import count_events, libraries
 from hitpool.cores import available_cores
-from hitpool.files import alone, write_text
-from hitpool.simulation.parallel import ordered_map
-from hitpool.simulation.writer import write_index
+from hitpool.files import alone, ordered_map, produced, write_index, write_text
 
 PART_BYTES = 256 * 2**20
 """Events that take about this much memory go into one HDF5 file."""
@@ -68,16 +64,12 @@ def _convert(inputs: list[Path], output: Path, mapping: Mapping, cuts: Cuts, wor
     settings = {"mapping": mapping.as_dict(), "cuts": asdict(cuts)}
     parts = _parts(output, settings, inputs, mapping, workers)
     waiting = [part for part in parts if cut_flow(part) is None]
-    columns = TextColumn(f"converting to {output}", markup=False), BarColumn(), MofNCompleteColumn()
-    # The processes start before the progress bar does: its thread must not be forked.
-    results = ordered_map(functools.partial(convert_part, mapping=mapping, cuts=cuts), waiting, workers)
-    progress = Progress(*columns, TextColumn("events"), TimeRemainingColumn(), console=Console(stderr=True))
-    with contextlib.closing(results), progress:
-        total = sum(part.stop - part.start for part in parts)
-        done = total - sum(part.stop - part.start for part in waiting)
-        bar = progress.add_task("", total=total, completed=done)
-        for part, _ in zip(waiting, results, strict=True):
-            progress.advance(bar, part.stop - part.start)
+    sizes = [part.stop - part.start for part in waiting]
+    done = sum(part.stop - part.start for part in parts) - sum(sizes)
+    convert_one = functools.partial(convert_part, mapping=mapping, cuts=cuts)
+    with contextlib.closing(produced(convert_one, waiting, sizes, workers, f"converting to {output}", done)) as results:
+        for _ in results:
+            pass
     return _finish(output, parts, settings)
 
 
@@ -173,16 +165,10 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
         }
         for part, count in zip(parts, counts, strict=True)
     ]
-    (output / "metadata.yaml").unlink(missing_ok=True)  # of fewer files: it does not fit the new index
-    mapping = write_index(output, chunks)
-    flow = [asdict(step) for step in steps]
-    metadata = {
-        "hit_features": list(settings["mapping"]["hits"]),
-        "track_features": list(settings["mapping"]["tracks"]),
-        "event_mapping": mapping,
-        "processing_summary": {"cut_flow": flow},
+    more = {
+        "processing_summary": {"cut_flow": [asdict(step) for step in steps]},
         "processing_parameters": settings,
         "processed_files": list(dict.fromkeys(str(part.source) for part in parts)),
     }
-    write_text(output / "metadata.yaml", yaml.safe_dump(metadata, sort_keys=False))
+    write_index(output, list(settings["mapping"]["hits"]), list(settings["mapping"]["tracks"]), chunks, more)
     return steps

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hitpool.data.event_file import EventFile, open_event_file
 from hitpool.data.features import HitFeatures
 from hitpool.data.hit_store import HitStore
-from hitpool.data.layout import EventIndex, read_index
 from hitpool.data.particle_targets import ParticleTargets
+from hitpool.files import EventFile, EventIndex, open_event_file, read_index
 
 EVENTS_PER_CHECK = 1000
 

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from hitpool.data.event_file import EventFile, damage_named, wrong_checksum
 from hitpool.files import alone, checksums, failures_named, remove_left_lock, replacing
+from hitpool.files.event_file import EventFile, damage_named, wrong_checksum
 
 _ROW_TYPE = np.dtype("<f4")
 _CRC_TYPE = np.dtype("<u4")

@@ -14,7 +14,6 @@ from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 
 from hitpool.config import Objects, load_checkpoint
-from hitpool.data.layout import data_set_name
 from hitpool.evaluation.bins import EDGES
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.comparison import Bins, compare, compare_in_bins
@@ -26,7 +25,7 @@ from hitpool.evaluation.plots import save
 from hitpool.evaluation.quantities import RESOLUTIONS, derivable
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.report import TestReport
-from hitpool.files import check_writable, write_text
+from hitpool.files import check_writable, data_set_name, write_text
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
 

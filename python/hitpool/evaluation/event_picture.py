@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from hitpool.data import EventDataset
-from hitpool.data.layout import data_set_name
 from hitpool.evaluation.event_display import Event, plot_event
 from hitpool.evaluation.plots import save
+from hitpool.files import data_set_name
 
 _EDGE = "spacePoint_globEdge"
 _COLUMNS = [f"{_EDGE}{end}{axis}" for end in ("Low", "High") for axis in "XYZ"] + ["spacePoint_technology"]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.data import EventDataset
-from hitpool.data.event_file import open_event_file
 from hitpool.evaluation.quantities import RESOLUTIONS, SOURCES
+from hitpool.files import open_event_file
 
 
 def read_reference(

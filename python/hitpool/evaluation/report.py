@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from hitpool.data.layout import data_set_name
 from hitpool.evaluation import plots, results
 from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.bins import momentum_edges
 from hitpool.evaluation.parameter_fields import ParameterFields, name_fields
 from hitpool.evaluation.tracks import EventTracks
-from hitpool.files import check_writable, write_text
+from hitpool.files import check_writable, data_set_name, write_text
 
 
 class TestReport(Callback):

@@ -24,4 +24,4 @@ def checksums(events: Iterable[np.ndarray]) -> np.ndarray:
         >>> checksums([np.zeros((0, 4)), np.array([[1.0, 2.0]])]).tolist()
         [0, 775923062]
     """
-    return np.array([zlib.crc32(np.ascontiguousarray(rows, "<f4")) for rows in events], np.uint32)
+    return np.array([zlib.crc32(np.ascontiguousarray(rows, "<f4").data) for rows in events], np.uint32)

@@ -53,7 +53,7 @@ def write_error(path: Path | str, error: OSError, written: int = 0, expected: in
         written: Size that the file has reached (bytes).
         expected: Size that it would have had (bytes), if that is known.
     """
-    reason = _REASONS.get(error.errno, error.strerror or str(error))
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and expected is not None and expected > written:
         reason += f" at {_size(written)} of {_size(expected)}; {_size(expected - written)} are missing"
     return WriteError(error.errno, reason, os.fspath(path))

@@ -10,8 +10,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hitpool.data.layout import read_index
-from hitpool.files import check_writable, write_text
+from hitpool.files import check_writable, read_index, write_text
 from hitpool.inspection.report import as_json, tables
 from hitpool.inspection.scan import Scan
 

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hitpool.data.layout import data_set_name
 from hitpool.evaluation.plots import BLUE, GREY, label, save, style
+from hitpool.files import data_set_name
 from hitpool.inspection.report import technology_name
 from hitpool.inspection.scan import Scan
 from hitpool.inspection.statistics import Counts

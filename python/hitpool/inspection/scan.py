@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hitpool.data.event_file import EventFile, open_event_file
-from hitpool.data.layout import EventIndex, read_index
 from hitpool.data.magnitudes import OF_COORDINATES, OF_HITS, OF_TRACKS, coordinates, doubtful_columns
+from hitpool.files import EventFile, EventIndex, open_event_file, read_index
 from hitpool.inspection.findings import Findings, Severity
 from hitpool.inspection.ordering import Ordering
 from hitpool.inspection.statistics import ColumnStatistics, Counts, Reservoir

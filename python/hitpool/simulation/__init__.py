@@ -1,7 +1,8 @@
-"""Muon-spectrometer event generator: truth, propagation, hits, background, files."""
+"""Muon-spectrometer event generator: truth, propagation, hits, background."""
 
+from hitpool.files import Events
 from hitpool.simulation.crossings import Crossings, layer_crossings
-from hitpool.simulation.events import Events, generate_events, muon_signals
+from hitpool.simulation.events import generate_events, muon_signals
 from hitpool.simulation.field import toroid_field
 from hitpool.simulation.generate import simulate
 from hitpool.simulation.geometry import Layers, muon_layers

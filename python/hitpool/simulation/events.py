@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitpool.files import Events
 from hitpool.simulation.background import background_signals
 from hitpool.simulation.crossings import Crossings, layer_crossings
 from hitpool.simulation.geometry import GROUPS, MDT, MM, RPC, STGC, TGC, Layers, muon_layers
@@ -30,47 +31,6 @@ ORDER = (
     ("layer", 4),
     ("channel", 13),
 )
-
-
-@dataclass(frozen=True)
-class Events:
-    """E events, hits and tracks one after the other.
-
-    Args:
-        hits: Hit features as on disk, [sum(num_hits), 20] float32.
-        num_hits: Number of hits of each event, [E].
-        tracks: pt (GeV), eta, phi, charge, [sum(num_tracks), 4] float32.
-        num_tracks: Number of tracks of each event, [E].
-    """
-
-    hits: NDArray[np.float32]
-    num_hits: NDArray[np.int64]
-    tracks: NDArray[np.float32]
-    num_tracks: NDArray[np.int64]
-
-    @staticmethod
-    def concatenate(parts: list[Events]) -> Events:
-        """Events of several parts.
-
-        Args:
-            parts: At least one.
-
-        Returns:
-            All events, in this order.
-        """
-        return Events(*(np.concatenate([getattr(p, name) for p in parts]) for name in vars(parts[0])))
-
-    def first(self, events: int) -> Events:
-        """The first events.
-
-        Args:
-            events: How many.
-
-        Returns:
-            These events.
-        """
-        num_hits, num_tracks = self.num_hits[:events], self.num_tracks[:events]
-        return Events(self.hits[: num_hits.sum()], num_hits, self.tracks[: num_tracks.sum()], num_tracks)
 
 
 def generate_events(rng: np.random.Generator, events: int, settings: Settings) -> Events:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from hitpool.files import complete_or_nothing
-from hitpool.simulation.events import Events, generate_events
-from hitpool.simulation.production import write_batches
+from hitpool.cores import available_cores
+from hitpool.files import Events, produced, write_data_set
+from hitpool.simulation.events import generate_events
+from hitpool.simulation.readout import HIT_FEATURES, TRACK_FEATURES
 from hitpool.simulation.settings import Background, Preset, Settings, Spectrum
-from hitpool.simulation.writer import Writer
 
 GENERATOR_VERSION = 1  # grows when the same seed gives other events
 EVENTS_PER_FILE, EVENTS_PER_BATCH = 10_000, 1_000
@@ -68,10 +69,11 @@ def simulate(
     per_batch, per_file = EVENTS_PER_BATCH // reduction, EVENTS_PER_FILE // reduction
     sizes = [min(per_batch, events - start) for start in range(0, events, per_batch)]
     batch = functools.partial(generate_batch, seed=seed, split=split, settings=settings)
-
-    batches_per_file = per_file // per_batch
-    with complete_or_nothing(output) as folder:
-        write_batches(Writer(folder, generator), batch, sizes, batches_per_file, processes, f"simulating {output}")
+    processes = processes or available_cores()
+    with closing(produced(batch, list(enumerate(sizes)), sizes, processes, f"simulating {output}")) as batches:
+        write_data_set(
+            output, batches, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool simulate", per_file // per_batch
+        )
 
 
 def generate_batch(batch: tuple[int, int], seed: int, split: int, settings: Settings) -> Events:

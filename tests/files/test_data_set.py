@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hitpool.files import complete_or_nothing
+from hitpool.files import write_data_set
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Settings, generate_events
-from hitpool.simulation.writer import Writer
 
 
 @pytest.fixture(scope="module")
@@ -15,11 +14,8 @@ def parts():
 
 
 def write(folder, parts):
-    with complete_or_nothing(folder) as partial:
-        writer = Writer(partial, {"version": 1, "seed": 7})
-        for part in parts:
-            writer.add_file(part)
-        writer.finish()
+    generator = {"version": 1, "seed": 7}
+    write_data_set(folder, parts, HIT_FEATURES, TRACK_FEATURES, generator, "test")
 
 
 def test_layout(tmp_path, parts):
@@ -80,14 +76,14 @@ def test_content(tmp_path, parts):
 
 def test_an_error_leaves_nothing(tmp_path, parts):
     def interrupted():
-        with complete_or_nothing(tmp_path / "set") as partial:
-            Writer(partial, {}).add_file(parts[0])
-            assert not (tmp_path / "set").exists()
-            assert not (partial / "metadata.yaml").exists()
-            raise KeyboardInterrupt
+        yield parts[0]
+        assert not (tmp_path / "set").exists()
+        assert [path.name for path in tmp_path.rglob("*.h5")] == ["events_0000.h5"]
+        assert not list(tmp_path.rglob("metadata.yaml"))
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        write(tmp_path / "set", interrupted())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,11 +97,10 @@ def test_an_existing_folder_is_not_touched(tmp_path, parts):
 
 def test_a_folder_that_appears_meanwhile_is_not_touched(tmp_path, parts):
     def overtaken():
-        with complete_or_nothing(tmp_path / "set") as partial:
-            Writer(partial, {}).add_file(parts[0])
-            (tmp_path / "set").mkdir()
+        yield parts[0]
+        (tmp_path / "set").mkdir()
 
     with pytest.raises(FileExistsError):
-        overtaken()
+        write(tmp_path / "set", overtaken())
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
     assert list((tmp_path / "set").iterdir()) == []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,12 +21,11 @@ def ordered_map(
     """Results of `function` in the order of the items.
 
     Process k computes the items k, k + processes, ... and waits while its results are not yet read, so few
-    results are in memory. On Linux the processes are forked: they start at once with everything imported, and
-    stop by themselves if the parent dies. The function must therefore not use libraries with threads of their
-    own.
+    results are in memory. The processes are forked: they start at once with everything imported, and stop by
+    themselves if the parent dies. The function must therefore not use libraries with threads of their own.
 
     Args:
-        function: A function of one item; importable by name where processes cannot be forked.
+        function: A function of one item.
         items: The items.
         processes: Number of processes; with 1 everything is computed here.
 
@@ -38,12 +36,11 @@ def ordered_map(
     processes = min(processes, len(items))
     if processes <= 1:
         return (function(item) for item in items)
-    forked = sys.platform == "linux"
-    context = multiprocessing.get_context("fork" if forked else "spawn")
-    workers: list[Worker] = []
+    context = multiprocessing.get_context("fork")
+    workers: list[tuple[BaseProcess, Connection]] = []  # with the end of the pipe that the results come from
     for k in range(processes):
         reader, writer = context.Pipe(duplex=False)
-        inherited = (reader, *(worker.reader for worker in workers)) if forked else ()
+        inherited = (reader, *(other for _, other in workers))
         arguments = (writer, inherited, function, items[k::processes])
         process = context.Process(target=_work, args=arguments, daemon=True)
         with warnings.catch_warnings():
@@ -51,18 +48,11 @@ def ordered_map(
             warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
             process.start()
         writer.close()
-        workers.append(Worker(process, reader))
+        workers.append((process, reader))
     return _collect(workers, len(items))
 
 
-class Worker(NamedTuple):
-    """A process and the end of the pipe that its results come from."""
-
-    process: BaseProcess
-    reader: Connection
-
-
-def _collect(workers: Sequence[Worker], items: int) -> Generator[Any, None, None]:
+def _collect(workers: Sequence[tuple[BaseProcess, Connection]], items: int) -> Generator[Any, None, None]:
     try:
         for i in range(items):
             process, reader = workers[i % len(workers)]
@@ -76,14 +66,16 @@ def _collect(workers: Sequence[Worker], items: int) -> Generator[Any, None, None
                 raise error
             yield result
     finally:
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
-            worker.reader.close()
+        for process, _ in workers:
+            process.terminate()
+        for process, reader in workers:
+            process.join()
+            reader.close()
 
 
-def _work(writer: Connection, inherited: tuple[Connection, ...], function: Callable, items: Sequence) -> None:
+def _work(
+    writer: Connection, inherited: tuple[Connection, ...], function: Callable[[Any], Any], items: Sequence[Any]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for reader in inherited:  # as long as a read end is open, a dead parent would go unnoticed

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hitpool.simulation.parallel import ordered_map
+from hitpool.files import ordered_map
 
 
 def slow_square(x):
@@ -67,7 +67,7 @@ def test_closing_early_stops_the_processes():
 def test_processes_end_with_a_killed_parent():
     code = (
         "import sys, time, os\n"
-        "from hitpool.simulation.parallel import ordered_map\n"
+        "from hitpool.files import ordered_map\n"
         "def f(x):\n    time.sleep(0.05)\n    return os.getpid(), bytes(100_000)\n"
         "for pid, _ in ordered_map(f, range(10_000), 2):\n    print(pid, flush=True)\n"
     )

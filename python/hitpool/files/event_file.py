@@ -1,19 +1,22 @@
-"""One HDF5 file of a data set, opened with checks."""
+"""One HDF5 file of a data set: padded events, written, and opened with checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from hitpool.files import SUFFIX, checksums
+from hitpool.files.atomic import replacing
+from hitpool.files.checksum import SUFFIX, checksums
+from hitpool.files.events import Events
 
 SLAB_BYTES = 64 * 2**20
-"""Largest piece of a file that is decoded at once (one row of chunks at least)."""
+"""Largest piece of a file that is decoded or padded at once (one row of chunks at least)."""
 
 SLAB_CHUNKS = 1000
 """Most rows of chunks that are read at once: HDF5 spends kilobytes on each chunk of a selection."""
@@ -71,7 +74,7 @@ class EventFile:
 
     def _read(self, dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray:
         try:
-            return dataset[start:stop]
+            return np.asarray(dataset[start:stop])
         except (OSError, RuntimeError) as error:
             for row in range(start, stop):  # find the first damaged one
                 try:
@@ -121,6 +124,62 @@ def open_event_file(path: Path, hit_columns: list[str], track_columns: list[str]
         with damage_named(path):
             content = _read_layout(path, file, hit_columns, track_columns)
         yield content
+
+
+def write_event_file(
+    path: Path,
+    hit_columns: Sequence[str],
+    track_columns: Sequence[str],
+    events: Events,
+    event_numbers: np.ndarray,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a file, which has its name only when it is complete.
+
+    Args:
+        path: The file.
+        hit_columns: Column names of ``hits``.
+        track_columns: Column names of ``tracks``.
+        events: The rows; their counts are stored in the type that they have.
+        event_numbers: A number for each event, [rows].
+        attributes: More attributes of the file.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    parts = {"hits": (events.hits, events.num_hits), "tracks": (events.tracks, events.num_tracks)}
+    shapes = {
+        name: (len(counts), max(1, int(counts.max(initial=0))), values.shape[1])
+        for name, (values, counts) in parts.items()
+    }
+    size = sum(4 * int(np.prod(shape)) for shape in shapes.values())
+    with replacing(path, size) as target, h5py.File(target, "w") as file:
+        file.attrs["hit_features"] = np.array(hit_columns, dtype="S")
+        file.attrs["track_features"] = np.array(track_columns, dtype="S")
+        for name, value in (attributes or {}).items():
+            file.attrs[name] = value
+        for name, (values, counts) in parts.items():
+            _write_padded(file, name, shapes[name], values, counts)
+        file["num_hits"] = events.num_hits
+        file["num_tracks"] = events.num_tracks
+        file["event_numbers"] = event_numbers
+        for name, (values, counts) in parts.items():
+            file[name + SUFFIX] = checksums(np.split(values, np.cumsum(counts))[:-1])
+
+
+def _write_padded(
+    file: h5py.File, name: str, shape: tuple[int, int, int], values: np.ndarray, counts: np.ndarray
+) -> None:
+    """Writes the rows of all events [all, columns], padded with NaN, one event per chunk."""
+    dataset = file.create_dataset(name, shape, np.float32, chunks=(1, *shape[1:]) if len(counts) else None)
+    stop = np.cumsum(counts)
+    size = max(1, SLAB_BYTES // (4 * shape[1] * shape[2]))
+    for first in range(0, len(counts), size):
+        number = counts[first : first + size]
+        block = np.full((len(number), *shape[1:]), np.nan, np.float32)
+        valid = np.arange(shape[1]) < number[:, None]
+        block[valid] = values[stop[first] - counts[first] : stop[first + len(number) - 1]]
+        dataset[first : first + len(number)] = block
 
 
 def wrong_checksum(where: str, name: str) -> str:
@@ -194,7 +253,7 @@ def _read_counts(path: Path, counts: h5py.Dataset) -> np.ndarray:
     if counts.dtype.kind not in "iu":
         raise ValueError(f"{path}: expected '{_name(counts)}' to hold integers, got dtype {counts.dtype}")
     try:
-        return counts[:].astype(np.int64)
+        return np.asarray(counts[:], np.int64)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: '{_name(counts)}' cannot be read, the file is damaged: {error}") from error
 
@@ -203,8 +262,8 @@ def _read_checksums(path: Path, file: h5py.File, name: str) -> np.ndarray:
     values, rows = file[name + SUFFIX], len(file[name])
     if not isinstance(values, h5py.Dataset) or values.shape != (rows,) or values.dtype.kind != "u":
         raise ValueError(f"{path}: expected '{name + SUFFIX}' to hold {rows} unsigned integers, got {values}")
-    return values[:]
+    return np.asarray(values[:])
 
 
 def _name(dataset: h5py.Dataset) -> str:
-    return dataset.name.lstrip("/")
+    return str(dataset.name).lstrip("/")
