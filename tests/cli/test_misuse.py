@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from hitpool.cli import DATA_HELP, HELP, main
-from hitpool.training import help as training_help
-from hitpool.training.arguments import configuration
+from hitpool.commands import help as training_help
+from hitpool.configuration.command_line import configuration
 
 DATA = [f"--data.{part}_dir=data/{part}" for part in ("train", "val", "test")]
 TASK = "--model.model.tasks.2"

@@ -1,5 +1,1 @@
-"""Configurations of hepattn, read as configurations of hitpool; hepattn itself is neither needed nor imported."""
-
-from hitpool.hepattn.translation import translate, uses_hepattn
-
-__all__ = ["translate", "uses_hepattn"]
+"""What runs inside hepattn."""

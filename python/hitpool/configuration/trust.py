@@ -1,0 +1,76 @@
+"""Which classes a configuration may name that comes with a checkpoint: loading a model is not to run foreign code."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hitpool.configuration.hepattn.notices import short
+
+ALLOWED = ("hitpool", "torch.nn", "torch.optim", "lightning.pytorch.callbacks")
+OPTION = {"action": "store_true", "help": "Let the checkpoint's configuration name any class, which may run any code."}
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+class UntrustedError(ValueError):
+    """A configuration names what may run foreign code."""
+
+
+def check_trusted(config: Mapping[str, Any], path: Path) -> None:
+    """Checks that a configuration names no classes but those of the packages in `ALLOWED`.
+
+    Whatever Python could import counts as named, in whatever place it stands, since the parser of the configuration
+    imports a text where a class or a function is expected. Nothing else is imported here.
+
+    Args:
+        config: A configuration, or some of its sections.
+        path: Where it comes from, for messages.
+
+    Raises:
+        UntrustedError: If it names anything else, with the place of each.
+    """
+    if found := [f"{short(place)}: {name}" for place, name in foreign(config)]:
+        raise UntrustedError(
+            f"the configuration of {path} names {', '.join(found)}; only classes of {', '.join(ALLOWED)} are used "
+            "without --trust (trust=True in Python), because others may run any code"
+        )
+
+
+def foreign(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Place and path of what a configuration names and is in none of the packages in `ALLOWED`."""
+    return [(place, name) for place, name in _named(config, "") if not _allowed(name)]
+
+
+def _named(node: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Place and path of each class, and of whatever else Python could import."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "class_path":
+                yield place, str(value)
+            else:
+                yield from _named(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _named(value, f"{place}.{index}")
+    elif isinstance(node, str) and _DOTTED.fullmatch(node) and importlib.util.find_spec(node.partition(".")[0]):
+        yield place, node
+
+
+def _allowed(name: str) -> bool:
+    """Whether a path is that of a class which one of the allowed packages defines."""
+    module, _, attribute = name.rpartition(".")
+    if not _DOTTED.fullmatch(name) or not _is_inside(name):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):
+        return False
+    return inspect.isclass(found) and _is_inside(found.__module__)
+
+
+def _is_inside(name: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in ALLOWED)
