@@ -113,7 +113,7 @@ OTHERS = [
     ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of full, sample, got foo"),
     ("simulate --output x --events 3 --foo", 2, "there is no option --foo"),
     ("acts --output x --events -1", 1, "hitpool acts: events: expected at least 1, got -1"),
-    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected <run>/config.yaml"),
+    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected a checkpoint, such as <run>"),
     ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: nothing.ckpt does not exist"),
     ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),

@@ -179,6 +179,12 @@ def test_only_classes_of_the_allowed_packages_are_classes(name: str) -> None:
         check_trusted({"model": {"nets": [{"net": {"class_path": name}}]}}, Path("a.ckpt"))
 
 
+@pytest.mark.parametrize("section", ["trainer", "model", "data"])
+def test_a_section_is_not_read_from_another_file(section: str) -> None:
+    with pytest.raises(UntrustedError, match=rf"^the configuration of a\.ckpt names {section}: /tmp/other_file;"):
+        check_trusted({section: "/tmp/other_file"}, Path("a.ckpt"))
+
+
 def test_what_is_allowed_is_not_refused() -> None:
     classes = ["hitpool.nn.Dense", "torch.nn.Linear", "torch.optim.AdamW", "lightning.pytorch.callbacks.Timer"]
     texts = ["predictions.h5", "muons.pt", "data/train", "0.5", "a.b c", *classes]

@@ -11,6 +11,7 @@ from typing import Any
 from hitpool.configuration.hepattn.notices import short
 
 ALLOWED = ("hitpool", "torch.nn", "torch.optim", "lightning.pytorch.callbacks")
+SECTIONS = ("trainer", "model", "data")  # a text in place of one is the name of a file that holds it
 OPTION = {"action": "store_true", "help": "Let the checkpoint's configuration name any class, which may run any code."}
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -41,8 +42,9 @@ def check_trusted(config: Mapping[str, Any], path: Path) -> None:
 
 
 def foreign(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Place and path of what a configuration names and is in none of the packages in `ALLOWED`."""
-    return [(place, name) for place, name in _named(config, "") if not _allowed(name)]
+    """Place and path of what a configuration names and is in none of the packages in `ALLOWED`, files included."""
+    files = [(key, config[key]) for key in SECTIONS if isinstance(config.get(key), str)]
+    return files + [(place, name) for place, name in _named(config, "") if not _allowed(name)]
 
 
 def _named(node: Any, place: str) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from hitpool.evaluation.quantities import RESOLUTIONS, derivable
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.report import TestReport
 from hitpool.files import check_writable, write_text
+from hitpool.training import runs as training_runs
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
 
@@ -134,7 +135,9 @@ def _checkpoint(run: Path) -> Path:
 
 
 def _run_directory(checkpoint: Path) -> Path:
-    return Path(checkpoint).resolve().parent.parent
+    """Directory of the run of a checkpoint; of one that was moved, its folder."""
+    path = Path(checkpoint).resolve()
+    return training_runs.of_checkpoint(path) or path.parent
 
 
 def _names(checkpoints: Sequence[Path]) -> list[str]:
