@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from hitpool.cli import DATA_HELP, HELP, main
@@ -282,7 +283,7 @@ def test_a_misspelled_target_is_named(place: Path, line: Callable) -> None:
 def test_a_run_without_its_configuration_is_named(place: Path, line: Callable) -> None:
     checkpoint = Path("runs/muon/version_0/ckpts/best.ckpt")
     checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    torch.save({}, checkpoint)
     assert "runs/muon/version_0/config.yaml does not exist: name the configuration" in line("predict")[1]
 
 

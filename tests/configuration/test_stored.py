@@ -153,6 +153,15 @@ def test_the_configuration_of_a_hostile_run_runs_no_code(trained: dict[str, Any]
     assert not Path("own_code_ran").exists()
 
 
+def test_what_the_user_names_is_trusted(trained: dict[str, Any]) -> None:
+    checkpoint = write(changed(trained, "model.model", {"class_path": "hostile.Net"}))
+    Path("mine.yaml").write_text("model: {model: {class_path: hostile.Net}}")
+    for options in (["--config=mine.yaml"], ["--model.model", "hostile.Net"], ["--model.model=hostile.Net"]):
+        assert interpret("fit", [f"--ckpt_path={checkpoint}", *options]).checkpoint == checkpoint
+    with pytest.raises(UntrustedError, match=r"hostile\.Net"):
+        interpret("fit", [f"--ckpt_path={checkpoint}", "--model.model=hostile.Nets"])
+
+
 def test_a_pickled_configuration_runs_no_code(trained: dict[str, Any]) -> None:
     checkpoint = write(changed(trained, "model.model", Touch()))
     with pytest.raises(CheckpointError, match="is refused: it holds objects of"):

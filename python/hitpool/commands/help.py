@@ -12,16 +12,11 @@ from lightning.pytorch import Trainer
 
 from hitpool.configuration.command_line import configuration
 from hitpool.configuration.merging import inside
+from hitpool.configuration.resolving import USES
 from hitpool.data import HitDataModule
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
-USES = {
-    "fit": "Trains a model and tests its best checkpoint. Without data folders, events are simulated.",
-    "validate": "Measures a checkpoint, by default the best of the most recent run, on the validation events.",
-    "test": "Measures a checkpoint, by default the best of the most recent run, on the test events.",
-    "predict": "Writes what a checkpoint, by default the best of the most recent run, predicts for the test events.",
-}
 EXAMPLES = {
     "fit": """\
   hitpool fit                                              # simulates 67,000 events and trains on them

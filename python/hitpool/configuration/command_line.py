@@ -74,7 +74,8 @@ def interpret(
       other subcommands use `best` by default, or `last` of a run without a validation.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
     - Scale factors add to the table of the configurations before them.
-    - `--trust` lets the configuration of a checkpoint or of a run name classes of anybody.
+    - `--trust` lets the configuration of a checkpoint or of a run name classes of anybody; those that the command line
+      or its files name too need none.
 
     Args:
         subcommand: fit, validate, test or predict; None to build the objects without running anything.
@@ -102,7 +103,7 @@ def interpret(
 
     if stored := _stored(arguments, look_into):
         if not known.trust:
-            check_trusted(stored.content, stored.path)
+            check_trusted(stored.content, stored.path, said=f"{rest} {[source.content for source in given]}")
         arguments.trusted = known.trust
         base = [stored]
         if arguments.run is None and known.name is None:

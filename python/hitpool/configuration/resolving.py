@@ -17,17 +17,14 @@ from hitpool.parser_message import one_line
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
-DESCRIPTIONS = {
-    "fit": "Train a model and test its best checkpoint. Without data folders, events are simulated (--simulate). "
-    "--ckpt_path last continues the most recent run.",
-    "validate": "Measure a checkpoint, by default the best of the most recent run, on the validation events.",
-    "test": "Measure a checkpoint, by default the best of the most recent run, on the test events.",
-    "predict": "Write the predictions of a checkpoint, by default the best of the most recent run, for the test "
-    "events. hitpool.evaluation.PredictionWriter in trainer.callbacks says where.",
-    None: "",
+USES = {
+    "fit": "Trains a model and tests its best checkpoint. Without data folders, events are simulated.",
+    "validate": "Measures a checkpoint, by default the best of the most recent run, on the validation events.",
+    "test": "Measures a checkpoint, by default the best of the most recent run, on the test events.",
+    "predict": "Writes what a checkpoint, by default the best of the most recent run, predicts for the test events.",
 }
 COMMON = (
-    " --config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
+    "--config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
     "acts.yaml); configurations of hepattn and files with tasks alone are understood too. "
     "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
     "what there is. --trust lets the configuration of a checkpoint or of a run name classes of anybody."
@@ -92,7 +89,7 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     """
     parser = ArgumentParser(
         prog=f"hitpool {command}",
-        description=DESCRIPTIONS[command] + COMMON,
+        description=f"{USES[command]} {COMMON}" if command else COMMON,
         exit_on_error=False,
         allow_abbrev=False,
         dump_header=[f"hitpool {__version__}"],

@@ -21,8 +21,8 @@ class UntrustedError(ValueError):
     """A configuration names what may run foreign code."""
 
 
-def check_trusted(config: Mapping[str, Any], path: Path) -> None:
-    """Checks that a configuration names no classes but those of the packages in `ALLOWED`.
+def check_trusted(config: Mapping[str, Any], path: Path, said: str = "") -> None:
+    """Checks that a configuration names no classes but those of the packages in `ALLOWED`, and what the user names.
 
     Whatever Python could import counts as named, in whatever place it stands, since the parser of the configuration
     imports a text where a class or a function is expected. Nothing else is imported here.
@@ -30,11 +30,13 @@ def check_trusted(config: Mapping[str, Any], path: Path) -> None:
     Args:
         config: A configuration, or some of its sections.
         path: Where it comes from, for messages.
+        said: Options and configurations of the user.
 
     Raises:
         UntrustedError: If it names anything else, with the place of each.
     """
-    if found := [f"{short(place)}: {name}" for place, name in foreign(config)]:
+    own = {match[0] for match in _DOTTED.finditer(said)}
+    if found := [f"{short(place)}: {name}" for place, name in foreign(config) if name not in own]:
         raise UntrustedError(
             f"the configuration of {path} names {', '.join(found)}; only classes of {', '.join(ALLOWED)} are used "
             "without --trust (trust=True in Python), because others may run any code"
