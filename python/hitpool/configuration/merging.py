@@ -15,7 +15,9 @@ _INDEXED = re.compile(r"--(?P<path>[\w.]+\.\d+(?:\.[\w.]+)?)(?:=(?P<value>.*))?"
 
 
 def merge(sources: list[Source]) -> tuple[dict[str, Any], list[str]]:
-    """Merges configurations in their order; mappings are merged key by key unless they name different classes.
+    """Merges configurations in their order: mappings key by key, unless they name different classes.
+
+    A mapping that names no class changes the `init_args` of the class before it, whether it says `init_args` or not.
 
     Args:
         sources: The configurations.
@@ -127,6 +129,8 @@ def _merged(base: Any, over: Any) -> Any:
         return copy.deepcopy(over)
     if over.get("class_path", base.get("class_path")) != base.get("class_path"):
         return copy.deepcopy(over)
+    if "class_path" in base and not {"class_path", "init_args"} & over.keys():
+        over = {"init_args": over}
     return {**base, **{key: _merged(base.get(key), value) for key, value in over.items()}}
 
 
