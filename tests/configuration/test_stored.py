@@ -116,6 +116,8 @@ def test_a_checkpoint_alone_is_enough_for_each_command(trained: dict[str, Any], 
         ("model.model.init_args.matcher", {"class_path": "hostile.Net", "init_args": {}}),
         ("model.model.init_args.encoder.init_args.dropout", ["hostile.Net"]),
         ("data.train_dir", "hostile.Net"),
+        ("model.model", "{class_path: hitpool.nn.MaskFormer, class_path: hostile.Net}"),
+        ("model.model", "'{class_path: hostile.Net}' # a text in a text"),
     ],
 )
 def test_a_hostile_checkpoint_runs_no_code(trained: dict[str, Any], path: str, value: Any) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+from jsonargparse import get_loader
+
 from hitpool.configuration.hepattn.notices import short
 
 ALLOWED = ("hitpool", "torch.nn", "torch.optim", "lightning.pytorch.callbacks")
 SECTIONS = ("trainer", "model", "data")  # a text in place of one is the name of a file that holds it
 OPTION = {"action": "store_true", "help": "Let the checkpoint's configuration name any class, which may run any code."}
 
-_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
 class UntrustedError(ValueError):
@@ -35,7 +38,7 @@ def check_trusted(config: Mapping[str, Any], path: Path, said: str = "") -> None
     Raises:
         UntrustedError: If it names anything else, with the place of each.
     """
-    own = {match[0] for match in _DOTTED.finditer(said)}
+    own = set(_DOTTED.findall(said))
     if found := [f"{short(place)}: {name}" for place, name in foreign(config) if name not in own]:
         raise UntrustedError(
             f"the configuration of {path} names {', '.join(found)}; only classes of {', '.join(ALLOWED)} are used "
@@ -60,8 +63,24 @@ def _named(node: Any, place: str) -> Iterator[tuple[str, str]]:
     elif isinstance(node, list | tuple):
         for index, value in enumerate(node):
             yield from _named(value, f"{place}.{index}")
-    elif isinstance(node, str) and _DOTTED.fullmatch(node) and importlib.util.find_spec(node.partition(".")[0]):
-        yield place, node
+    elif isinstance(node, str):
+        if _is_importable(node):
+            yield place, node
+        elif (inner := _as_yaml(node)) != node:
+            yield from _named(inner, place)
+
+
+def _as_yaml(text: str) -> Any:
+    """What the parser of the configuration makes of a text, which may hold YAML itself."""
+    try:
+        return get_loader("yaml")(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _is_importable(text: str) -> bool:
+    first, *others = text.split(".")
+    return bool(others) and all(map(str.isidentifier, (first, *others))) and importlib.util.find_spec(first) is not None
 
 
 def _allowed(name: str) -> bool:

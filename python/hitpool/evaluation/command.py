@@ -180,11 +180,10 @@ def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: in
 
 def _report(objects: Objects) -> TestReport:
     """The report that the configuration asks for, or one with the names of the model."""
-    given = objects.config["trainer"].get("callbacks")
-    callbacks = given if isinstance(given, list) else [given or {}]
-    own = [callback for callback in callbacks if callback["class_path"] == "hitpool.evaluation.TestReport"]
-    if own:
-        return TestReport(**own[0]["init_args"])
+    given = objects.config["trainer"].get("callbacks") or []
+    for callback in given if isinstance(given, list) else [given]:
+        if callback["class_path"] == "hitpool.evaluation.TestReport":
+            return TestReport(**callback.get("init_args", {}))
     network = objects.model.model
     return TestReport(regression(network).output_object, network.target_object, network.input_name)
 
