@@ -67,20 +67,21 @@ TRAINING = ("fit", "validate", "test", "predict")
 PROCESS_NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a training in several processes
 
 
-def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "torchscript") -> None:
+def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "torchscript", trust: bool = False) -> None:
     """Write a trained model for use without Python, from hits as on disk to track parameters.
 
     Hits and results are float32; in between it computes in the precision of the training, float64 after
     trainer.precision 64-true, else float32.
 
     Args:
-        checkpoint: Checkpoint in the folder `ckpts` of a run directory.
+        checkpoint: Checkpoint of a training.
         output: File to write.
         format: Kind of file; `torchscript` needs `hitpool.library_path()` loaded.
+        trust: Let the configuration of the checkpoint name classes of anybody.
     """
     from hitpool.export.torchscript import export as export_torchscript
 
-    export_torchscript(checkpoint, output)
+    export_torchscript(checkpoint, output, trust)
     print(f"written to {output}")
 
 
@@ -119,7 +120,7 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         The command, to be called.
     """
     if command in TRAINING:
-        import hitpool.training.interface
+        import hitpool.commands.training
 
         _hide_expected_messages()
         return partial(_train, command, options)
@@ -140,7 +141,7 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         import hitpool.export.torchscript  # noqa: F401
 
         _hide_expected_messages()
-        return partial(_call, export, command, options)
+        return partial(_export, options)
     if command == "data":
         return _data(options)
     if command in ("-h", "--help"):
@@ -153,9 +154,10 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
 
 
 def _train(command: str, options: list[str]) -> None:
-    from hitpool.training import help
-    from hitpool.training.arguments import configuration, interpret
-    from hitpool.training.interface import run
+    from hitpool.commands import help
+    from hitpool.commands.training import run
+    from hitpool.configuration.command_line import configuration, interpret
+    from hitpool.training.checkpoints import AtomicCheckpointIO
 
     if "-h" in options or "--help" in options:
         print(help.overview(command), end="")
@@ -164,7 +166,20 @@ def _train(command: str, options: list[str]) -> None:
         print(help.of_part(parts[0], configuration(options)), end="")
         return
     options = ["--help" if option == "--help_all" else option for option in options]
-    run(interpret(command, options))
+    checkpoint_io = AtomicCheckpointIO()
+    run(interpret(command, options, look_into=checkpoint_io.look_into), checkpoint_io)
+
+
+def _export(options: list[str]) -> None:
+    from jsonargparse import ArgumentParser
+
+    from hitpool.configuration.trust import OPTION
+
+    description = (inspect.getdoc(export) or "").partition("\nArgs:")[0]
+    parser = ArgumentParser(prog="hitpool export", description=description, exit_on_error=False)
+    parser.add_function_arguments(export, as_group=False, skip={"trust"})
+    parser.add_argument("--trust", **OPTION)
+    export(**parser.parse_args(options).as_dict())
 
 
 def _data(options: list[str]) -> Callable[[], None]:

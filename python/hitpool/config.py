@@ -1,7 +1,6 @@
 """The objects that a configuration describes, without the command line; a trained model from its checkpoint."""
 
 import warnings
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,14 @@ class Objects:
     Args:
         model: The LightningModule; `model.model` is the network.
         datamodule: Reads the events.
-        trainer: Lightning trainer with loggers and callbacks.
+        trainer: Lightning trainer with loggers and callbacks; None for a model that is trained already.
         config: The resolved configuration.
         hit_columns: Columns of the hits on disk that a trained model was trained with, if its checkpoint says so.
     """
 
     model: "LightningModule"
     datamodule: "LightningDataModule"
-    trainer: "Trainer"
+    trainer: "Trainer | None"
     config: dict[str, Any]
     hit_columns: list[str] | None = None
 
@@ -43,39 +42,51 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
         FileNotFoundError: If the configuration does not exist.
         ValueError: If it has unknown keys, wrong values or parts that do not fit together.
     """
-    from hitpool.training.arguments import interpret
-    from hitpool.training.interface import TrainingCLI
+    from hitpool import configuration
+    from hitpool.training import runs
 
-    arguments = interpret(None, [f"--config={path}"], overrides)
+    arguments = configuration.interpret(None, [f"--config={path}"], overrides)
     for line in arguments.translation:
         warnings.warn(line, stacklevel=2)
-    cli = TrainingCLI(arguments, ExitStack())
-    return Objects(cli.model, cli.datamodule, cli.trainer, cli.settings)
+    config = configuration.resolve(arguments)
+    configuration.seed(config)
+    model, datamodule = configuration.build_model(config), configuration.build_data(config)
+    stored = configuration.RunConfig(config)
+    trainer = configuration.build_trainer(
+        configuration.build_trainer_options(config), runs.following(arguments.folder), stored
+    )
+    return Objects(model, datamodule, trainer, config)
 
 
-def load_checkpoint(checkpoint: str | Path) -> Objects:
-    """Rebuilds a trained model from a checkpoint and the `config.yaml` of its run directory.
+def load_checkpoint(checkpoint: str | Path, trust: bool = False) -> Objects:
+    """Rebuilds a trained model from a checkpoint, without a trainer.
+
+    The configuration is the one in the checkpoint, or `config.yaml` of its run directory if it holds none.
 
     Args:
-        checkpoint: A file in the folder `ckpts` of a run directory.
+        checkpoint: The file.
+        trust: Let the configuration name classes that neither hitpool nor torch nor Lightning's callbacks have; their
+            code is run.
 
     Returns:
-        As `load`, with the weights of the checkpoint and the model in evaluation mode.
+        As `load`, with the weights of the checkpoint, the model in evaluation mode and no trainer.
 
     Raises:
         FileNotFoundError: If the checkpoint or its configuration does not exist.
         CheckpointError: If the checkpoint cannot be read, or does not fit the configuration.
+        UntrustedError: If the configuration of the model or the data names other classes.
     """
+    from hitpool import configuration
     from hitpool.weights import fitting_weights, read_checkpoint
 
     checkpoint = Path(checkpoint)
-    stored = checkpoint.absolute().parent.parent / "config.yaml"
-    for file in (checkpoint, stored):
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} does not exist; expected <run>/config.yaml and <run>/ckpts/<name>.ckpt")
-    objects = load(stored)
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"{checkpoint} does not exist; expected a checkpoint, such as <run>/ckpts/best.ckpt")
     content = read_checkpoint(checkpoint)
-    objects.model.load_state_dict(fitting_weights(content, checkpoint, objects.model))
-    objects.model.eval()
-    objects.hit_columns = content.get(type(objects.datamodule).__qualname__, {}).get("hit_columns")
-    return objects
+    config = configuration.stored_configuration(content, checkpoint)
+    if not trust:
+        configuration.check_trusted({key: config[key] for key in ("model", "data")}, checkpoint)
+    model, datamodule = configuration.build_model(config), configuration.build_data(config)
+    model.load_state_dict(fitting_weights(content, checkpoint, model))
+    columns = content.get(type(datamodule).__qualname__, {}).get("hit_columns")
+    return Objects(model.eval(), datamodule, None, config, columns)

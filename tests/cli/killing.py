@@ -19,9 +19,9 @@ import h5py
 import torch
 
 from hitpool import cli
+from hitpool.commands import training  # noqa: F401  (before the forks, so that they start at once)
 from hitpool.data import EventDataset
 from hitpool.files import PartialFile
-from hitpool.training import interface  # noqa: F401  (before the forks, so that they start at once)
 
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "fcntl.flock")
 

@@ -77,6 +77,20 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["export", f"--checkpoint={run}/ckpts/best.ckpt", "--output=model.pt"])
     assert Path("model.pt").stat().st_size > 10_000
 
+    stored = [torch.load(path, weights_only=True)["hitpool_configuration"] for path in run.glob("ckpts/*.ckpt")]
+    assert stored == [config, config]
+    Path("mail").mkdir()
+    (run / "ckpts" / "best.ckpt").rename("mail/best.ckpt")
+    shutil.rmtree("runs")
+    main(["predict", "--ckpt_path=mail/best.ckpt"])
+    assert h5py.is_hdf5("runs/muon/version_0/predictions.h5")
+    main(["test", "--ckpt_path=mail/best.ckpt", "--name=again"])
+    assert json.loads(Path("runs/again/version_0/results.json").read_text()) == results
+    main(["export", "--checkpoint=mail/best.ckpt", "--output=mailed.pt"])
+    assert Path("mailed.pt").stat().st_size == Path("model.pt").stat().st_size
+    main(["evaluate", "--checkpoint=mail/best.ckpt", "--output=evaluated"])
+    assert Path("evaluated/resolution.json").is_file()
+
 
 def test_what_would_do_nothing_is_refused(
     workplace: Path, tiny: list[str], fails: Callable, capsys: pytest.CaptureFixture

@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from hitpool.cli import DATA_HELP, HELP, main
-from hitpool.training import help as training_help
-from hitpool.training.arguments import configuration
+from hitpool.commands import help as training_help
+from hitpool.configuration.command_line import configuration
 
 DATA = [f"--data.{part}_dir=data/{part}" for part in ("train", "val", "test")]
 TASK = "--model.model.tasks.2"
@@ -113,7 +114,7 @@ OTHERS = [
     ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of full, sample, got foo"),
     ("simulate --output x --events 3 --foo", 2, "there is no option --foo"),
     ("acts --output x --events -1", 1, "hitpool acts: events: expected at least 1, got -1"),
-    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected <run>/config.yaml"),
+    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected a checkpoint, such as <run>"),
     ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: nothing.ckpt does not exist"),
     ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),
@@ -282,7 +283,7 @@ def test_a_misspelled_target_is_named(place: Path, line: Callable) -> None:
 def test_a_run_without_its_configuration_is_named(place: Path, line: Callable) -> None:
     checkpoint = Path("runs/muon/version_0/ckpts/best.ckpt")
     checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    torch.save({}, checkpoint)
     assert "runs/muon/version_0/config.yaml does not exist: name the configuration" in line("predict")[1]
 
 

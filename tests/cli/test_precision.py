@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hitpool.cli import main
-from hitpool.training.configuration import check
+from hitpool.configuration.check import check
 
 
 def test_float64_from_training_to_export(workplace: Path, tiny: list[str]) -> None:

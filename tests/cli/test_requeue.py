@@ -150,5 +150,5 @@ def test_two_processes_are_requeued_together_and_continue_bitwise(
     shutil.copytree(straight, run)
     checkpoint = run / "hpc_ckpt_1.ckpt"
     assert torch.load(checkpoint, weights_only=True)["global_step"] == 2
-    fit("--name=again", f"--ckpt_path={checkpoint}", "--trainer.callbacks=null")
+    fit("--name=again", f"--ckpt_path={checkpoint}", "--trainer.callbacks=null", "--trust")
     check(run, straight)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hitpool.commands.training import run
+from hitpool.configuration.command_line import interpret
+from hitpool.configuration.files import find
 from hitpool.files import InUseError, alone
-from hitpool.training.arguments import interpret
-from hitpool.training.configuration import find
-from hitpool.training.interface import run
 
 
 def test_a_run_in_use_is_not_continued_by_another_process(workplace: Path, tiny: list[str]) -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 
+from hitpool.configuration.files import find
 from hitpool.data import HitFeatures
 from hitpool.simulation import HIT_FEATURES, Settings, generate_events, muon_layers
-from hitpool.training.configuration import find
 
 SECTOR = math.pi / 4
 EDGES = [f"spacePoint_globEdge{edge}" for edge in ("Low", "High")]

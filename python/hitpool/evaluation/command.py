@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 
 from hitpool.config import Objects, load_checkpoint
+from hitpool.configuration.trust import OPTION
 from hitpool.evaluation.bins import EDGES
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.comparison import Bins, compare, compare_in_bins
@@ -26,6 +27,7 @@ from hitpool.evaluation.quantities import RESOLUTIONS, derivable
 from hitpool.evaluation.reference import read_reference
 from hitpool.evaluation.report import TestReport
 from hitpool.files import check_writable, data_set_name, write_text
+from hitpool.training import runs as training_runs
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
 
@@ -40,7 +42,8 @@ def run(options: list[str]) -> None:
     """
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
     parser = ArgumentParser(prog="hitpool evaluate", description=description, exit_on_error=False)
-    parser.add_function_arguments(evaluate, as_group=False, skip={"runs"})
+    parser.add_function_arguments(evaluate, as_group=False, skip={"runs", "trust"})
+    parser.add_argument("--trust", **OPTION)
     parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
     arguments = parser.parse_args(options).as_dict()
     evaluate(runs=arguments.pop("compare"), **arguments)
@@ -54,6 +57,7 @@ def evaluate(
     label: str | None = None,
     threads: PositiveInt | None = None,
     runs: Sequence[Path] = (),
+    trust: bool = False,
 ) -> None:
     """Measure a trained model on a data set, alone or against other estimates of the same tracks.
 
@@ -64,7 +68,7 @@ def evaluate(
     left out.
 
     Args:
-        checkpoint: Checkpoint in the folder `ckpts` of a run directory.
+        checkpoint: Checkpoint of a training.
         data: Folder of the data set; by default the test data of the training.
         reference: What the names of the reference's track columns start with, such as kalman_.
         output: Folder for tables and plots; by default `evaluation` in the run directory.
@@ -73,19 +77,20 @@ def evaluate(
         threads: Threads on CPU; by default it tries now and then which number is fastest.
         runs: Run directories or checkpoints of further models; the models are then shown without the table of the test
             and without the true hits.
+        trust: Let the configurations of the checkpoints name classes of anybody.
 
     Raises:
         FileNotFoundError: If a checkpoint, its configuration or the data do not exist.
         ValueError: If the data have no such reference, or nothing can be compared.
     """
-    objects = load_checkpoint(checkpoint)
+    objects = load_checkpoint(checkpoint, trust)
     if data is not None:
         objects.datamodule.test_dir, objects.datamodule.num_test = data, -1
     output = output or _run_directory(checkpoint) / "evaluation"
     report = _report(objects)
     report.label = label or (report.label if data is None else None)
     checkpoints = [checkpoint, *map(_checkpoint, runs)]
-    names, others = _names(checkpoints), _other_models(checkpoints[1:], objects)
+    names, others = _names(checkpoints), _other_models(checkpoints[1:], objects, trust)
     if not (others or reference is not None or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
         return
@@ -129,7 +134,9 @@ def _checkpoint(run: Path) -> Path:
 
 
 def _run_directory(checkpoint: Path) -> Path:
-    return Path(checkpoint).resolve().parent.parent
+    """Directory of the run of a checkpoint; of one that was moved, its folder."""
+    path = Path(checkpoint).resolve()
+    return training_runs.of_checkpoint(path) or path.parent
 
 
 def _names(checkpoints: Sequence[Path]) -> list[str]:
@@ -147,9 +154,9 @@ def _names(checkpoints: Sequence[Path]) -> list[str]:
     return [str(place.relative_to(common)) for place in places]
 
 
-def _other_models(checkpoints: Sequence[Path], objects: Objects) -> list[Objects]:
+def _other_models(checkpoints: Sequence[Path], objects: Objects, trust: bool) -> list[Objects]:
     """Further models, set to the test data of the first one."""
-    models = [load_checkpoint(checkpoint) for checkpoint in checkpoints]
+    models = [load_checkpoint(checkpoint, trust) for checkpoint in checkpoints]
     for model in models:
         for setting in ("test_dir", "num_test", "seed"):
             setattr(model.datamodule, setting, getattr(objects.datamodule, setting))
@@ -172,9 +179,12 @@ def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: in
 
 def _report(objects: Objects) -> TestReport:
     """The report that the configuration asks for, or one with the names of the model."""
-    own = [callback for callback in objects.trainer.callbacks if isinstance(callback, TestReport)]
+    given = objects.config["trainer"].get("callbacks") or []
+    for callback in given if isinstance(given, list) else [given]:
+        if callback["class_path"] == "hitpool.evaluation.TestReport":
+            return TestReport(**callback.get("init_args", {}))
     network = objects.model.model
-    return own[0] if own else TestReport(regression(network).output_object, network.target_object, network.input_name)
+    return TestReport(regression(network).output_object, network.target_object, network.input_name)
 
 
 def _write(sample: Sample, reference: str | None, generator: object, output: Path, source: str) -> None:

@@ -28,7 +28,7 @@ _TRACED_SHAPE = (2, 12)
 _CHECKED_SHAPES = ((1, 1), (1, 40), (3, 7), (5, 90), (2, 0))
 
 
-def export(checkpoint: Path, output: Path) -> None:
+def export(checkpoint: Path, output: Path, trust: bool = False) -> None:
     """Writes the model of a checkpoint as TorchScript: hits as on disk in, physical parameters out.
 
     The file is used after `torch.ops.load_library(hitpool.library_path())`, in Python or C++. Its method
@@ -41,18 +41,20 @@ def export(checkpoint: Path, output: Path) -> None:
     `hitpool.json`.
 
     Args:
-        checkpoint: Checkpoint in the folder `ckpts` of a run directory.
+        checkpoint: Checkpoint of a training.
         output: File to write.
+        trust: Let the configuration of the checkpoint name classes of anybody.
 
     Raises:
-        FileNotFoundError: If the checkpoint or the configuration of its run does not exist.
+        FileNotFoundError: If the checkpoint or its configuration does not exist.
+        UntrustedError: If the configuration names classes of others.
         RuntimeError: If the exported model differs from the original by more than 1e-5.
         WriteError: If it cannot be written.
     """
     from hitpool.config import load_checkpoint
 
     check_writable(Path(output).parent)
-    objects = load_checkpoint(checkpoint)
+    objects = load_checkpoint(checkpoint, trust)
     objects.model.say_what_is_untrained()
     data = objects.datamodule
     fields = data.inputs[objects.model.model.input_name]

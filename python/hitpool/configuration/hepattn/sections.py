@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from hitpool.hepattn.arguments import without_norm
-from hitpool.hepattn.notices import Notices
-from hitpool.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
+from hitpool.configuration.hepattn.arguments import without_norm
+from hitpool.configuration.hepattn.notices import Notices
+from hitpool.configuration.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
 
 _UNSET = ("optimizer", "lr_scheduler", "return_predictions")  # that a configuration which Lightning saved lists as null
 _DATA_HINTS = ("pin_memory", "persistent_workers", "use_smart_batching", "drop_last", "max_hits_per_batch")

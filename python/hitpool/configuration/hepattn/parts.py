@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hitpool.hepattn import arguments
-from hitpool.hepattn.notices import Notices
+from hitpool.configuration.hepattn import arguments
+from hitpool.configuration.hepattn.notices import Notices
 
 Reshape = Callable[[dict[str, Any], str, Notices], dict[str, Any]]
 

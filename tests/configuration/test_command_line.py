@@ -2,10 +2,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from hitpool.training.arguments import interpret
-from hitpool.training.configuration import find
+from hitpool.configuration.command_line import interpret
+from hitpool.configuration.files import find
 
 
 @pytest.fixture(autouse=True)
@@ -19,21 +20,17 @@ def make_run(name: str, version: int, checkpoints: tuple[str, ...] = ("best", "l
     (run / "ckpts").mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"name": name, "version": version}))
     for checkpoint in checkpoints:
-        (run / "ckpts" / f"{checkpoint}.ckpt").touch()
+        torch.save({"state_dict": {}}, run / "ckpts" / f"{checkpoint}.ckpt")
     return run
-
-
-def configs(options: list[str]) -> list[str]:
-    return [option.removeprefix("--config=") for option in options if option.startswith("--config=")]
 
 
 def test_default_is_the_packaged_muon_configuration() -> None:
     arguments = interpret("fit", ["--data.batch_size", "7"])
-    (config,) = configs(arguments.options)
-    assert Path(config).name == "muon.yaml"
+    packaged = yaml.safe_load(find("muon.yaml").read_text())
+    assert arguments.config == packaged | {"runs": "runs"}
     assert arguments.folder == Path("runs/muon")
     assert (arguments.run, arguments.checkpoint, arguments.notice) == (None, None, "")
-    assert arguments.options[-2:] == ["--data.batch_size", "7"]
+    assert arguments.options == ["--data.batch_size", "7"]
 
 
 def test_file_comes_before_a_packaged_name() -> None:
@@ -71,9 +68,9 @@ def test_last_continues_the_newest_run_with_its_configuration() -> None:
     make_run("other", 11)
     arguments = interpret("fit", ["--ckpt_path", "last", "--trainer.max_epochs=3"])
     assert (arguments.run, arguments.checkpoint) == (run, run / "ckpts" / "last.ckpt")
-    assert configs(arguments.options) == [str(run / "config.yaml")]
-    assert "--trainer.max_epochs=3" in arguments.options
-    assert f"--ckpt_path={run / 'ckpts' / 'last.ckpt'}" in arguments.options
+    assert arguments.config["version"] == 10
+    assert arguments.options == ["--trainer.max_epochs=3"]
+    assert arguments.config["ckpt_path"] == str(run / "ckpts" / "last.ckpt")
     assert "continuing" in arguments.notice
 
 
@@ -84,11 +81,11 @@ def test_last_without_checkpoint_starts_from_the_beginning_in_the_same_run() -> 
     run = make_run("muon", 1, checkpoints=())
     arguments = interpret("fit", ["--ckpt_path=last"])
     assert (arguments.run, arguments.checkpoint) == (run, None)
-    assert configs(arguments.options) == [str(run / "config.yaml")]
+    assert arguments.config["version"] == 1
     assert "from the beginning" in arguments.notice
     (run / "config.yaml").unlink()  # killed before it was written
     arguments = interpret("fit", ["--ckpt_path=last"])
-    assert (arguments.run, configs(arguments.options)) == (run, [str(find("muon.yaml"))])
+    assert (arguments.run, arguments.config["trainer"]["max_epochs"]) == (run, 8)
 
 
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
@@ -120,7 +117,7 @@ def test_checkpoint_file_brings_its_run() -> None:
     run = make_run("muon", 4).absolute()
     arguments = interpret("test", [f"--ckpt_path={run}/ckpts/best.ckpt"])
     assert arguments.run == run
-    assert configs(arguments.options) == [str(run / "config.yaml")]
+    assert arguments.config["version"] == 4
     with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt does not exist"):
         interpret("test", ["--ckpt_path=nothing.ckpt"])
 
@@ -147,11 +144,10 @@ def test_list_entries_are_set_by_index() -> None:
     options = ["--config=mine.yaml", "--model.tasks.0.weight", "0.5", "--model.tasks.1.fields.1=z"]
     options.append("--model.init_args.tasks.init_args.modules.1.init_args.new=[1, 2]")
     arguments = interpret("fit", options)
-    (merged,) = (yaml.safe_load(text) for text in configs(arguments.options))
-    modules = merged["model"]["init_args"]["tasks"]["init_args"]["modules"]
+    modules = arguments.config["model"]["init_args"]["tasks"]["init_args"]["modules"]
     assert modules[0] == {"class_path": "A", "init_args": {"weight": 0.5}}
     assert modules[1] == {"class_path": "B", "init_args": {"fields": ["x", "z"], "new": [1, 2]}}
-    assert arguments.options[1:] == ["--name=mine", "--runs=runs"]
+    assert (arguments.options, arguments.config["name"], arguments.config["runs"]) == ([], "mine", "runs")
     for path in ("tasks.2", "init_args.tasks.init_args.modules.2"):
         with pytest.raises(ValueError, match=r"there is no '2'; the configuration has a list of 2"):
             interpret("fit", ["--config=mine.yaml", f"--model.{path}.weight=1"])
@@ -163,9 +159,8 @@ def test_options_go_into_a_class_that_another_option_names() -> None:
     Path("mine.yaml").write_text("name: mine\nmodel: {tasks: [{class_path: A, init_args: {fit: null, width: 3}}]}")
     options = ["--model.tasks.0.fit", "my.Fit", "--model.tasks.0.fit.field=2.0"]
     arguments = interpret("fit", ["--config=mine.yaml", *options])
-    (merged,) = (yaml.safe_load(text) for text in configs(arguments.options))
     expected = {"class_path": "my.Fit", "init_args": {"field": 2.0}}
-    assert merged["model"]["tasks"][0]["init_args"]["fit"] == expected
+    assert arguments.config["model"]["tasks"][0]["init_args"]["fit"] == expected
     with pytest.raises(ValueError, match=r"--model.tasks.0.width.x: width is 3 and has no parts"):
         interpret("fit", ["--config=mine.yaml", "--model.tasks.0.width.x=1"])
 
@@ -174,7 +169,7 @@ def test_later_configurations_win() -> None:
     Path("a.yaml").write_text("name: a\nmodel: {class_path: A, init_args: {x: 1, list: [1, 2]}}")
     Path("b.yaml").write_text("name: b\nmodel: {init_args: {x: 2}}")
     Path("c.yaml").write_text("model: {class_path: C, init_args: {list: [5]}}")
-    (merged,) = configs(interpret("fit", ["--config=a.yaml", "--config=b.yaml", "--model.list.0=7"]).options)
-    assert yaml.safe_load(merged) == {"name": "b", "model": {"class_path": "A", "init_args": {"x": 2, "list": [7, 2]}}}
-    (merged,) = configs(interpret("fit", ["--config=a.yaml", "--config=c.yaml", "--model.list.0=7"]).options)
-    assert yaml.safe_load(merged) == {"name": "a", "model": {"class_path": "C", "init_args": {"list": [7]}}}
+    merged = interpret("fit", ["--config=a.yaml", "--config=b.yaml", "--model.list.0=7"]).config
+    assert (merged["name"], merged["model"]) == ("b", {"class_path": "A", "init_args": {"x": 2, "list": [7, 2]}})
+    merged = interpret("fit", ["--config=a.yaml", "--config=c.yaml", "--model.list.0=7"]).config
+    assert (merged["name"], merged["model"]) == ("a", {"class_path": "C", "init_args": {"list": [7]}})

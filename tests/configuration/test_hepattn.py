@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from hitpool.hepattn import translate, uses_hepattn
-from hitpool.hepattn.parts import DATA_MODULES, PARTS, REPLACED, WRAPPERS
+from hitpool.configuration.hepattn import translate, uses_hepattn
+from hitpool.configuration.hepattn.parts import DATA_MODULES, PARTS, REPLACED, WRAPPERS
 from hitpool.tasks.target_space import TargetSpace
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from hitpool.hepattn.frozen_encoder import freezing_task
-from hitpool.hepattn.notices import Notices, short
+from hitpool.configuration.hepattn.frozen_encoder import freezing_task
+from hitpool.configuration.hepattn.notices import Notices, short
 
 _DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_attention")
 _ATTENTION_HINTS = ("attn_type", "torch_compile", "window_size")

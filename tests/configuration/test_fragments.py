@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from hitpool.training.fragments import put_tasks, tasks_alone
+from hitpool.configuration.fragments import put_tasks, tasks_alone
 
 
 def task(kind: str, name: str, **arguments: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import copy
 import re
 from typing import Any
 
-from hitpool.hepattn import freeze_around_task
+from hitpool.configuration.hepattn import freeze_around_task
 
 _KINDS = (r"Object(Valid|Classification)Task", r"ObjectHitMaskTask", r".*RegressionTask")
 

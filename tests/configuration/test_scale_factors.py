@@ -1,22 +1,20 @@
 """Tables of scale factors add up, in whatever form they are given."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hitpool.config import load
-from hitpool.training.arguments import interpret
-from hitpool.training.interface import TrainingCLI
-from hitpool.training.scale_factors import collect_scale_factors
+from hitpool.configuration.command_line import interpret
+from hitpool.configuration.merging import take_options
+from hitpool.configuration.resolving import resolve
 
 OPTION = "--data.scale_factors"
 
 
 def parsed(*options: str) -> dict[str, float] | None:
-    with ExitStack() as held:
-        return TrainingCLI(interpret(None, list(options)), held).settings["data"]["scale_factors"]
+    return resolve(interpret(None, list(options)))["data"]["scale_factors"]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +62,10 @@ def test_wrong_values_are_left_to_the_parser(value: str) -> None:
 
 def test_a_missing_value_is_named() -> None:
     with pytest.raises(ValueError, match=r"--data.scale_factors.r: expected a value"):
-        collect_scale_factors([], [f"{OPTION}.r"])
+        take_options({}, [f"{OPTION}.r"])
 
 
 def test_other_options_are_left_alone() -> None:
     options = ["--data.scale_factors_of_mine", "{a: 1}", "--data.batch_size=3"]
-    assert collect_scale_factors([{"data": None}, {}], options) == (options, None)
+    config = {"data": None}
+    assert (take_options(config, options), config) == (options, {"data": None})

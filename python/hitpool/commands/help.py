@@ -10,17 +10,13 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
 
+from hitpool.configuration.command_line import configuration
+from hitpool.configuration.merging import inside
+from hitpool.configuration.resolving import USES
 from hitpool.data import HitDataModule
-from hitpool.training.arguments import configuration, inside
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
-USES = {
-    "fit": "Trains a model and tests its best checkpoint. Without data folders, events are simulated.",
-    "validate": "Measures a checkpoint, by default the best of the most recent run, on the validation events.",
-    "test": "Measures a checkpoint, by default the best of the most recent run, on the test events.",
-    "predict": "Writes what a checkpoint, by default the best of the most recent run, predicts for the test events.",
-}
 EXAMPLES = {
     "fit": """\
   hitpool fit                                              # simulates 67,000 events and trains on them
@@ -81,6 +77,8 @@ what
   --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> ({name})
   --runs DIR                   folder of all runs (runs)
   --ckpt_path FILE             checkpoint; 'last' and 'best' are those of the most recent run of that name
+  --trust                      let the configuration of a checkpoint or of a run name classes of anybody, which may run
+                               any code
   --print_config               show the whole configuration and end
 
 data

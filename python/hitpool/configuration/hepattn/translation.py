@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hitpool.hepattn import sections
-from hitpool.hepattn.frozen_encoder import freeze_around_task
-from hitpool.hepattn.notices import Notices, short, shown
-from hitpool.hepattn.parts import PARTS, REPLACED, Part, no_equal
+from hitpool.configuration.hepattn import sections
+from hitpool.configuration.hepattn.frozen_encoder import freeze_around_task
+from hitpool.configuration.hepattn.notices import Notices, short, shown
+from hitpool.configuration.hepattn.parts import PARTS, REPLACED, Part, no_equal
 
 
 def uses_hepattn(node: Any) -> bool:

@@ -1,0 +1,117 @@
+"""From what a command line means to a complete, checked configuration."""
+
+import re
+from enum import Enum
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_dumper
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+
+from hitpool import __version__
+from hitpool.configuration.check import check
+from hitpool.configuration.command_line import Arguments
+from hitpool.data import HitDataModule
+from hitpool.data.names import suggestion
+from hitpool.parser_message import one_line
+from hitpool.training.module import TrackingModule
+from hitpool.training.samples import Samples
+
+USES = {
+    "fit": "Trains a model and tests its best checkpoint. Without data folders, events are simulated.",
+    "validate": "Measures a checkpoint, by default the best of the most recent run, on the validation events.",
+    "test": "Measures a checkpoint, by default the best of the most recent run, on the test events.",
+    "predict": "Writes what a checkpoint, by default the best of the most recent run, predicts for the test events.",
+}
+COMMON = (
+    "--config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
+    "acts.yaml); configurations of hepattn and files with tasks alone are understood too. "
+    "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
+    "what there is. --trust lets the configuration of a checkpoint or of a run name classes of anybody."
+)
+SECTIONS = {"trainer": Trainer, "model": TrackingModule, "data": HitDataModule}
+
+
+def resolve(arguments: Arguments) -> dict[str, Any]:
+    """Completes a configuration with the options and defaults, and checks all of it; nothing is built.
+
+    Args:
+        arguments: What the command line means, see `hitpool.configuration.command_line.interpret`.
+
+    Returns:
+        Plain dictionaries, lists, numbers and texts; classes as `class_path` and `init_args`.
+
+    Raises:
+        ArgumentError: If an option of a subcommand is wrong.
+        ValueError: If the configuration is wrong and no subcommand is run, or if its parts do not fit together.
+    """
+    command = arguments.subcommand
+    parser = _parser(command, sub_configs=arguments.trusted)
+    try:
+        config = _plain(_parsed(parser, arguments), parser)
+    except ArgumentError as error:
+        line = one_line(str(error))
+        if unknown := re.match(r"there is no option (?:--|')([\w.]+)", line):
+            line += suggestion(unknown[1], list(parser.get_defaults().keys()))
+        raise (ArgumentError(None, line) if command else ValueError(line)) from error
+    if not 0 <= config["seed_everything"] < 2**32:
+        raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {config['seed_everything']}")
+    check(config)
+    return config
+
+
+def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
+    """The files, and over them the options, which may be the first to give what is required."""
+    return parser.parse_args(arguments.options, parser.parse_object(arguments.config, _skip_validation=True))
+
+
+def _plain(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:
+    set_dumper("plain", _values)
+    return parser.dump(config, "plain", skip_unset=False, skip_validation=True)
+
+
+def _values(node: Any) -> Any:
+    """Dictionaries, lists and plain values, of which jsonargparse leaves namespaces and enumerations inside lists."""
+    if isinstance(node, dict | Namespace):
+        entries = node if isinstance(node, dict) else vars(node)
+        return {key: _values(value) for key, value in entries.items()}
+    if isinstance(node, list | tuple):
+        return [_values(value) for value in node]
+    return node.value if isinstance(node, Enum) else node
+
+
+def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
+    """Parser of the options of a subcommand.
+
+    Args:
+        command: fit, validate, test or predict; None for no subcommand.
+        sub_configs: Whether the name of a YAML file may stand for a section.
+    """
+    parser = ArgumentParser(
+        prog=f"hitpool {command}",
+        description=f"{USES[command]} {COMMON}" if command else COMMON,
+        exit_on_error=False,
+        allow_abbrev=False,
+        dump_header=[f"hitpool {__version__}"],
+    )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Path to a configuration file in YAML.")
+    parser.add_argument(
+        "--seed_everything", type=bool | int, default=42, help="Seed of weights and order; true chooses one."
+    )
+    for key, kind in SECTIONS.items():
+        parser.add_class_arguments(kind, key, fail_untyped=False, sub_configs=sub_configs)
+    parser.set_defaults({"trainer.use_distributed_sampler": False, "trainer.enable_model_summary": False})
+    parser.add_argument("--name", type=str, default="hitpool", help="Name of the training.")
+    parser.add_argument("--runs", type=str, default="runs", help="Folder for <name>/version_<k>.")
+    parser.add_argument(
+        "--threads",
+        type=PositiveInt | None,
+        default=None,
+        help="Threads of each process on CPU. If not given, a training tries now and then which number is fastest. "
+        "Only a fixed number (with --trainer.deterministic true: all cores) gives the same bits in each training.",
+    )
+    parser.add_class_arguments(Samples, "simulate")
+    parser.link_arguments("name", "model.name")
+    if command:
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well.")
+    return parser
