@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hitpool.evaluation.parameter_fields import quantity_field
-from hitpool.evaluation.residuals import periodic_residual, relative_residual, residual
+from hitpool.residuals import periodic_residual, relative_residual, residual
 
 SOURCES = ("pt", "eta", "phi", "q", "qpt")
-"""Quantities that a field can hold."""
+"""Quantities that a field can hold: pt in GeV, phi in rad, qpt in 1 / GeV."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,26 @@ RESOLUTIONS = {
     "phi": Resolution("phi", r"$\phi$", "rad", periodic_residual),
 }
 """Quantities of which sigma68 is compared; of q it is the charge accuracy."""
+
+
+def quantity_field(names: Iterable[str], quantity: str, advice: str) -> str | None:
+    """Finds the field with a quantity.
+
+    Args:
+        names: Names of fields.
+        quantity: What the name must be, or end with behind an underscore.
+        advice: What to do if there are several.
+
+    Returns:
+        The field, or None if there is none.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    candidates = [name for name in names if name.rsplit("_", 1)[-1] == quantity]
+    if len(candidates) > 1:
+        raise ValueError(f"several fields are called {quantity}: {', '.join(candidates)}; {advice}")
+    return candidates[0] if candidates else None
 
 
 def fields_by_quantity(names: Iterable[str]) -> dict[str, str]:
