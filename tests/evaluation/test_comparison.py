@@ -14,7 +14,7 @@ from hitpool.evaluation import comparison
 from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.comparison import Bins, Row, bin_numbers, compare, compare_in_bins, eta_edges, momentum_edges
 from hitpool.evaluation.plots import plot_fraction, plot_resolution
-from hitpool.evaluation.quantities import complete, fields_by_quantity
+from hitpool.evaluation.quantities import complete, fields_by_quantity, parameter_fields
 from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
 from hitpool.evaluation.tracks import BOUND, MODEL, Estimate, Tracks
 
@@ -301,3 +301,15 @@ def test_quantities_follow_from_each_other() -> None:
 def test_two_fields_of_a_quantity_are_refused() -> None:
     with pytest.raises(ValueError, match="several fields are called pt: a_pt, b_pt"):
         fields_by_quantity(["a_pt", "b_pt"])
+
+
+def test_a_report_says_which_argument_tells_two_fields_apart() -> None:
+    given = dict.fromkeys(("pt", "eta", "phi", "q"))
+    for names, advice in (
+        (["a_pt", "b_pt"], "set pt"),
+        (["a_q", "b_q"], "set charge"),
+        (["a_qpt", "qpt"], "set charge"),
+    ):
+        with pytest.raises(ValueError, match=f"{names[0]}, {names[1]}; {advice}$"):
+            parameter_fields(names.split(), given)
+    assert parameter_fields(["a_pt", "b_pt", "a_q", "a_qpt"], given | {"pt": "b_pt"}) == {"pt": "b_pt", "q": "a_q"}

@@ -84,6 +84,29 @@ def fields_by_quantity(names: Iterable[str]) -> dict[str, str]:
     return {quantity: field for quantity, field in found.items() if field}
 
 
+def parameter_fields(names: Iterable[str], given: Mapping[str, str | None]) -> dict[str, str]:
+    """Finds the fields of pt, eta, phi and q by their names; without q, the charge is the sign of qpt.
+
+    Args:
+        names: Names of the targets.
+        given: Field by quantity where its name does not say it.
+
+    Returns:
+        Field by quantity, as far as there is one.
+
+    Raises:
+        ValueError: If two fields have the same quantity and none is given for it.
+
+    Example:
+        >>> parameter_fields(["truth_pt", "truth_eta", "truth_qpt"], {"pt": None, "eta": "other", "q": None})
+        {'pt': 'truth_pt', 'eta': 'other', 'q': 'truth_qpt'}
+    """
+    names = list(names)
+    fields = {q: field or quantity_field(names, q, f"set {'charge' if q == 'q' else q}") for q, field in given.items()}
+    fields["q"] = fields["q"] or quantity_field(names, "qpt", "set charge")
+    return {quantity: field for quantity, field in fields.items() if field}
+
+
 def complete(values: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
     """Adds what follows from the given quantities: q/pT from q and pT, or pT and q from q/pT.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from hitpool.evaluation import plots
 from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.collector import Collector
 from hitpool.evaluation.comparison import momentum_edges, residuals
-from hitpool.evaluation.quantities import RESOLUTIONS, quantity_field
+from hitpool.evaluation.quantities import RESOLUTIONS, parameter_fields
 from hitpool.evaluation.results import as_json, measure, results_table, training_means, with_trivial
 from hitpool.evaluation.tracks import MODEL, Tracks
 from hitpool.files import check_writable, write_text
@@ -25,8 +24,8 @@ from hitpool.files import check_writable, write_text
 class TestReport(Collector):
     """Collects the matched predictions of the test and reports how good they are.
 
-    At the end of the test it prints the table and writes `results.json` and
-    `plots/*.png` into the run directory. The trivial predictor is the mean over the training events.
+    At the end of the test it prints the table and writes `results.json` and `plots/*.png` into the run directory. The
+    trivial predictor is the mean over the training events.
 
     Args:
         track: Name of the predicted objects: the predictions are `<track>_valid`, `<track>_<hit>_valid`,
@@ -95,9 +94,8 @@ class TestReport(Collector):
             KeyError: If a prediction or target is missing.
         """
         predicted = {name for task in outputs["preds"].values() for name in task}
-        if missing := [
-            f"{self.track}_{own}" for own in ("valid", f"{self.hit}_valid") if f"{self.track}_{own}" not in predicted
-        ]:
+        needed = [f"{self.track}_valid", f"{self.track}_{self.hit}_valid"]
+        if missing := [name for name in needed if name not in predicted]:
             raise KeyError(f"TestReport: no predictions {missing}; the tasks predict {sorted(predicted)}")
         super().on_test_batch_end(trainer, pl_module, outputs, *args)
 
@@ -119,25 +117,6 @@ class TestReport(Collector):
         write_text(written[0], json.dumps(as_json(results, tracks), indent=2, allow_nan=False) + "\n")
         names = ", ".join(str(path.relative_to(folder)) for path in written)
         console.print(f"written to {folder}: {names}", highlight=False, markup=False, soft_wrap=True)
-
-
-def parameter_fields(names: Iterable[str], given: Mapping[str, str | None]) -> dict[str, str]:
-    """Finds the fields of pt, eta, phi and q by their names; without q, the charge is the sign of qpt.
-
-    Args:
-        names: Names of the targets.
-        given: Field by quantity where its name does not say it.
-
-    Returns:
-        Field by quantity, as far as there is one.
-
-    Raises:
-        ValueError: If two fields have the same quantity and none is given for it.
-    """
-    names = list(names)
-    fields = {q: field or quantity_field(names, q, f"set {'charge' if q == 'q' else q}") for q, field in given.items()}
-    fields["q"] = fields["q"] or quantity_field(names, "qpt", "set charge")
-    return {quantity: field for quantity, field in fields.items() if field}
 
 
 def save_plots(tracks: Tracks, folder: Path, source: str) -> list[Path]:
