@@ -305,11 +305,7 @@ def test_two_fields_of_a_quantity_are_refused() -> None:
 
 def test_a_report_says_which_argument_tells_two_fields_apart() -> None:
     given = dict.fromkeys(("pt", "eta", "phi", "q"))
-    for names, advice in (
-        (["a_pt", "b_pt"], "set pt"),
-        (["a_q", "b_q"], "set charge"),
-        (["a_qpt", "qpt"], "set charge"),
-    ):
-        with pytest.raises(ValueError, match=f"{names[0]}, {names[1]}; {advice}$"):
-            parameter_fields(names.split(), given)
+    for names, advice in (("a_pt, b_pt", "set pt"), ("a_q, b_q", "set charge"), ("a_qpt, qpt", "set charge")):
+        with pytest.raises(ValueError, match=f"{names}; {advice}$"):
+            parameter_fields(names.split(", "), given)
     assert parameter_fields(["a_pt", "b_pt", "a_q", "a_qpt"], given | {"pt": "b_pt"}) == {"pt": "b_pt", "q": "a_q"}
