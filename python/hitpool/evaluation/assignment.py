@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from hitpool.evaluation.bootstrap import fraction
 from hitpool.evaluation.comparison import Row, bin_numbers, binned
 from hitpool.evaluation.tracks import MODEL, Estimate, Tracks
 
-Trials = tuple[NDArray[np.int64], NDArray[np.int64]]
+Trials = tuple[NDArray[Any], NDArray[Any]]
 
 
 def match_by_hits(tracks: Tracks, estimate: Estimate) -> NDArray[np.int64]:

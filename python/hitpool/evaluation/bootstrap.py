@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,7 +84,7 @@ def _draw(event: NDArray[np.int64], generator: np.random.Generator) -> NDArray[n
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first[drawn] - ends + sizes[drawn], sizes[drawn])
 
 
-def fraction(passed: NDArray[np.int64], trials: NDArray[np.int64]) -> Number:
+def fraction(passed: NDArray[Any], trials: NDArray[Any]) -> Number:
     """Share of trials that passed, with its interval.
 
     Args:
@@ -99,9 +99,9 @@ def fraction(passed: NDArray[np.int64], trials: NDArray[np.int64]) -> Number:
         >>> str(fraction(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [1, 1]])))
         '1.00 +0.00 -0.46'
     """
-    groups = np.count_nonzero(trials)
+    groups = int(np.count_nonzero(trials))
     of_event = tuple(range(1, trials.ndim))
-    good, total = (np.sum(values, axis=of_event, dtype=np.int64) for values in (passed, trials))  # [E]
+    good, total = (values.sum(axis=of_event, dtype=np.int64) for values in (passed, trials))  # [E]
     good, total = good[total > 0], total[total > 0]
     if not groups:
         return Number(math.nan, math.nan, math.nan)

@@ -69,10 +69,12 @@ def bound_of_data_set(generator: Any, tracks: Tracks) -> Estimate | None:
     """
     stored = generator if isinstance(generator, Mapping) else {}
     settings, names = stored.get("settings"), ("pt", "eta", "phi", "q")
-    own = stored.get("version") == GENERATOR_VERSION and isinstance(settings, Mapping)
-    if not (own and set(settings) == set(asdict(Settings())) and set(names) <= set(tracks.true)):
+    if stored.get("version") != GENERATOR_VERSION or not isinstance(settings, Mapping):
         return None
-    bound = resolution_bound(*(tracks.true[name][tracks.particle] for name in names), Settings(**settings))
+    if set(settings) != set(asdict(Settings())) or not set(names) <= set(tracks.true):
+        return None
+    true = (tracks.true[name][tracks.particle] for name in names)
+    bound = resolution_bound(*true, settings=Settings(**settings))
     errors = {}
     for quantity, values in vars(bound).items():
         errors[quantity] = np.full(tracks.particle.shape, np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,11 +99,11 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
 
     def measure(drawn: NDArray[np.int64] | slice) -> dict[tuple[str, str, str], float]:
         """By quantity, measure and estimate, from some of the particles."""
-        numbers = {}
+        numbers: dict[tuple[str, str, str], Any] = {}
         for quantity, every in own_residuals.items():
             own = every[:, drawn]  # [S, P]
-            spread = sigma68(own, axis=-1)
-            columns = {"sigma68": spread, "rms": rms(own, axis=-1), "median": median(own, axis=-1)}
+            spread = np.asarray(sigma68(own, axis=-1))  # [S]
+            columns: dict[str, Any] = {"sigma68": spread, "rms": rms(own, axis=-1), "median": median(own, axis=-1)}
             if RESOLUTIONS[quantity].relative:
                 columns["beyond_20"] = mean(np.abs(own) > FAR, axis=-1)
             columns["beyond_5_sigma68"] = mean(np.abs(own) > 5 * spread[:, None], axis=-1)
@@ -112,8 +113,11 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
                 with np.errstate(divide="ignore", invalid="ignore"):
                     columns["to_reference"] = spread / spread[names.index(reference)]
             for key, column in columns.items():
-                numbers |= {(quantity, key, name): float(value) for name, value in zip(names, column, strict=True)}
-            numbers.pop((quantity, "to_reference", reference), None)  # 1
+                numbers |= {
+                    (quantity, key, name): float(value)
+                    for name, value in zip(names, column, strict=True)
+                    if (key, name) != ("to_reference", reference)  # 1
+                }
             for name, of in errors.items():
                 if quantity in of:
                     numbers[quantity, "pull", name] = sigma68(own[names.index(name)] / of[quantity][drawn])

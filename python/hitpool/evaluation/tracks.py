@@ -187,7 +187,7 @@ def _each(function: Callable[..., NDArray], first: Any, *others: Any) -> Any:
     """Applies a function to the arrays that are at the same place of tables."""
     if isinstance(first, np.ndarray):
         return function(first, *others)
-    if is_dataclass(first):
+    if is_dataclass(first) and not isinstance(first, type):
         names = [item.name for item in fields(first)]
         return replace(
             first, **{name: _each(function, *(getattr(own, name) for own in (first, *others))) for name in names}
