@@ -13,7 +13,7 @@ import yaml
 from hitpool.acts import acts, generate
 from hitpool.acts.columns import HIT_FEATURES, TRACK_FEATURES
 from hitpool.data import EventDataset
-from hitpool.evaluation import periodic_residual, sigma68
+from hitpool.residuals import periodic_residual, sigma68
 
 pytest.importorskip("acts", reason="ACTS is not installed (hitpool[acts])")
 

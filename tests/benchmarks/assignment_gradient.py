@@ -25,12 +25,12 @@ from torch import Tensor
 
 from hitpool.config import Objects, load, load_checkpoint
 from hitpool.data import HitDataModule
-from hitpool.evaluation import periodic_residual, relative_residual, residual, sigma68
+from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.bound import resolution_bound
-from hitpool.evaluation.number import Number
 from hitpool.fits.response import FitResponse, _units
 from hitpool.nn import MaskFormer
 from hitpool.nn.angle import wrap_angle
+from hitpool.residuals import periodic_residual, relative_residual, residual, sigma68
 from hitpool.training.refinement import refine, refined_task
 from hitpool.training.schedule import OneCycle
 

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitpool.evaluation.bound import bound_of_data_set
-from hitpool.evaluation.comparison import Pairs
-from hitpool.evaluation.estimates import FITTED
+from hitpool.evaluation.collector import CERTAIN, FITTED
 from hitpool.evaluation.quantities import complete
-from hitpool.evaluation.true_assignment import CERTAIN
+from hitpool.evaluation.tracks import BOUND, Estimate, Tracks
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.training.late_training import Refinement, Sample, train_part
@@ -135,13 +134,13 @@ def estimate(task: WeightedPoolingObjectHitRegressionTask, sample: Sample) -> Te
     return task.response({name: sample[0][task.late_key(name)] for name in task.response.describes})[0]
 
 
-def pairs(
+def tracks(
     task: WeightedPoolingObjectHitRegressionTask,
     batches: Iterable[Batch],
     estimates: dict[str, Tensor],
     generator: Any,
-) -> Pairs:
-    """Particles whose track is declared valid, with estimates of all particles.
+) -> Tracks:
+    """Particles whose track is declared valid, one in each row, with estimates of all particles.
 
     Args:
         task: The pooled regression.
@@ -160,13 +159,12 @@ def pairs(
     order = numbers[chosen].argsort(stable=True)
 
     def select(values: Tensor) -> NDArray[np.float64]:
-        return values[chosen][order].double().numpy()
+        return values[chosen][order].double().numpy()[:, None]
 
     known = {quantity: select(torch.cat(values)) for quantity, values in true.items()}
-    columns = {name: zip(FITTED, select(own).T, strict=True) for name, own in estimates.items()}
-    return Pairs(
-        numbers[chosen][order].numpy(),
-        known,
-        {name: complete(dict(own)) for name, own in columns.items()},
-        bound=bound_of_data_set(generator, known),
-    )
+    slots = np.ones((len(order), 1), bool)
+    columns = {name: zip(FITTED, map(select, own.unbind(-1)), strict=True) for name, own in estimates.items()}
+    named = {name: Estimate(slots, complete(dict(own))) for name, own in columns.items()}
+    result = Tracks(numbers[chosen][order].numpy(), slots, known, named)
+    bound = bound_of_data_set(generator, result)
+    return result if bound is None else result.with_estimate(BOUND, bound)

@@ -31,10 +31,10 @@ from torch import Tensor, nn
 
 from hitpool.config import Objects, load_checkpoint
 from hitpool.data import LengthGroupedBatchSampler
-from hitpool.evaluation import periodic_residual, relative_residual, residual, sigma68
-from hitpool.evaluation.number import Number
+from hitpool.evaluation.bootstrap import Number
 from hitpool.fits import FitResponse, ToroidFit
 from hitpool.nn import MaskFormer
+from hitpool.residuals import periodic_residual, relative_residual, residual, sigma68
 from hitpool.simulation import simulate
 from hitpool.tasks import ObjectRegressionTask, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.base import Task

@@ -16,8 +16,8 @@ from torch import Tensor
 from hitpool.config import load_checkpoint
 from hitpool.evaluation.quantities import RESOLUTIONS, complete
 from hitpool.evaluation.reference import read_reference
-from hitpool.evaluation.residuals import sigma68
 from hitpool.fits import SolenoidFit
+from hitpool.residuals import sigma68
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.training.refinement import refined_task
 

@@ -3,11 +3,14 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hitpool.config import Objects, load
 from hitpool.evaluation.comparison import compare
+from hitpool.evaluation.quantities import RESOLUTIONS
+from hitpool.evaluation.tracks import Estimate
 from hitpool.fits.toroid import DRIFT_WIDTHS
 from hitpool.fits.toroid_hits import most_probable_hits
 from hitpool.simulation import simulate
@@ -125,10 +128,10 @@ def test_with_known_sides_the_fit_is_better(objects, batch, paths, tmp_path):
 
 
 def test_the_table_has_all_rows(objects, monkeypatch):
-    bound = dict.fromkeys(("qpt", "eta", "phi"), 0.02)  # the table of the bound takes some seconds
-    monkeypatch.setattr(
-        frozen_assignment, "bound_of_data_set", lambda _, true: {name: b + 0 * true[name] for name, b in bound.items()}
-    )
+    def bound(_, tracks):  # the table of the bound takes some seconds
+        return Estimate(tracks.particle, errors={name: np.full(tracks.particle.shape, 0.02) for name in RESOLUTIONS})
+
+    monkeypatch.setattr(frozen_assignment, "bound_of_data_set", bound)
     rows = toroid_losses.ROWS[1], toroid_losses.ROWS[-1]
     found = toroid_losses.losses(objects, rows)
     lines = toroid_losses.table(compare(found), [row.name for row in rows])

@@ -17,8 +17,8 @@ from frozen_assignment import describe, estimate, frozen_batches, train_response
 from torch import Tensor, nn
 
 from hitpool.config import load_checkpoint
-from hitpool.evaluation.residuals import sigma68
 from hitpool.fits import BoxToroid, FieldMap, LearnedField
+from hitpool.residuals import sigma68
 from hitpool.simulation import toroid_field
 from hitpool.training.field_refinement import refine_field
 from hitpool.training.refinement import refined_task

@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from frozen_assignment import Batch, describe, estimate, frozen_batches, pairs, train_response
+from frozen_assignment import Batch, describe, estimate, frozen_batches, tracks, train_response
 from torch import Tensor, nn
 from toroid_fields import true_map
 from true_paths import FARTHEST, Paths, key, true_paths, true_places
 
 from hitpool.config import Objects, load_checkpoint
-from hitpool.evaluation.comparison import Pairs, Row, compare
+from hitpool.evaluation.comparison import Row, compare
+from hitpool.evaluation.tracks import Tracks
 from hitpool.fits import ToroidFit
 from hitpool.fits.toroid import WIRE_ITERATIONS
 from hitpool.fits.toroid_hits import most_probable_hits
@@ -171,7 +172,7 @@ def size(sample: Sample) -> int:
     return len(next(iter(sample[1].values())))
 
 
-def losses(objects: Objects, rows: Sequence[Told] = ROWS) -> Pairs:
+def losses(objects: Objects, rows: Sequence[Told] = ROWS) -> Tracks:
     """Estimates of the test tracks for each row.
 
     Args:
@@ -203,7 +204,7 @@ def losses(objects: Objects, rows: Sequence[Told] = ROWS) -> Pairs:
         else:
             train_response(task, samples["train"], samples["val"], settings)
         estimates[row.name] = estimate(task, samples["test"])
-    return pairs(task, events["test"], estimates, data.dataset("test").index.generator)
+    return tracks(task, events["test"], estimates, data.dataset("test").index.generator)
 
 
 def main() -> None:
@@ -216,7 +217,7 @@ def main() -> None:
     objects = load_checkpoint(arguments.checkpoint)
     objects.datamodule.num_train, objects.datamodule.num_test = arguments.train, arguments.test
     found = losses(objects)
-    print(f"{len(found)} tracks", *table(compare(found), list(found.estimates)), sep="\n")
+    print(f"{len(found)} tracks", *table(compare(found), list(found.measured)), sep="\n")
 
 
 if __name__ == "__main__":

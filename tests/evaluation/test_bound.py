@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hitpool.evaluation import bound
+from hitpool.evaluation.tracks import Tracks
 from hitpool.simulation import Settings, cramer_rao_bound, sample_muons
 from hitpool.simulation.generate import GENERATOR_VERSION
 
@@ -50,10 +51,14 @@ def test_settings_have_tables_of_their_own(small_table):
 
 
 def test_only_data_of_the_present_generator_have_a_bound(small_table):
-    true = {"pt": np.array([20.0]), "eta": np.array([0.5]), "phi": np.array([0.1]), "q": np.array([-1.0])}
+    true = {"pt": [[20.0, np.nan]], "eta": [[0.5, np.nan]], "phi": [[0.1, np.nan]], "q": [[-1.0, np.nan]]}
+    particle = np.array([[True, False]])
+    tracks = Tracks(np.arange(1), particle, {name: np.array(values) for name, values in true.items()}, {})
     generator = {"version": GENERATOR_VERSION, "seed": 1, "split": 0, "settings": asdict(Settings(align=0.1))}
-    own = bound.bound_of_data_set(generator, true)
-    assert own["qpt"] == bound.resolution_bound(*true.values(), Settings(align=0.1)).qpt
+    own = bound.bound_of_data_set(generator, tracks)
+    expected = bound.resolution_bound([20.0], [0.5], [0.1], [-1.0], Settings(align=0.1)).qpt
+    np.testing.assert_array_equal(own.errors["qpt"], [[*expected, np.nan]])
+    np.testing.assert_array_equal(own.valid, particle)
     for other in (
         None,
         "acts",
@@ -61,5 +66,5 @@ def test_only_data_of_the_present_generator_have_a_bound(small_table):
         generator | {"version": -1},
         generator | {"settings": {}},
     ):
-        assert bound.bound_of_data_set(other, true) == {}
-    assert bound.bound_of_data_set(generator, {"eta": true["eta"]}) == {}
+        assert bound.bound_of_data_set(other, tracks) is None
+    assert bound.bound_of_data_set(generator, replace(tracks, true={"eta": tracks.true["eta"]})) is None

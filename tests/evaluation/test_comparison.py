@@ -9,23 +9,28 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.stats import binomtest, norm
 
-from hitpool.evaluation import comparison, residuals
-from hitpool.evaluation.bins import bin_numbers, eta_edges, momentum_edges
-from hitpool.evaluation.comparison import BOUND, Bins, Pairs, Row, compare, compare_in_bins
-from hitpool.evaluation.comparison_plots import plot_fraction, plot_resolution
-from hitpool.evaluation.comparison_table import as_json, bins_tables, table, title
-from hitpool.evaluation.number import Number
-from hitpool.evaluation.quantities import complete, fields_by_quantity
+from hitpool import residuals
+from hitpool.evaluation import comparison
+from hitpool.evaluation.bootstrap import Number
+from hitpool.evaluation.comparison import Bins, Row, bin_numbers, compare, compare_in_bins, eta_edges, momentum_edges
+from hitpool.evaluation.plots import plot_fraction, plot_resolution
+from hitpool.evaluation.quantities import complete, fields_by_quantity, parameter_fields
+from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
+from hitpool.evaluation.tracks import BOUND, MODEL, Estimate, Tracks
 
-MODEL = "model"
 COUNTS = {"particles": 9, "compared": 3}
 
 
-def make_pairs(size: int = 4000, per_event: int = 2, worse: float = 2.0, seed: int = 0) -> Pairs:
+def make_tracks(size: int = 4000, per_event: int = 2, worse: float = 2.0, seed: int = 0) -> Tracks:
     """The model is worse than the reference by a factor, and has every tenth charge wrong."""
     rng = np.random.default_rng(seed)
     true = {"pt": np.exp(rng.uniform(0, math.log(100), size)), "eta": rng.uniform(-2.4, 2.4, size)}
     true |= {"phi": rng.uniform(-np.pi, np.pi, size), "q": rng.choice([-1.0, 1.0], size)}
+    shape = size // per_event, per_event
+    slots = np.ones(shape, bool)
+
+    def shaped(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {quantity: own.reshape(shape) for quantity, own in complete(values).items()}
 
     def measure(error: float) -> dict[str, np.ndarray]:
         noise = rng.normal(0, error, (3, size))
@@ -34,10 +39,14 @@ def make_pairs(size: int = 4000, per_event: int = 2, worse: float = 2.0, seed: i
 
     model, reference = measure(0.01 * worse), measure(0.01)
     model["q"] = np.where(np.arange(size) % 10 == 0, -1, 1) * true["q"]
-    estimates = {MODEL: model, "fit": reference}
-    complete_estimates = {name: complete(values) for name, values in estimates.items()}
-    bound = {"qpt": np.full(size, 0.005), "eta": np.full(size, 0.005)}
-    return Pairs(np.arange(size) // per_event, complete(true), complete_estimates, "fit", bound)
+    estimates = {name: Estimate(slots, shaped(values)) for name, values in ((MODEL, model), ("fit", reference))}
+    bound = Estimate(slots, errors={"qpt": np.full(shape, 0.005), "eta": np.full(shape, 0.005)})
+    return Tracks(np.arange(shape[0]), slots, shaped(true), estimates | {BOUND: bound})
+
+
+def only(values: dict[str, np.ndarray], *quantities: str) -> Estimate:
+    kept = {quantity: values[quantity] for quantity in quantities}
+    return Estimate(np.ones(values["eta"].shape, bool), kept)
 
 
 def by_measure(rows: list[Row]) -> dict[tuple[str, str], dict[str, Number]]:
@@ -45,15 +54,15 @@ def by_measure(rows: list[Row]) -> dict[tuple[str, str], dict[str, Number]]:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
-    return make_pairs()
+def tracks() -> Tracks:
+    return make_tracks()
 
 
-def test_values_are_those_of_the_definitions(pairs: Pairs) -> None:
-    rows = by_measure(compare(pairs))
+def test_values_are_those_of_the_definitions(tracks: Tracks) -> None:
+    rows = by_measure(compare(tracks, "fit"))
     assert list(dict.fromkeys(quantity for quantity, _ in rows)) == ["qpt", "eta", "phi", "q"]
-    true = pairs.true
-    for name, own in pairs.estimates.items():
+    true = tracks.true
+    for name, own in ((name, estimate.values) for name, estimate in tracks.measured.items()):
         values = {
             "qpt": own["q"] / own["pt"] / (true["q"] / true["pt"]) - 1,
             "eta": own["eta"] - true["eta"],
@@ -79,29 +88,31 @@ def test_values_are_those_of_the_definitions(pairs: Pairs) -> None:
     assert not {("phi", "to_bound"), ("eta", "beyond_20")} & set(rows)
 
 
-def test_pulls_are_residuals_in_units_of_the_own_error(pairs: Pairs) -> None:
-    errors = {MODEL: {"eta": np.where(np.arange(len(pairs)) % 2, 0.02, 0.04)}}
-    rows = by_measure(compare(dataclasses.replace(pairs, errors=errors)))
-    residual = pairs.estimates[MODEL]["eta"] - pairs.true["eta"]
-    assert rows["eta", "pull"][MODEL].value == pytest.approx(residuals.sigma68(residual / errors[MODEL]["eta"]))
+def test_pulls_are_residuals_in_units_of_the_own_error(tracks: Tracks) -> None:
+    model = tracks.estimates[MODEL]
+    errors = np.where(np.arange(len(tracks)) % 2, 0.02, 0.04)[:, None] * np.ones(2)
+    stated = tracks.with_estimate(MODEL, dataclasses.replace(model, errors={"eta": errors}))
+    rows = by_measure(compare(stated))
+    residual = model.values["eta"] - tracks.true["eta"]
+    assert rows["eta", "pull"][MODEL].value == pytest.approx(residuals.sigma68(residual / errors))
     assert set(rows["eta", "pull"]) == {MODEL}
     assert ("phi", "pull") not in rows
-    bins = compare_in_bins(dataclasses.replace(pairs, errors=errors), "eta", [0, 1, 3])
+    bins = compare_in_bins(stated, "eta", [0, 1, 3])
     (axes,) = plot_fraction(bins, "eta", "eta_pull", "mine/test").axes
     expected = [number.value for number in bins.column("eta", "pull", MODEL)]
     np.testing.assert_array_equal(axes.containers[0].lines[0].get_ydata(), expected)
 
 
-def test_bound_is_a_median_and_an_accuracy(pairs: Pairs) -> None:
-    wide = dataclasses.replace(pairs, bound={"qpt": np.where(np.arange(len(pairs)) % 4, 0.5, 2.0)})
-    rows = by_measure(compare(wide))
+def test_bound_is_a_median_and_an_accuracy(tracks: Tracks) -> None:
+    errors = np.where(np.arange(len(tracks)) % 4, 0.5, 2.0)[:, None] * np.ones(2)
+    rows = by_measure(compare(tracks.with_estimate(BOUND, Estimate(tracks.particle, errors={"qpt": errors}))))
     assert rows["qpt", "sigma68"][BOUND].value == 0.5
     assert rows["q", "accuracy"][BOUND].value == pytest.approx((3 * norm.cdf(2) + norm.cdf(0.5)) / 4)
     assert BOUND not in rows["eta", "sigma68"]
 
 
 def test_errors_are_the_scatter_of_repeated_experiments() -> None:
-    repeated = [by_measure(compare(make_pairs(600, seed=seed))) for seed in range(40)]
+    repeated = [by_measure(compare(make_tracks(600, seed=seed), "fit")) for seed in range(40)]
     measures = ("sigma68", "rms", "median", "to_bound", "to_reference")
     for key in [("eta", measure) for measure in measures] + [("qpt", "beyond_20"), ("q", "accuracy")]:
         numbers = [rows[key][MODEL] for rows in repeated]
@@ -113,56 +124,64 @@ def test_errors_are_the_scatter_of_repeated_experiments() -> None:
 
 def test_events_are_drawn_whole() -> None:
     # Four copies of every particle in an event carry no more information than one.
-    single = make_pairs(500, per_event=1)
-    copies = single.select(np.repeat(np.arange(500), 4))
-    one, four = (by_measure(compare(own))["eta", "sigma68"][MODEL] for own in (single, copies))
+    single = make_tracks(500, per_event=1)
+    events = single.select(np.repeat(np.arange(500), 4))  # of the same number
+    one, four = (by_measure(compare(own))["eta", "sigma68"][MODEL] for own in (single, events))
     assert four.error == pytest.approx(one.error, rel=0.3)
 
 
-def test_equal_estimates_have_ratio_one(pairs: Pairs) -> None:
-    same = dataclasses.replace(pairs, estimates={MODEL: pairs.estimates["fit"], "fit": pairs.estimates["fit"]})
-    rows = by_measure(compare(same))
+def test_equal_estimates_have_ratio_one(tracks: Tracks) -> None:
+    rows = by_measure(compare(tracks.with_estimate(MODEL, tracks.estimates["fit"]), "fit"))
     for quantity in ("qpt", "eta", "phi"):
         ratio = rows[quantity, "to_reference"][MODEL]
         assert (ratio.value, ratio.error) == (1.0, 0.0)
-    limit = 1 - 0.15865 ** (1 / len(pairs))  # none is wrong
+    limit = 1 - 0.15865 ** (1 / tracks.particle.size)  # none is wrong
     assert rows["q", "accuracy"][MODEL].high == 1.0
     assert rows["q", "accuracy"][MODEL].low == pytest.approx(1 - limit, rel=1e-6)
 
 
-def test_the_charge_has_a_binomial_interval(pairs: Pairs) -> None:
-    number = by_measure(compare(pairs))["q", "accuracy"][MODEL]
+def test_the_charge_has_a_binomial_interval(tracks: Tracks) -> None:
+    number = by_measure(compare(tracks))["q", "accuracy"][MODEL]
     expected = binomtest(400, 4000).proportion_ci(0.6827)
     assert 1 - number.high == pytest.approx(expected.low, abs=5e-4)  # the number of trials is that of a bootstrap
     assert 1 - number.low == pytest.approx(expected.high, abs=5e-4)
 
 
-def test_only_what_all_have_is_compared(pairs: Pairs) -> None:
-    fit = {"eta": pairs.estimates["fit"]["eta"]}
-    rows = compare(Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates[MODEL], "fit": fit}))
+def test_a_charge_of_nan_is_wrong_and_one_nan_makes_a_width_undefined(tracks: Tracks) -> None:
+    values = {quantity: own.copy() for quantity, own in tracks.estimates["fit"].values.items()}
+    values["q"][0, 0] = values["eta"][0, 0] = np.nan
+    rows = by_measure(compare(tracks.with_estimate("fit", Estimate(tracks.particle, values))))
+    assert rows["q", "accuracy"]["fit"].value == 1 - 1 / tracks.particle.size
+    assert math.isnan(rows["eta", "sigma68"]["fit"].value)
+    assert math.isfinite(rows["eta", "sigma68"][MODEL].value)
+
+
+def test_only_what_all_have_is_compared(tracks: Tracks) -> None:
+    rows = compare(tracks.with_estimate("fit", only(tracks.estimates["fit"].values, "eta")))
     assert {row.quantity for row in rows} == {"eta"}
     assert "to_reference" not in {row.measure for row in rows}
 
 
-def test_momentum_stands_for_what_has_no_charge(pairs: Pairs) -> None:
-    fit = {"pt": pairs.estimates["fit"]["pt"]}
-    rows = by_measure(compare(Pairs(pairs.event, pairs.true, {MODEL: pairs.estimates[MODEL], "fit": fit})))
-    relative = (fit["pt"] - pairs.true["pt"]) / pairs.true["pt"]
+def test_momentum_stands_for_what_has_no_charge(tracks: Tracks) -> None:
+    fit = only(tracks.estimates["fit"].values, "pt")
+    rows = by_measure(compare(tracks.with_estimate("fit", fit)))
+    relative = (fit.values["pt"] - tracks.true["pt"]) / tracks.true["pt"]
     assert rows["pt", "sigma68"]["fit"].value == pytest.approx(residuals.sigma68(relative))
 
 
-def test_bins_hold_their_tracks(pairs: Pairs) -> None:
+def test_bins_hold_their_tracks(tracks: Tracks) -> None:
     edges = [1.0, 10.0, 60.0, 70.0]
-    bins = compare_in_bins(pairs, "pt", edges)
-    pt = pairs.true["pt"]
+    bins = compare_in_bins(tracks, "pt", edges, "fit")
+    pt = tracks.true["pt"]
     assert bins.tracks == [int(((pt >= low) & (pt < high)).sum()) for low, high in itertools.pairwise(edges)]
-    inside = pairs.select((pt >= 10) & (pt < 60))
-    assert bins.rows[1] == compare(inside)
-    few = pairs.select(np.flatnonzero(pt < 10)[: comparison.LEAST_TRACKS - 1])
-    assert compare_in_bins(few, "pt", edges).rows == [[], [], []]
-    forward = compare_in_bins(pairs, "eta", [1.0, 3.0])
-    assert forward.tracks == [int((np.abs(pairs.true["eta"]) > 1).sum())]
-    assert bins.column("eta", "rms", "fit")[1] == by_measure(compare(inside))["eta", "rms"]["fit"]
+    inside = compare(tracks, "fit", (pt >= 10) & (pt < 60))
+    assert bins.rows[1] == inside
+    few = tracks.select(np.arange(comparison.LEAST_TRACKS // 2))
+    few = dataclasses.replace(few, particle=few.particle & (np.arange(few.particle.size) > 0).reshape(-1, 2))
+    assert compare_in_bins(few, "eta", [0.0, 3.0]).rows == [[]]
+    forward = compare_in_bins(tracks, "eta", [1.0, 3.0])
+    assert forward.tracks == [int((np.abs(tracks.true["eta"]) > 1).sum())]
+    assert bins.column("eta", "rms", "fit")[1] == by_measure(inside)["eta", "rms"]["fit"]
     assert bins.column("eta", "to_reference", "fit") == [None] * 3
 
 
@@ -192,8 +211,8 @@ def shown(*tables: object) -> str:
     return " ".join(console.export_text().split())
 
 
-def test_tables_name_what_they_show(pairs: Pairs) -> None:
-    text = shown(table(compare(pairs), "3 of 9 particles", "fit"))
+def test_tables_name_what_they_show(tracks: Tracks) -> None:
+    text = shown(comparison_table(compare(tracks, "fit"), "3 of 9 particles", "fit"))
     for part in (
         "3 of 9 particles",
         "q / pT, relative",
@@ -203,7 +222,7 @@ def test_tables_name_what_they_show(pairs: Pairs) -> None:
         "charge",
     ):
         assert part in text
-    bins = compare_in_bins(pairs, "pt", [1, 10, 20, 99, 100])
+    bins = compare_in_bins(tracks, "pt", [1, 10, 20, 99, 100])
     text = shown(*bins_tables(bins, "mine", "pT", MODEL, "fit"))
     for part in ("10 to 20", "99 to 100", "charge:", "accuracy"):
         assert part in text
@@ -217,9 +236,9 @@ def test_heading_says_what_is_not_found() -> None:
     assert title(9, 9, {"model": 0}) == "9 of 9 particles"
 
 
-def test_json_holds_null_for_what_is_undefined(pairs: Pairs) -> None:
-    rows = [*compare(pairs), Row("validity", "efficiency", {MODEL: Number(math.nan, math.nan, math.nan)})]
-    bins = {"eta": compare_in_bins(pairs, "eta", [0, 1, 3])}
+def test_json_holds_null_for_what_is_undefined(tracks: Tracks) -> None:
+    rows = [*compare(tracks), Row("validity", "efficiency", {MODEL: Number(math.nan, math.nan, math.nan)})]
+    bins = {"eta": compare_in_bins(tracks, "eta", [0, 1, 3])}
     stored = json.loads(json.dumps(as_json(rows, bins, COUNTS), allow_nan=False))
     assert stored["counts"] == COUNTS
     assert stored["all"]["validity"]["efficiency"][MODEL] == {"value": None, "low": None, "high": None}
@@ -228,9 +247,9 @@ def test_json_holds_null_for_what_is_undefined(pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("against", ["pt", "eta"])
-def test_plots_show_values_and_ratios(pairs: Pairs, against: str) -> None:
+def test_plots_show_values_and_ratios(tracks: Tracks, against: str) -> None:
     edges = {"pt": [1, 10, 100, 1000], "eta": [0, 1, 2, 3]}[against]  # nothing above 100 GeV
-    bins = compare_in_bins(pairs, against, edges)
+    bins = compare_in_bins(tracks, against, edges, "fit")
     figure = plot_resolution(bins, against, "eta", "mine/test", "fit")
     assert isinstance(figure, Figure)
     upper, lower = figure.axes
@@ -238,7 +257,7 @@ def test_plots_show_values_and_ratios(pairs: Pairs, against: str) -> None:
     def values(measure: str, name: str) -> list[float]:
         return [number.value for number in bins.column("eta", measure, name) if number]
 
-    for name, container in zip(pairs.estimates, upper.containers, strict=True):
+    for name, container in zip(tracks.measured, upper.containers, strict=True):
         np.testing.assert_array_equal(container.lines[0].get_ydata(), values("sigma68", name))
     np.testing.assert_array_equal(lower.containers[0].lines[0].get_ydata(), values("to_bound", MODEL))
     (steps,) = upper.patches
@@ -250,13 +269,13 @@ def test_plots_show_values_and_ratios(pairs: Pairs, against: str) -> None:
     assert lower.get_ylabel() == "Ratio to fit"
 
 
-def test_plot_without_bound_and_reference_has_one_panel(pairs: Pairs) -> None:
-    alone = dataclasses.replace(pairs, reference=None, bound={})
+def test_plot_without_bound_and_reference_has_one_panel(tracks: Tracks) -> None:
+    alone = dataclasses.replace(tracks, estimates=tracks.measured)
     assert len(plot_resolution(compare_in_bins(alone, "eta", [0, 3]), "eta", "eta", "mine/test").axes) == 1
 
 
-def test_fractions_are_drawn_with_their_intervals(pairs: Pairs) -> None:
-    bins = compare_in_bins(pairs, "eta", [0, 1, 3])
+def test_fractions_are_drawn_with_their_intervals(tracks: Tracks) -> None:
+    bins = compare_in_bins(tracks, "eta", [0, 1, 3])
     (axes,) = plot_fraction(bins, "eta", "charge", "mine/test", "fit").axes
     points = axes.containers[0]
     accuracy = bins.column("q", "accuracy", MODEL)
@@ -282,3 +301,11 @@ def test_quantities_follow_from_each_other() -> None:
 def test_two_fields_of_a_quantity_are_refused() -> None:
     with pytest.raises(ValueError, match="several fields are called pt: a_pt, b_pt"):
         fields_by_quantity(["a_pt", "b_pt"])
+
+
+def test_a_report_says_which_argument_tells_two_fields_apart() -> None:
+    given = dict.fromkeys(("pt", "eta", "phi", "q"))
+    for names, advice in (("a_pt, b_pt", "set pt"), ("a_q, b_q", "set charge"), ("a_qpt, qpt", "set charge")):
+        with pytest.raises(ValueError, match=f"{names}; {advice}$"):
+            parameter_fields(names.split(", "), given)
+    assert parameter_fields(["a_pt", "b_pt", "a_q", "a_qpt"], given | {"pt": "b_pt"}) == {"pt": "b_pt", "q": "a_q"}

@@ -14,11 +14,11 @@ import yaml
 from hitpool.cli import main
 from hitpool.config import Objects, load
 from hitpool.data import EventDataset
-from hitpool.evaluation import residual, sigma68
+from hitpool.evaluation.collector import TrueAssignment
 from hitpool.evaluation.command import _checkpoint, _names, evaluate, run
 from hitpool.evaluation.reference import read_reference
-from hitpool.evaluation.true_assignment import TrueAssignment
 from hitpool.files import Events, write_data_set
+from hitpool.residuals import residual, sigma68
 from hitpool.simulation import HIT_FEATURES, TRACK_FEATURES, Bound, Settings, generate_events
 from hitpool.tasks.regression import RegressionTask
 
@@ -92,7 +92,7 @@ def test_comparison_of_a_model(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     written = []
-    monkeypatch.setattr("hitpool.evaluation.comparison_plots.label", lambda axes, text: written.append(text))
+    monkeypatch.setattr("hitpool.evaluation.plots.label", lambda axes, text: written.append(text))
     evaluate(checkpoint, fitted, "fit_", tmp_path)
     stored = json.loads((tmp_path / "resolution.json").read_text())
     counts, every = stored["counts"], stored["all"]
@@ -154,7 +154,7 @@ def test_simulated_events_are_measured_by_the_bound(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     written = []
-    monkeypatch.setattr("hitpool.evaluation.comparison_plots.label", lambda axes, text: written.append(text))
+    monkeypatch.setattr("hitpool.evaluation.plots.label", lambda axes, text: written.append(text))
     evaluate(checkpoint, data_set, output=tmp_path / "new", label="beam test")
     printed = capsys.readouterr().out
     for part in ("hit assignment efficiency", "residual / bound", "in bins of true pT"):

@@ -9,8 +9,8 @@ from lightning.pytorch import Trainer
 
 from hitpool.acts.columns import HIT_FEATURES, TRUTH_FEATURES
 from hitpool.config import Objects, load
+from hitpool.evaluation.collector import ParameterCollector
 from hitpool.evaluation.comparison import compare
-from hitpool.evaluation.estimates import Collector
 from hitpool.files import Events, write_data_set
 from hitpool.training.refinement import Refinement, refine
 
@@ -60,14 +60,14 @@ def test_the_second_phase_gives_errors_that_an_evaluation_confirms(objects: Obje
     torch.nn.init.constant_(network.tasks[2].response.net[-1].bias[3:6], -20.0)  # the pooled regression is new too
     report = refine(network, *batches, Refinement(epochs=30, batch_size=100), seed=0)
     assert report.startswith(f"second phase: {TRACKS} tracks described")
-    collector = Collector(network)
+    collector = ParameterCollector(network)
     trainer = Trainer(accelerator="cpu", logger=False, callbacks=[collector], enable_progress_bar=False)
     trainer.test(objects.model, data, verbose=False)
-    sample = collector.sample()
-    sample.estimates["model"].valid[:] = sample.estimates["fit alone"].valid[:] = (
+    tracks = collector.tracks
+    tracks.estimates["model"].valid[:] = tracks.estimates["fit alone"].valid[:] = (
         True  # the network has learned nothing
     )
-    rows = {(row.quantity, row.measure): row.numbers for row in compare(sample.pairs())}
+    rows = {(row.quantity, row.measure): row.numbers for row in compare(tracks)}
     for name in ("qpt", "eta", "phi"):
         assert rows[name, "sigma68"]["model"].value < 1.1 * rows[name, "sigma68"]["true hits"].value
         assert rows[name, "pull"]["fit alone"].value > 1.4

@@ -177,7 +177,7 @@ def test_metrics_equal_numpy() -> None:
             residual = np.angle(np.exp(1j * residual))
         if name == "pt":
             residual, label = residual / true["pt"][valid], f"truthMuon_{name}_rel_res"
-        low, high = np.quantile(residual, [0.158655, 0.841345])
+        low, high = np.quantile(residual, [0.15865, 0.84135])
         expected[f"{label}_mean"] = residual.mean()
         expected[f"{label}_sigma68"] = (high - low) / 2
         expected[f"{label}_rms"] = np.sqrt((residual**2).mean())
@@ -186,6 +186,18 @@ def test_metrics_equal_numpy() -> None:
         name: pytest.approx(value, rel=1e-3, abs=1e-5) for name, value in expected.items()
     }
     assert metrics["truthMuon_phi_res_rms"].item() == pytest.approx(0.2, rel=0.1)
+
+
+def test_a_prediction_of_nan_is_a_wrong_charge_and_no_width(targets: dict) -> None:
+    valid = targets["particle_valid"]
+    preds = {f"track_{field}": targets[f"particle_{field}"].clone() for field in make().fields}
+    event, slot = valid.nonzero()[0]
+    targets["particle_truthMuon_q"][event, slot] = -1.0
+    for values in preds.values():
+        values[event, slot] = torch.nan
+    metrics = make().metrics(preds, targets)
+    assert metrics["truthMuon_q_accuracy"].item() == pytest.approx(1 - 1 / valid.sum().item())
+    assert metrics["truthMuon_eta_res_sigma68"].isnan()
 
 
 def test_runs_at_the_end_only_and_has_no_cost(x: dict, targets: dict) -> None:

@@ -1,83 +1,21 @@
-"""How well tracks are found and hits assigned: counts in, fractions out; NaN where the denominator is 0."""
+"""How well tracks are found and hits assigned."""
 
-import math
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
 
-from hitpool.evaluation.tracks import EventTracks
+from hitpool.evaluation.bootstrap import fraction
+from hitpool.evaluation.comparison import Row, bin_numbers, binned
+from hitpool.evaluation.tracks import MODEL, Estimate, Tracks
 
-
-def _fraction(part: NDArray, whole: NDArray) -> float:
-    total = float(np.sum(whole))
-    return float(np.sum(part)) / total if total else float("nan")
+Trials = tuple[NDArray[Any], NDArray[Any]]
 
 
-def track_efficiency(tracks: EventTracks) -> float:
-    """Fraction of the particles whose matched track is declared valid.
-
-    Args:
-        tracks: Tracks matched to the particles slot by slot.
-
-    Returns:
-        The efficiency; NaN without particles.
-    """
-    return _fraction(tracks.particle_valid & tracks.track_valid, tracks.particle_valid)
-
-
-def track_fake_rate(tracks: EventTracks) -> float:
-    """Fraction of the tracks declared valid that are matched to an empty slot.
-
-    Args:
-        tracks: Tracks matched to the particles slot by slot.
-
-    Returns:
-        The fake rate; NaN without a valid track.
-    """
-    return _fraction(~tracks.particle_valid & tracks.track_valid, tracks.track_valid)
-
-
-def hit_efficiency(tracks: EventTracks) -> float:
-    """Fraction of the true hits that are assigned, over the particles whose matched track is valid.
-
-    Args:
-        tracks: Tracks matched to the particles slot by slot.
-
-    Returns:
-        Sum of correctly assigned hits / sum of true hits; NaN without such a particle.
-    """
-    found = tracks.particle_valid & tracks.track_valid
-    correct = np.diagonal(tracks.shared_hits, axis1=1, axis2=2)  # [E, N]
-    return _fraction(correct[found], tracks.particle_hits[found])
-
-
-def hit_purity(tracks: EventTracks) -> float:
-    """Fraction of the assigned hits that belong to the matched particle, over all valid tracks (fakes too).
-
-    Args:
-        tracks: Tracks matched to the particles slot by slot.
-
-    Returns:
-        Sum of correctly assigned hits / sum of assigned hits; NaN if no hit is assigned.
-    """
-    correct = np.diagonal(tracks.shared_hits, axis1=1, axis2=2)  # [E, N]
-    return _fraction(correct[tracks.track_valid], tracks.track_hits[tracks.track_valid])
-
-
-def count_accuracy(tracks: EventTracks) -> float:
-    """Fraction of the events with as many valid tracks as particles; needs no matching.
-
-    Args:
-        tracks: Tracks of the events, slots in any order.
-
-    Returns:
-        The fraction; NaN without events.
-    """
-    return _fraction(tracks.track_valid.sum(-1) == tracks.particle_valid.sum(-1), np.ones(len(tracks)))
-
-
-def match_by_hits(tracks: EventTracks) -> NDArray[np.int64]:
+def match_by_hits(tracks: Tracks, estimate: Estimate) -> NDArray[np.int64]:
     """Matches particles to valid tracks by hits alone, whatever their slots.
 
     A particle is matched to the valid track that has more than half of the particle's hits and of whose hits
@@ -85,142 +23,130 @@ def match_by_hits(tracks: EventTracks) -> NDArray[np.int64]:
     particle.
 
     Args:
-        tracks: Tracks of the events, slots in any order.
+        tracks: The particles, with counted hits.
+        estimate: The tracks, likewise, in any order.
 
     Returns:
         Track slot of each particle, -1 if there is none, [E, N].
     """
-    shared = 2 * tracks.shared_hits  # [E, N, N]
+    shared = 2 * estimate.shared_hits  # [E, N, N]
     match = (
-        (shared > tracks.particle_hits[:, :, None])
-        & (shared > tracks.track_hits[:, None, :])
-        & tracks.particle_valid[:, :, None]
-        & tracks.track_valid[:, None, :]
+        (shared > tracks.hits[:, :, None])
+        & (shared > estimate.hits[:, None, :])
+        & tracks.particle[:, :, None]
+        & estimate.valid[:, None, :]
     )  # [E, N, N]
     return np.where(match.any(-1), match.argmax(-1), -1) if match.size else np.full(match.shape[:2], -1)
 
 
-def found_fraction(tracks: EventTracks) -> float:
-    """Fraction of the particles that `match_by_hits` matches to a valid track.
+def paired_by_hits(tracks: Tracks, name: str = MODEL) -> Tracks:
+    """The tracks with an estimate moved to the slots of the particles to which it is matched by hits.
 
     Args:
-        tracks: Tracks of the events, slots in any order.
-
-    Returns:
-        The fraction; NaN without particles.
+        tracks: The particles, with counted hits.
+        name: Of the estimate.
     """
-    return _fraction(match_by_hits(tracks) >= 0, tracks.particle_valid)
+    own = tracks.estimates[name]
+    match = match_by_hits(tracks, own)
+    values = {quantity: np.take_along_axis(array, match, axis=1) for quantity, array in own.values.items()}
+    return tracks.with_estimate(name, Estimate(match >= 0, values, own.decides))
 
 
-def unmatched_fraction(tracks: EventTracks) -> float:
-    """Fraction of the valid tracks that `match_by_hits` matches to no particle.
+def _found(tracks: Tracks, own: Estimate) -> Trials:
+    """Particles whose matched track is valid."""
+    return tracks.particle & own.valid, tracks.particle
+
+
+def _fake(tracks: Tracks, own: Estimate) -> Trials:
+    """Valid tracks that are matched to an empty slot."""
+    return ~tracks.particle & own.valid, own.valid
+
+
+def _correct_hits(own: Estimate) -> NDArray[np.int64]:
+    return np.diagonal(own.shared_hits, axis1=1, axis2=2)  # [E, N]
+
+
+def _hits_found(tracks: Tracks, own: Estimate) -> Trials:
+    """True hits that are assigned, of the particles whose matched track is valid."""
+    found = tracks.particle & own.valid
+    return _correct_hits(own) * found, tracks.hits * found
+
+
+def _hits_pure(tracks: Tracks, own: Estimate) -> Trials:
+    """Assigned hits that belong to the matched particle, of all valid tracks (fakes too)."""
+    return _correct_hits(own) * own.valid, own.hits * own.valid
+
+
+def _right_number(tracks: Tracks, own: Estimate) -> Trials:
+    """Events with as many valid tracks as particles; needs no matching."""
+    return own.valid.sum(-1) == tracks.particle.sum(-1), np.ones(len(tracks), np.int64)
+
+
+def _found_by_hits(tracks: Tracks, own: Estimate) -> Trials:
+    """Particles that `match_by_hits` matches to a valid track."""
+    return match_by_hits(tracks, own) >= 0, tracks.particle
+
+
+def _fake_by_hits(tracks: Tracks, own: Estimate) -> Trials:
+    """Valid tracks that `match_by_hits` matches to no particle."""
+    match = match_by_hits(tracks, own)
+    taken = (match[:, :, None] == np.arange(match.shape[1])).any(1)  # [E, N]
+    return own.valid & ~taken, own.valid
+
+
+FRACTIONS: dict[str, Callable[[Tracks, Estimate], Trials]] = {
+    "track_efficiency": _found,
+    "track_fake_rate": _fake,
+    "hit_efficiency": _hits_found,
+    "hit_purity": _hits_pure,
+    "count_accuracy": _right_number,
+    "by_hits_efficiency": _found_by_hits,
+    "by_hits_fake_rate": _fake_by_hits,
+}
+"""How well tracks are found and hits assigned: numbers of trials that passed, and of trials."""
+
+
+def detect(tracks: Tracks) -> list[Row]:
+    """Efficiency and fake rate of the validity of each model.
 
     Args:
-        tracks: Tracks of the events, slots in any order.
+        tracks: The estimates; shown are those that decide without the truth whether there is a track.
 
     Returns:
-        The fraction; NaN without a valid track.
+        A row of each, with 68.27 % intervals; NaN without trials.
     """
-    valid = int(tracks.track_valid.sum())
-    return 1 - int((match_by_hits(tracks) >= 0).sum()) / valid if valid else float("nan")
+    everything = np.ones(tracks.particle.shape, bool)
+    return _validity(tracks, everything, {name: everything for name, own in tracks.estimates.items() if own.decides})
 
 
-def charge_accuracy(predicted: ArrayLike, true: ArrayLike) -> float:
-    """Fraction of the tracks whose predicted charge has the sign of the true one; 0 and NaN count as wrong.
+def detect_in_bins(tracks: Tracks, quantity: str, edges: ArrayLike) -> list[list[Row]]:
+    """As `detect`, the efficiency in bins of the true quantity, the fake rate in bins of the estimated one.
 
     Args:
-        predicted: Predicted charges, or any number with their sign.
-        true: True charges, same shape.
+        tracks: The estimates.
+        quantity: Key of `hitpool.evaluation.comparison.EDGES`.
+        edges: Bin edges, as in `bin_numbers`.
 
     Returns:
-        The fraction; NaN without tracks.
-
-    Example:
-        >>> charge_accuracy([0.3, -2.0, 0.1, 0.0], [1, -1, -1, 1])
-        0.5
+        The rows of each bin.
     """
-    product = np.asarray(predicted, np.float64) * np.asarray(true, np.float64)
-    return _fraction(product > 0, np.ones(product.shape))
+    true = bin_numbers(binned(quantity, tracks.true[quantity]), edges)  # [E, N]
+    estimated = {
+        name: bin_numbers(binned(quantity, own.values[quantity]), edges)
+        for name, own in tracks.estimates.items()
+        if own.decides and quantity in own.values
+    }
+    return [
+        _validity(tracks, true == i, {name: number == i for name, number in estimated.items()})
+        for i in range(len(edges) - 1)
+    ]
 
 
-def binomial_interval(passed: ArrayLike, total: ArrayLike, level: float = 0.6827) -> NDArray[np.float64]:
-    """Clopper-Pearson confidence interval of an efficiency.
-
-    Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
-
-    Args:
-        passed: Number of successes, any shape; fractional for trials of which several count as one.
-        total: Number of trials, same shape.
-        level: Confidence level.
-
-    Returns:
-        Lower and upper limit, [2, ...]; [0, 1] without trials.
-
-    Raises:
-        ValueError: If not 0 <= passed <= total.
-
-    Example:
-        >>> binomial_interval([0, 5, 10], [10, 10, 10]).round(3)
-        array([[0.   , 0.305, 0.832],
-               [0.168, 0.695, 1.   ]])
-    """
-    passed, total = np.asarray(passed), np.asarray(total)
-    if np.any(passed < 0) or np.any(passed > total):
-        raise ValueError(f"binomial_interval: needs 0 <= passed <= total, got passed {passed}, total {total}")
-    tail = (1 - level) / 2
-    failed = total - passed
-    low = np.where(passed > 0, beta.ppf(tail, np.where(passed > 0, passed, 1), failed + 1), 0.0)
-    high = np.where(failed > 0, beta.ppf(1 - tail, passed + 1, np.where(failed > 0, failed, 1)), 1.0)
-    return np.stack([low, high])
-
-
-def fraction_interval(value: float, spread: float, trials: int, units: int) -> tuple[float, float]:
-    """68.27 % interval of a fraction whose trials may depend on each other, as the hits of a track do.
-
-    Clopper-Pearson with the number of independent trials that scatter as much: value (1 - value) / spread^2, at
-    most `trials`; and `units` where nothing scatters, as at 0 and 1.
-
-    Source: E. L. Korn and B. I. Graubard, Survey Methodology 24 (1998) 193.
-
-    Args:
-        value: The fraction.
-        spread: Its standard deviation by bootstrap over what is independent; NaN if it is undefined.
-        trials: Number of trials.
-        units: Number of groups of trials, such as tracks, that count as one if all go the same way.
-
-    Returns:
-        Lower and upper limit; NaN if the fraction is undefined.
-
-    Example:
-        >>> [round(limit, 3) for limit in fraction_interval(0.0, 0.0, 50, 50)]
-        [0.0, 0.036]
-    """
-    if math.isnan(value):
-        return math.nan, math.nan
-    number = min(value * (1 - value) / spread**2, trials) if spread > 0 and 0 < value < 1 else units
-    low, high = binomial_interval(value * number, number)
-    return float(low), float(high)
-
-
-def efficiency_in_bins(values: ArrayLike, passed: ArrayLike, edges: ArrayLike) -> NDArray[np.float64]:
-    """Efficiency with its 68.27 % Clopper-Pearson interval in bins of a variable.
-
-    Args:
-        values: The variable, such as the true pT in GeV, one entry per particle.
-        passed: Whether the particle was found.
-        edges: Bin edges, ascending; a bin holds low <= value < high, the last one also its high edge.
-
-    Returns:
-        Efficiency (NaN in an empty bin), lower limit, upper limit, [3, bins].
-
-    Example:
-        >>> efficiency_in_bins([5.0, 6.0, 20.0], [True, False, True], [5.0, 10.0, 50.0]).round(2)
-        array([[0.5 , 1.  ],
-               [0.08, 0.16],
-               [0.92, 1.  ]])
-    """
-    values, passed = np.asarray(values, np.float64), np.asarray(passed, bool)
-    total = np.histogram(values, edges)[0]
-    part = np.histogram(values[passed], edges)[0]
-    efficiency = np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
-    return np.concatenate([efficiency[None], binomial_interval(part, total)])
+def _validity(tracks: Tracks, particles: NDArray[np.bool_], chosen: Mapping[str, NDArray[np.bool_]]) -> list[Row]:
+    """Rows of some of the particles [E, N] and, by estimate, of the tracks."""
+    efficiency, fake_rate = {}, {}
+    for name, inside in chosen.items():
+        own = tracks.estimates[name]
+        efficiency[name] = fraction(*(each & particles for each in _found(tracks, own)))
+        fake_rate[name] = fraction(*(each & inside for each in _fake(tracks, own)))
+    return [Row("validity", "efficiency", efficiency), Row("validity", "fake_rate", fake_rate)]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RegularGridInterpolator
 
+from hitpool.evaluation.tracks import Estimate, Tracks
 from hitpool.simulation import Bound, Muons, Settings, cramer_rao_bound
 from hitpool.simulation.generate import GENERATOR_VERSION
 from hitpool.simulation.geometry import LARGE, SMALL
@@ -55,22 +56,30 @@ def resolution_bound(
     return Bound(*np.exp(table(inside)[np.arange(pt.size), kind, side].T))
 
 
-def bound_of_data_set(generator: Any, true: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+def bound_of_data_set(generator: Any, tracks: Tracks) -> Estimate | None:
     """Bound of the particles of a data set, if `hitpool simulate` wrote it in its present version.
 
     Args:
         generator: What the metadata say of the generator.
-        true: True parameters by quantity, [T] each.
+        tracks: The particles.
 
     Returns:
-        Bound of qpt (relative), eta and phi, [T] each; empty for other data, or if one of pt, eta, phi, q is not known.
+        An estimate that has errors only, of qpt (relative), eta and phi; None for other data, or if one of pt, eta,
+        phi, q is not known.
     """
     stored = generator if isinstance(generator, Mapping) else {}
     settings, names = stored.get("settings"), ("pt", "eta", "phi", "q")
-    own = stored.get("version") == GENERATOR_VERSION and isinstance(settings, Mapping)
-    if not (own and set(settings) == set(asdict(Settings())) and set(names) <= set(true)):
-        return {}
-    return vars(resolution_bound(*(true[name] for name in names), Settings(**settings)))
+    if stored.get("version") != GENERATOR_VERSION or not isinstance(settings, Mapping):
+        return None
+    if set(settings) != set(asdict(Settings())) or not set(names) <= set(tracks.true):
+        return None
+    true = (tracks.true[name][tracks.particle] for name in names)
+    bound = resolution_bound(*true, settings=Settings(**settings))
+    errors = {}
+    for quantity, values in vars(bound).items():
+        errors[quantity] = np.full(tracks.particle.shape, np.nan)
+        errors[quantity][tracks.particle] = values
+    return Estimate(tracks.particle, errors=errors)
 
 
 def _from_large_sector(azimuth: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,17 +15,16 @@ from rich.console import Console
 
 from hitpool.config import Objects, load_checkpoint
 from hitpool.configuration.trust import OPTION
-from hitpool.evaluation.bins import EDGES
+from hitpool.evaluation.assignment import detect, detect_in_bins
 from hitpool.evaluation.bound import bound_of_data_set
-from hitpool.evaluation.comparison import Bins, compare, compare_in_bins
-from hitpool.evaluation.comparison_plots import FRACTIONS, plot_fraction, plot_resolution
-from hitpool.evaluation.comparison_table import as_json, bins_tables, table, title
-from hitpool.evaluation.detection import detect, detect_in_bins
-from hitpool.evaluation.estimates import Collector, Sample, has_parameters, regression, side_by_side
-from hitpool.evaluation.plots import save
+from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
+from hitpool.evaluation.comparison import EDGES, Bins, compare, compare_in_bins
+from hitpool.evaluation.plots import FRACTIONS, plot_fraction, plot_resolution, save
 from hitpool.evaluation.quantities import RESOLUTIONS, derivable
-from hitpool.evaluation.reference import read_reference
+from hitpool.evaluation.reference import read_reference, reference_estimate
 from hitpool.evaluation.report import TestReport
+from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
+from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
 from hitpool.files import check_writable, data_set_name, write_text
 from hitpool.training import runs as training_runs
 from hitpool.training.progress import progress_bar
@@ -94,27 +93,29 @@ def evaluate(
     if not (others or reference is not None or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
         return
-    collector = Collector(objects.model.model, others=not others)
-    estimates, errors = None, None
+    collector = ParameterCollector(objects.model.model, others=not others)
+    stored = None
     if reference is not None:
-        estimates, errors = read_reference(objects.datamodule.dataset("test"), reference)
-        if not derivable(estimates) & derivable(collector.fields):
+        stored = read_reference(objects.datamodule.dataset("test"), reference)
+        if not derivable(stored[0]) & derivable(collector.fields):
             raise ValueError(
-                f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(estimates)}"
+                f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(stored[0])}"
             )
     _test(objects, [collector] if others or reference is not None else [report, collector], output, threads)
-    sample = collector.sample()
+    tracks = collector.tracks
     if others:
-        samples = [sample]
+        collected = [tracks]
         for model in others:
-            _test(model, [collector := Collector(model.model.model, others=False)], output, threads)
-            samples.append(collector.sample())
-        sample = side_by_side(dict(zip(names, samples, strict=True)))
-    if reference is not None:
+            _test(model, [collector := ParameterCollector(model.model.model, others=False)], output, threads)
+            collected.append(collector.tracks)
+        tracks = side_by_side(dict(zip(names, collected, strict=True)))
+    if stored is not None:
         reference = reference.rstrip("_")
-        sample = sample.with_reference(reference, estimates, errors)
-    generator = objects.datamodule.dataset("test").index.generator
-    _write(sample, reference, generator, output, report.label or data_set_name(objects.datamodule.test_dir))
+        tracks = tracks.with_estimate(reference, reference_estimate(*stored, tracks))
+    bound = bound_of_data_set(objects.datamodule.dataset("test").index.generator, tracks)
+    if bound is not None:
+        tracks = tracks.with_estimate(BOUND, bound)
+    _write(tracks, reference, output, report.label or data_set_name(objects.datamodule.test_dir))
 
 
 def _checkpoint(run: Path) -> Path:
@@ -187,26 +188,24 @@ def _report(objects: Objects) -> TestReport:
     return TestReport(regression(network).output_object, network.target_object, network.input_name)
 
 
-def _write(sample: Sample, reference: str | None, generator: object, output: Path, source: str) -> None:
+def _write(tracks: Tracks, reference: str | None, output: Path, source: str) -> None:
     """Prints the tables; writes `resolution.json` and plots."""
-    pairs, rows = replace(sample.pairs(), reference=reference), detect(sample)
-    if len(pairs):
-        pairs = replace(pairs, bound=bound_of_data_set(generator, pairs.true))
-        rows = compare(pairs) + rows
+    compared, particles = int(tracks.compared.sum()), int(tracks.particle.sum())
+    rows = (compare(tracks, reference) if compared else []) + detect(tracks)
     bins: dict[str, Bins] = {}
     for quantity, choose in EDGES.items():
-        if quantity in sample.true and sample.particle.any():
-            edges = choose(sample.true[quantity][sample.particle])
-            own = compare_in_bins(pairs, quantity, edges)
-            found = detect_in_bins(sample, quantity, edges)
+        if quantity in tracks.true and particles:
+            edges = choose(tracks.true[quantity][tracks.particle])
+            own, found = compare_in_bins(tracks, quantity, edges, reference), detect_in_bins(tracks, quantity, edges)
             bins[quantity] = replace(own, rows=[a + b for a, b in zip(own.rows, found, strict=True)])
     console = Console()
-    console.print(table(rows, title(len(pairs), int(sample.particle.sum()), sample.missing()), reference))
+    console.print(comparison_table(rows, title(compared, particles, tracks.missing), reference))
     for quantity, own in bins.items():
-        for name in (name for name, estimate in sample.estimates.items() if estimate.decides):
-            axis = {"pt": "pT \\[GeV]", "eta": "|eta|"}[quantity]
-            console.print(*bins_tables(own, f"{name}, in bins of true {axis}", axis, name, reference), sep="\n")
-    counts = {"particles": int(sample.particle.sum()), "compared": len(pairs), "not_found": sample.missing()}
+        for name in (name for name, estimate in tracks.estimates.items() if estimate.decides):
+            axis = {"pt": "pT [GeV]", "eta": "|eta|"}[quantity]
+            heading = f"{name}, in bins of true {axis}"
+            console.print(*bins_tables(own, heading, axis, name, reference), sep="\n")
+    counts = {"particles": particles, "compared": compared, "not_found": tracks.missing}
     write_text(output / "resolution.json", json.dumps(as_json(rows, bins, counts), indent=2, allow_nan=False) + "\n")
     written = ["resolution.json"]
     present = {(row.quantity, row.measure) for own in bins.values() for rows in own.rows for row in rows}

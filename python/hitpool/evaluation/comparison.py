@@ -1,69 +1,25 @@
-"""How good several estimates of the same tracks are: numbers with errors by bootstrap over events."""
+"""How good estimates of the same tracks are: numbers with errors by bootstrap over events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from hitpool.evaluation.assignment import fraction_interval
-from hitpool.evaluation.bins import bin_numbers, binned
-from hitpool.evaluation.number import Number
+from hitpool.evaluation.bootstrap import Number, bootstrap, fraction_interval
 from hitpool.evaluation.quantities import RESOLUTIONS
-from hitpool.evaluation.residuals import sigma68
+from hitpool.evaluation.tracks import BOUND, Tracks
+from hitpool.residuals import mean, median, right_charge, rms, sigma68
 
-RESAMPLES = 100
 LEAST_TRACKS = 20  # in a bin
-BOUND = "bound"
-FRACTIONS = ("beyond_20", "beyond_5_sigma68", "accuracy")
+DECADE = (1, 1.5, 2, 3, 4, 5, 7)
+ETA_WIDTH = 0.3
+SHARES = ("beyond_20", "beyond_5_sigma68", "accuracy")
 FAR = 0.2  # relative residuals beyond are counted
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Particles with all estimates of their parameters.
-
-    Args:
-        event: Event of each particle, ascending, [P].
-        true: True values by quantity, [P] each.
-        estimates: Estimated values by name of the estimate and quantity, [P] each.
-        reference: Name of the estimate to which the others are compared, if any.
-        bound: Smallest possible standard deviation of the residuals by quantity, [P] each; empty if it is not known.
-        errors: Standard deviations of the residuals as an estimate states them, by its name and quantity, [P] each.
-    """
-
-    event: NDArray[np.int64]
-    true: dict[str, NDArray[np.float64]]
-    estimates: dict[str, dict[str, NDArray[np.float64]]]
-    reference: str | None = None
-    bound: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    errors: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.event)
-
-    @property
-    def quantities(self) -> list[str]:
-        """What all estimates and the truth have, in the order of the table; pT only where q/pT is not known."""
-        known = set(self.true).intersection(*self.estimates.values())
-        known -= {"pt"} if "qpt" in known else set()
-        return [quantity for quantity in (*RESOLUTIONS, "q") if quantity in known]
-
-    def select(self, index: NDArray) -> Pairs:
-        """Picks particles.
-
-        Args:
-            index: Numbers of particles (repetitions allowed) or a mask [P].
-        """
-
-        def pick(values: Mapping[str, NDArray]) -> dict[str, NDArray]:
-            return {quantity: array[index] for quantity, array in values.items()}
-
-        estimates, errors = ({name: pick(own) for name, own in of.items()} for of in (self.estimates, self.errors))
-        return Pairs(self.event[index], pick(self.true), estimates, self.reference, pick(self.bound), errors)
 
 
 @dataclass(frozen=True)
@@ -83,80 +39,169 @@ class Row:
     numbers: dict[str, Number]
 
 
-def compare(pairs: Pairs, seed: int = 1) -> list[Row]:
-    """Measures all estimates.
+def quantities(tracks: Tracks) -> list[str]:
+    """What all estimates and the truth have, in the order of the table; pT only where q/pT is not known.
 
     Args:
-        pairs: The particles.
-        seed: Seed of the bootstrap.
+        tracks: The estimates.
+    """
+    known = set(tracks.true).intersection(*(own.values for own in tracks.measured.values()))
+    known -= {"pt"} if "qpt" in known else set()
+    return [quantity for quantity in (*RESOLUTIONS, "q") if quantity in known]
+
+
+def residuals(tracks: Tracks, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Residuals by quantity.
+
+    Args:
+        tracks: S estimates.
+        chosen: P of the particles, [E, N] bool.
+
+    Returns:
+        [S, P] each.
+    """
+    return {
+        quantity: np.stack(
+            [
+                RESOLUTIONS[quantity].residual(own.values[quantity][chosen], tracks.true[quantity][chosen])
+                for own in tracks.measured.values()
+            ]
+        )
+        for quantity in quantities(tracks)
+        if quantity != "q"
+    }
+
+
+def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.bool_] | None = None) -> list[Row]:
+    """Measures the parameters of all estimates.
+
+    Args:
+        tracks: The estimates.
+        reference: Name of the estimate to which the others are compared, if any.
+        chosen: Particles, [E, N] bool; by default those of which there are all estimates.
 
     Returns:
         The rows, by quantity.
     """
-    quantities, estimates = pairs.quantities, pairs.estimates
-    residuals = {
-        quantity: np.stack([resolution.residual(own[quantity], pairs.true[quantity]) for own in estimates.values()])
-        for quantity, resolution in RESOLUTIONS.items()
-        if quantity in quantities
-    }  # [S, P] each
-    right = {name: own["q"] * pairs.true["q"] > 0 for name, own in estimates.items() if "q" in quantities}
-    values = _measure(pairs, residuals, right)
-    generator, samples = np.random.default_rng(seed), []
-    for _ in range(RESAMPLES):
-        drawn = _draw(pairs.event, generator)
-        samples.append(_measure(pairs, residuals, right, drawn))
+    chosen = tracks.compared if chosen is None else chosen
+    event = np.broadcast_to(tracks.event[:, None], chosen.shape)[chosen]  # [P]
+    names, own_residuals = list(tracks.measured), residuals(tracks, chosen)
+    right = {
+        name: right_charge(own.values["q"][chosen], tracks.true["q"][chosen])
+        for name, own in tracks.measured.items()
+        if "q" in quantities(tracks)
+    }
+    errors = {
+        name: {quantity: values[chosen] for quantity, values in own.errors.items()}
+        for name, own in tracks.estimates.items()
+    }
+    bound = errors.pop(BOUND, {})
+
+    def measure(drawn: NDArray[np.int64] | slice) -> dict[tuple[str, str, str], float]:
+        """By quantity, measure and estimate, from some of the particles."""
+        numbers: dict[tuple[str, str, str], Any] = {}
+        for quantity, every in own_residuals.items():
+            own = every[:, drawn]  # [S, P]
+            spread = np.asarray(sigma68(own, axis=-1))  # [S]
+            columns: dict[str, Any] = {"sigma68": spread, "rms": rms(own, axis=-1), "median": median(own, axis=-1)}
+            if RESOLUTIONS[quantity].relative:
+                columns["beyond_20"] = mean(np.abs(own) > FAR, axis=-1)
+            columns["beyond_5_sigma68"] = mean(np.abs(own) > 5 * spread[:, None], axis=-1)
+            if quantity in bound:
+                columns["to_bound"] = sigma68(own / bound[quantity][drawn], axis=-1)
+            if reference:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    columns["to_reference"] = spread / spread[names.index(reference)]
+            for key, column in columns.items():
+                numbers |= {
+                    (quantity, key, name): float(value)
+                    for name, value in zip(names, column, strict=True)
+                    if (key, name) != ("to_reference", reference)  # 1
+                }
+            for name, of in errors.items():
+                if quantity in of:
+                    numbers[quantity, "pull", name] = sigma68(own[names.index(name)] / of[quantity][drawn])
+            if quantity in bound:
+                numbers[quantity, "sigma68", BOUND] = median(bound[quantity][drawn])
+        numbers |= {("q", "accuracy", name): mean(own[drawn]) for name, own in right.items()}
+        if right and "qpt" in bound:
+            numbers["q", "accuracy", BOUND] = mean(ndtr(1 / bound["qpt"][drawn]))
+        return numbers
+
     rows: dict[tuple[str, str], dict[str, Number]] = {}
-    for (quantity, measure, name), value in values.items():
-        spread = float(np.std([sample[quantity, measure, name] for sample in samples], ddof=1))
-        rows.setdefault((quantity, measure), {})[name] = (
-            Number(value, *fraction_interval(value, spread, len(pairs), len(pairs)))
-            if measure in FRACTIONS and name != BOUND
+    for (quantity, key, name), (value, spread) in bootstrap(event, measure).items():
+        rows.setdefault((quantity, key), {})[name] = (
+            Number(value, *fraction_interval(value, spread, len(event), len(event)))
+            if key in SHARES and name != BOUND
             else Number.symmetric(value, spread)
         )
     return [Row(*key, numbers) for key, numbers in rows.items()]
 
 
-def _measure(
-    pairs: Pairs,
-    residuals: Mapping[str, NDArray[np.float64]],
-    right: Mapping[str, NDArray[np.bool_]],
-    drawn: NDArray[np.int64] | slice = slice(None),
-) -> dict[tuple[str, str, str], float]:
-    """By quantity, measure and estimate, from some of the particles."""
-    names, numbers = list(pairs.estimates), {}
-    for quantity, every in residuals.items():
-        own = every[:, drawn]  # [S, P]
-        spread = sigma68(own, axis=-1)
-        columns = {"sigma68": spread, "rms": np.sqrt(np.mean(own**2, axis=-1)), "median": np.median(own, axis=-1)}
-        if RESOLUTIONS[quantity].relative:
-            columns["beyond_20"] = np.mean(np.abs(own) > FAR, axis=-1)
-        columns["beyond_5_sigma68"] = np.mean(np.abs(own) > 5 * spread[:, None], axis=-1)
-        if quantity in pairs.bound:
-            columns["to_bound"] = sigma68(own / pairs.bound[quantity][drawn], axis=-1)
-        if pairs.reference:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                columns["to_reference"] = spread / spread[names.index(pairs.reference)]
-        for measure, column in columns.items():
-            numbers |= {(quantity, measure, name): float(value) for name, value in zip(names, column, strict=True)}
-        numbers.pop((quantity, "to_reference", pairs.reference), None)  # 1
-        for name, errors in pairs.errors.items():
-            if quantity in errors:
-                numbers[quantity, "pull", name] = sigma68(own[names.index(name)] / errors[quantity][drawn])
-        if quantity in pairs.bound:
-            numbers[quantity, "sigma68", BOUND] = float(np.median(pairs.bound[quantity][drawn]))
-    numbers |= {("q", "accuracy", name): float(own[drawn].mean()) for name, own in right.items()}
-    if right and "qpt" in pairs.bound:
-        numbers["q", "accuracy", BOUND] = float(ndtr(1 / pairs.bound["qpt"][drawn]).mean())
-    return numbers
+def momentum_edges(pt: ArrayLike) -> NDArray[np.float64]:
+    """Round bin edges that cover transverse momenta, about equally wide in log(pT).
+
+    Args:
+        pt: Transverse momenta in GeV, positive.
+
+    Example:
+        >>> momentum_edges([4.2, 21.0])
+        array([ 4.,  5.,  7., 10., 15., 20., 30.])
+    """
+    pt = np.asarray(pt, np.float64)
+    low, high = float(pt.min()), float(pt.max())
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    series = np.array([*(step * 10.0**power for power in powers for step in DECADE), 10.0 ** (powers[-1] + 1)])
+    first = np.searchsorted(series, low, side="right") - 1
+    last = np.searchsorted(series, high)
+    return series[first : max(last, first + 1) + 1]
 
 
-def _draw(event: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers of the particles of as many events, drawn with replacement."""
-    first = np.flatnonzero(np.diff(event, prepend=-1))
-    sizes = np.diff(first, append=len(event))
-    drawn = generator.integers(0, len(first), len(first)) if len(first) else first
-    ends = np.cumsum(sizes[drawn])
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first[drawn] - ends + sizes[drawn], sizes[drawn])
+def eta_edges(eta: ArrayLike) -> NDArray[np.float64]:
+    """Bin edges from 0 that cover absolute pseudorapidities.
+
+    Args:
+        eta: Pseudorapidities.
+
+    Example:
+        >>> eta_edges([0.2, -0.7]).round(1)
+        array([0. , 0.3, 0.6, 0.9])
+    """
+    largest = float(np.abs(eta).max())
+    return ETA_WIDTH * np.arange(max(math.ceil(largest / ETA_WIDTH - 1e-6), 1) + 1)
+
+
+EDGES = {"pt": momentum_edges, "eta": eta_edges}
+"""Quantities that have bins; eta by its absolute value."""
+
+
+def binned(quantity: str, values: ArrayLike) -> NDArray[np.float64]:
+    """What is binned of a quantity: the absolute value of eta, others as they are.
+
+    Args:
+        quantity: Key of `EDGES`.
+        values: Any shape.
+    """
+    return np.abs(values) if quantity == "eta" else np.asarray(values, np.float64)
+
+
+def bin_numbers(values: ArrayLike, edges: ArrayLike) -> NDArray[np.int64]:
+    """Number of the bin of each value.
+
+    Args:
+        values: Any shape.
+        edges: Bin edges, ascending; a bin holds low <= value < high, the last one also its high edge.
+
+    Returns:
+        Numbers, -1 outside and for NaN, same shape.
+
+    Example:
+        >>> bin_numbers([0.0, 1.0, 2.0, 3.0], [0, 1, 2])
+        array([ 0,  1,  1, -1])
+    """
+    values, edges = np.asarray(values, np.float64), np.asarray(edges, np.float64)
+    number = np.minimum(np.searchsorted(edges, values, side="right") - 1, len(edges) - 2)
+    return np.where((values >= edges[0]) & (values <= edges[-1]), number, -1)
 
 
 @dataclass(frozen=True)
@@ -187,15 +232,20 @@ class Bins:
         ]
 
 
-def compare_in_bins(pairs: Pairs, quantity: str, edges: ArrayLike) -> Bins:
-    """Measures in bins of a true quantity.
+def compare_in_bins(tracks: Tracks, quantity: str, edges: ArrayLike, reference: str | None = None) -> Bins:
+    """As `compare`, in bins of a true quantity.
 
     Args:
-        pairs: The particles.
-        quantity: Key of `hitpool.evaluation.bins.EDGES`.
+        tracks: The estimates.
+        quantity: Key of `EDGES`.
         edges: Bin edges, as in `bin_numbers`.
+        reference: As in `compare`.
     """
-    number = bin_numbers(binned(quantity, pairs.true[quantity]), edges)
-    parts = [pairs.select(number == i) for i in range(len(edges) - 1)]
-    rows = [compare(part) if len(part) >= LEAST_TRACKS else [] for part in parts]
-    return Bins(np.asarray(edges, np.float64), [len(part) for part in parts], rows)
+    number = bin_numbers(binned(quantity, tracks.true[quantity]), edges)
+    parts = [tracks.compared & (number == i) for i in range(len(edges) - 1)]
+    sizes = [int(part.sum()) for part in parts]
+    rows = [
+        compare(tracks, reference, part) if size >= LEAST_TRACKS else []
+        for part, size in zip(parts, sizes, strict=True)
+    ]
+    return Bins(np.asarray(edges, np.float64), sizes, rows)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hitpool.evaluation.parameter_fields import quantity_field
-from hitpool.evaluation.residuals import periodic_residual, relative_residual, residual
+from hitpool.residuals import periodic_residual, relative_residual, residual
 
 SOURCES = ("pt", "eta", "phi", "q", "qpt")
-"""Quantities that a field can hold."""
+"""Quantities that a field can hold: pt in GeV, phi in rad, qpt in 1 / GeV."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,26 @@ RESOLUTIONS = {
 """Quantities of which sigma68 is compared; of q it is the charge accuracy."""
 
 
+def quantity_field(names: Iterable[str], quantity: str, advice: str) -> str | None:
+    """Finds the field with a quantity.
+
+    Args:
+        names: Names of fields.
+        quantity: What the name must be, or end with behind an underscore.
+        advice: What to do if there are several.
+
+    Returns:
+        The field, or None if there is none.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    candidates = [name for name in names if name.rsplit("_", 1)[-1] == quantity]
+    if len(candidates) > 1:
+        raise ValueError(f"several fields are called {quantity}: {', '.join(candidates)}; {advice}")
+    return candidates[0] if candidates else None
+
+
 def fields_by_quantity(names: Iterable[str]) -> dict[str, str]:
     """Finds the fields with known quantities.
 
@@ -63,6 +82,29 @@ def fields_by_quantity(names: Iterable[str]) -> dict[str, str]:
     advice = "a comparison needs one"
     found = {quantity: quantity_field(names, quantity, advice) for quantity in SOURCES}
     return {quantity: field for quantity, field in found.items() if field}
+
+
+def parameter_fields(names: Iterable[str], given: Mapping[str, str | None]) -> dict[str, str]:
+    """Finds the fields of pt, eta, phi and q by their names; without q, the charge is the sign of qpt.
+
+    Args:
+        names: Names of the targets.
+        given: Field by quantity where its name does not say it.
+
+    Returns:
+        Field by quantity, as far as there is one.
+
+    Raises:
+        ValueError: If two fields have the same quantity and none is given for it.
+
+    Example:
+        >>> parameter_fields(["truth_pt", "truth_eta", "truth_qpt"], {"pt": None, "eta": "other", "q": None})
+        {'pt': 'truth_pt', 'eta': 'other', 'q': 'truth_qpt'}
+    """
+    names = list(names)
+    fields = {q: field or quantity_field(names, q, f"set {'charge' if q == 'q' else q}") for q, field in given.items()}
+    fields["q"] = fields["q"] or quantity_field(names, "qpt", "set charge")
+    return {quantity: field for quantity, field in fields.items() if field}
 
 
 def complete(values: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:

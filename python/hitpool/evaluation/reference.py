@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.data import EventDataset
-from hitpool.evaluation.quantities import RESOLUTIONS, SOURCES
+from hitpool.evaluation.quantities import RESOLUTIONS, SOURCES, complete
+from hitpool.evaluation.tracks import Estimate, Tracks, residual_errors
 from hitpool.files import open_event_file
 
 
@@ -50,3 +51,19 @@ def read_reference(
                 values[events[covered], : tracks.shape[1]] = estimate
     estimates, errors = np.split(np.moveaxis(values, -1, 0), [len(columns)])
     return dict(zip(columns, estimates, strict=True)), dict(zip(sigmas, errors, strict=True))
+
+
+def reference_estimate(
+    values: dict[str, NDArray[np.float64]], errors: dict[str, NDArray[np.float64]], tracks: Tracks
+) -> Estimate:
+    """The reference for the particles of a test.
+
+    Args:
+        values: Its parameters by quantity, [events of the folder, N] each; NaN where there is none.
+        errors: Their standard deviations, as far as it states them.
+        tracks: The particles.
+    """
+    values = complete({quantity: array[tracks.event] for quantity, array in values.items()})
+    valid = np.isfinite([values[quantity] for quantity in set(values) & set(tracks.true)]).all(0)
+    errors = {quantity: array[tracks.event] for quantity, array in errors.items()}
+    return Estimate(valid, values, errors=residual_errors(errors, tracks.true))

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
+from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
-from torch import Tensor
 
-from hitpool.evaluation import plots, results
+from hitpool.evaluation import plots
 from hitpool.evaluation.assignment import match_by_hits
-from hitpool.evaluation.bins import momentum_edges
-from hitpool.evaluation.parameter_fields import ParameterFields, name_fields
-from hitpool.evaluation.tracks import EventTracks
+from hitpool.evaluation.collector import Collector
+from hitpool.evaluation.comparison import momentum_edges, residuals
+from hitpool.evaluation.quantities import RESOLUTIONS, parameter_fields
+from hitpool.evaluation.results import as_json, measure, results_table, training_means, with_trivial
+from hitpool.evaluation.tracks import MODEL, Tracks
 from hitpool.files import check_writable, data_set_name, write_text
 
 
-class TestReport(Callback):
+class TestReport(Collector):
     """Collects the matched predictions of the test and reports how good they are.
 
-    At the end of the test it prints the table of `hitpool.evaluation.results` and writes `results.json` and
-    `plots/*.png` into the run directory. The trivial predictor is the mean over the training events.
+    At the end of the test it prints the table and writes `results.json` and `plots/*.png` into the run directory. The
+    trivial predictor is the mean over the training events.
 
     Args:
         track: Name of the predicted objects: the predictions are `<track>_valid`, `<track>_<hit>_valid`,
@@ -53,15 +53,11 @@ class TestReport(Callback):
         charge: str | None = None,
         label: str | None = None,
     ) -> None:
-        self.track = track
-        self.particle = particle
-        self.hit = hit
-        self.given = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
+        super().__init__(track, particle, hit, {})
+        self.given = {"pt": pt, "eta": eta, "phi": phi, "q": charge}
         self.label = label
         self.source = ""
-        self.fields = ParameterFields()
         self.means: dict[str, float] = {}
-        self.batches: list[EventTracks] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the means of the training events, so that missing ones are noticed before the test runs.
@@ -81,44 +77,26 @@ class TestReport(Callback):
                 f"{type(datamodule).__name__}; run trainer.test with a HitDataModule or without TestReport"
             )
         targets = {name: values.numpy() for name, values in datamodule.train_targets().items()}
-        self.fields = name_fields(targets, **self.given)
-        self.means = results.training_means(targets, self.fields)
+        self.fields = parameter_fields(targets, self.given)
+        self.means = training_means(
+            {quantity: targets[field] for quantity, field in self.fields.items() if field in targets}
+        )
         self.source = self.label or data_set_name(datamodule.test_dir)
         self.batches = []
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: dict[str, Any],
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Any], *args: Any
     ) -> None:
-        """Keeps the counts and parameters of one batch.
+        """Keeps one batch.
 
         Raises:
             KeyError: If a prediction or target is missing.
         """
-        targets = outputs["targets"]
-        preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
-        valid, hit_valid = f"{self.track}_valid", f"{self.track}_{self.hit}_valid"
-        if missing := [name for name in (valid, hit_valid) if name not in preds]:
-            raise KeyError(f"TestReport: no predictions {missing}; the tasks predict {sorted(preds)}")
-        named = (self.fields.pt, self.fields.eta, self.fields.phi, self.fields.charge)
-        regressed = [field for field in named if f"{self.track}_{field}" in preds]
-        self.batches.append(
-            EventTracks.from_masks(
-                event=_numpy(targets["sample_id"]),
-                particle_valid=_numpy(targets[f"{self.particle}_valid"]),
-                track_valid=_numpy(preds[valid]),
-                particle_hit_valid=_numpy(targets[f"{self.particle}_{self.hit}_valid"]),
-                track_hit_valid=_numpy(preds[hit_valid]),
-                hit_valid=_numpy(targets[f"{self.hit}_valid"]),
-                true={field: _numpy(targets[f"{self.particle}_{field}"]) for field in regressed},
-                predicted={field: _numpy(preds[f"{self.track}_{field}"]) for field in regressed},
-            )
-        )
+        predicted = {name for task in outputs["preds"].values() for name in task}
+        needed = [f"{self.track}_valid", f"{self.track}_{self.hit}_valid"]
+        if missing := [name for name in needed if name not in predicted]:
+            raise KeyError(f"TestReport: no predictions {missing}; the tasks predict {sorted(predicted)}")
+        super().on_test_batch_end(trainer, pl_module, outputs, *args)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the table and writes the files."""
@@ -127,66 +105,51 @@ class TestReport(Callback):
         self.batches = []
         if not trainer.is_global_zero:
             return
-        tracks = EventTracks.concatenate(batches)
-        rows = results.evaluate(tracks, self.means, self.fields)
+        tracks = with_trivial(Tracks.concatenate(batches), self.means)
+        results = measure(tracks)
         console = Console()
-        console.print(results.table(rows, tracks))
+        console.print(results_table(results, tracks))
         if trainer.fast_dev_run:
             return
-        plotted = save_plots(tracks, self.means, self.fields, folder / "plots", self.source)
+        plotted = save_plots(tracks, folder / "plots", self.source)
         written = [folder / "results.json", *plotted]
-        write_text(written[0], json.dumps(results.as_json(rows, tracks), indent=2, allow_nan=False) + "\n")
+        write_text(written[0], json.dumps(as_json(results, tracks), indent=2, allow_nan=False) + "\n")
         names = ", ".join(str(path.relative_to(folder)) for path in written)
         console.print(f"written to {folder}: {names}", highlight=False, markup=False, soft_wrap=True)
 
 
-def save_plots(
-    tracks: EventTracks, means: dict[str, float], fields: ParameterFields, folder: Path, source: str
-) -> list[Path]:
+def save_plots(tracks: Tracks, folder: Path, source: str) -> list[Path]:
     """Draws the residuals of pT, eta and phi and the efficiency against pT.
 
     Args:
-        tracks: Test tracks, matched to the particles slot by slot.
-        means: Constants of the trivial predictor by field.
-        fields: Names of the parameters.
+        tracks: The tracks of a model and of the trivial predictor, matched to the particles slot by slot.
         folder: Where the PNG files go.
         source: Words above the axes, where the tracks come from.
 
     Returns:
         The files: `residual_<parameter>.png` for what is predicted, `efficiency_pt.png` if pT is.
     """
-    match = results.match_by_slot(tracks)
-    trivial = results.parameter_residuals(results.with_constants(tracks, means), match, fields)
-    labels = {
-        "pt": (r"($p_\mathrm{T}$ $-$ true) / true", source),
-        "eta": (r"$\eta$ $-$ true", source),
-        "phi": (r"$\phi$ $-$ true", source, "rad"),
-    }
-    written = [
-        plots.save(plots.plot_residuals(values, trivial[name], *labels[name]), folder / f"residual_{name}.png")
-        for name, values in results.parameter_residuals(tracks, match, fields).items()
-    ]
-    particles = tracks.particle_valid
-    if fields.pt in tracks.true and particles.any():
+    labels = {"pt": r"($p_\mathrm{T}$ $-$ true) / true", "eta": r"$\eta$ $-$ true", "phi": r"$\phi$ $-$ true"}
+    written = []
+    for name, values in residuals(tracks, tracks.compared).items():
+        figure = plots.plot_residuals(*values, labels[name], source, RESOLUTIONS[name].unit)
+        written.append(plots.save(figure, folder / f"residual_{name}.png"))
+    particle, model = tracks.particle, tracks.estimates[MODEL]
+    if "pt" in tracks.true and particle.any():
         found = {
-            "matched track declared valid": match[particles] >= 0,
-            "found by hits (> 50 % shared)": match_by_hits(tracks)[particles] >= 0,
+            "matched track declared valid": model.valid[particle],
+            "found by hits (> 50 % shared)": match_by_hits(tracks, model)[particle] >= 0,
         }
-        pt = tracks.true[fields.pt][particles]
+        pt = tracks.true["pt"][particle]
         figure = plots.plot_efficiency(pt, found, source, momentum_edges(pt))
         written.append(plots.save(figure, folder / "efficiency_pt.png"))
     return written
 
 
-def _numpy(tensor: Tensor) -> NDArray:
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-def _from_all_ranks(batches: list[EventTracks], world_size: int) -> list[EventTracks]:
+def _from_all_ranks(batches: list[Tracks], world_size: int) -> list[Tracks]:
     """Batches of all processes, in all of them."""
     if world_size == 1:
         return batches
-    gathered: list[list[EventTracks]] = [[] for _ in range(world_size)]
+    gathered: list[list[Tracks]] = [[] for _ in range(world_size)]
     torch.distributed.all_gather_object(gathered, batches)
     return [batch for rank in gathered for batch in rank]

@@ -1,104 +1,80 @@
-"""Predicted and true tracks of many events, in the compact form from which every number is computed."""
+"""One table of particles and the estimates of their tracks, from which every number is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitpool.evaluation.quantities import RESOLUTIONS, complete
+
+MODEL, TRIVIAL, TRUE_HITS, FIT_ALONE, BOUND = "model", "trivial", "true hits", "fit alone", "bound"
+"""Names of estimates."""
+
 
 @dataclass(frozen=True)
-class EventTracks:
-    """Particles and predicted tracks of E events in N slots, with the numbers of hits they share.
-
-    Slot i of the tracks belongs to slot i of the particles if the predictions were matched to the truth.
+class Estimate:
+    """Tracks in the slots of the particles.
 
     Args:
-        event: Number of the event in its data set, [E] integers.
-        particle_valid: Whether the slot holds a particle, [E, N] bool.
-        track_valid: Whether the slot holds a track that the model declares valid, [E, N] bool.
-        particle_hits: True hits of each particle, [E, N] integers.
-        track_hits: Hits assigned to each track, [E, N] integers.
+        valid: Whether there is a track, [E, N] bool.
+        values: Its parameters by quantity, [E, N] each; none of the physical bound.
+        decides: Whether `valid` was decided without the truth, so that tracks can be missing and wrong.
+        errors: Standard deviations of the residuals by quantity, as far as they are estimated, [E, N] each.
+        hits: Hits assigned to each track, [E, N] integers.
         shared_hits: Hits of particle i that are assigned to track j, [E, N, N] integers.
-        num_hits: Hits of the event, [E] integers.
-        true: True parameters of the particles by field, [E, N] each; NaN in empty slots.
-        predicted: Predicted parameters of the tracks by field, [E, N] each.
+    """
+
+    valid: NDArray[np.bool_]
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    decides: bool = False
+    errors: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    hits: NDArray[np.int64] | None = None
+    shared_hits: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Particles of E events in N slots, and estimates of their tracks.
+
+    Args:
+        event: Number of each event in its data set, ascending, [E].
+        particle: Whether the slot holds a particle, [E, N] bool.
+        true: True parameters by quantity, [E, N] each; NaN in empty slots.
+        estimates: Estimates by name.
+        hits: True hits of each particle, [E, N] integers; None if hits were not counted.
+        num_hits: Hits of the event, [E] integers, likewise.
     """
 
     event: NDArray[np.int64]
-    particle_valid: NDArray[np.bool_]
-    track_valid: NDArray[np.bool_]
-    particle_hits: NDArray[np.int64]
-    track_hits: NDArray[np.int64]
-    shared_hits: NDArray[np.int64]
-    num_hits: NDArray[np.int64]
+    particle: NDArray[np.bool_]
     true: dict[str, NDArray[np.float64]]
-    predicted: dict[str, NDArray[np.float64]]
-
-    @classmethod
-    def from_masks(
-        cls,
-        event: NDArray[np.int64],
-        particle_valid: NDArray[np.bool_],
-        track_valid: NDArray[np.bool_],
-        particle_hit_valid: NDArray[np.bool_],
-        track_hit_valid: NDArray[np.bool_],
-        hit_valid: NDArray[np.bool_],
-        true: dict[str, NDArray[np.float64]],
-        predicted: dict[str, NDArray[np.float64]],
-    ) -> EventTracks:
-        """Counts the hits of one batch.
-
-        Args:
-            event: Number of the event in its data set, [E] integers.
-            particle_valid: Whether the slot holds a particle, [E, N].
-            track_valid: Whether the model declares the track valid, [E, N].
-            particle_hit_valid: Whether hit m belongs to particle i, [E, N, M].
-            track_hit_valid: Whether the model assigns hit m to track j, [E, N, M].
-            hit_valid: False in padded hits, which are not counted, [E, M].
-            true: True parameters by field, [E, N] each.
-            predicted: Predicted parameters by field, [E, N] each.
-
-        Returns:
-            The tracks of the batch.
-
-        Raises:
-            ValueError: If the shapes do not fit together.
-        """
-        slots, hits = particle_valid.shape, hit_valid.shape
-        expected = {
-            "event": (event, slots[:1]),
-            "track_valid": (track_valid, slots),
-            "particle_hit_valid": (particle_hit_valid, slots + hits[1:]),
-            "track_hit_valid": (track_hit_valid, slots + hits[1:]),
-            **{f"true {field}": (values, slots) for field, values in true.items()},
-            **{f"predicted {field}": (values, slots) for field, values in predicted.items()},
-        }
-        for name, (array, shape) in expected.items():
-            if array.shape != shape:
-                raise ValueError(f"EventTracks: {name} needs shape {shape}, got {array.shape}")
-        belongs = particle_hit_valid & hit_valid[:, None] & particle_valid[..., None]  # [E, N, M]
-        assigned = track_hit_valid & hit_valid[:, None]  # [E, N, M]
-        # float32 counts exactly up to 2^24 and multiplies much faster than integers
-        shared = belongs.astype(np.float32) @ assigned.astype(np.float32).swapaxes(1, 2)  # [E, N, N]
-        return cls(
-            event=event.astype(np.int64),
-            particle_valid=particle_valid,
-            track_valid=track_valid,
-            particle_hits=belongs.sum(-1, dtype=np.int64),
-            track_hits=assigned.sum(-1, dtype=np.int64),
-            shared_hits=shared.astype(np.int64),
-            num_hits=hit_valid.sum(-1, dtype=np.int64),
-            true={field: values.astype(np.float64) for field, values in true.items()},
-            predicted={field: values.astype(np.float64) for field, values in predicted.items()},
-        )
+    estimates: dict[str, Estimate]
+    hits: NDArray[np.int64] | None = None
+    num_hits: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.event)
 
-    def select(self, index: NDArray) -> EventTracks:
+    @property
+    def measured(self) -> dict[str, Estimate]:
+        """Estimates that have values: all but the bound."""
+        return {name: own for name, own in self.estimates.items() if own.values}
+
+    @property
+    def compared(self) -> NDArray[np.bool_]:
+        """Particles of which there are all estimates, [E, N] bool."""
+        return self.particle & np.logical_and.reduce([own.valid for own in self.measured.values()])
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Number of particles without a track, by estimate."""
+        return {name: int((self.particle & ~own.valid).sum()) for name, own in self.measured.items()}
+
+    def select(self, index: NDArray) -> Tracks:
         """Picks events.
 
         Args:
@@ -107,21 +83,14 @@ class EventTracks:
         Returns:
             The chosen events, in that order.
         """
-        return EventTracks(
-            **{
-                item.name: {key: array[index] for key, array in value.items()}
-                if isinstance(value := getattr(self, item.name), dict)
-                else value[index]
-                for item in fields(self)
-            }
-        )
+        return _each(lambda array: array[index], self)
 
     @staticmethod
-    def concatenate(parts: Sequence[EventTracks]) -> EventTracks:
+    def concatenate(parts: Sequence[Tracks]) -> Tracks:
         """Joins batches; an event that occurs twice (padding of a distributed sampler) is kept once.
 
         Args:
-            parts: At least one batch, all with the same slots and fields.
+            parts: At least one batch, all with the same slots, estimates and quantities.
 
         Returns:
             All events, ordered by their number in the data set.
@@ -130,13 +99,99 @@ class EventTracks:
             ValueError: If there is no batch.
         """
         if not parts:
-            raise ValueError("EventTracks.concatenate: needs at least one batch, got none")
-        joined = EventTracks(
-            **{
-                item.name: {key: np.concatenate([getattr(part, item.name)[key] for part in parts]) for key in first}
-                if isinstance(first := getattr(parts[0], item.name), dict)
-                else np.concatenate([getattr(part, item.name) for part in parts])
-                for item in fields(parts[0])
-            }
-        )
+            raise ValueError("Tracks.concatenate: needs at least one batch, got none")
+        joined = _each(lambda *arrays: np.concatenate(arrays), *parts)
         return joined.select(np.unique(joined.event, return_index=True)[1])
+
+    def completed(self) -> Tracks:
+        """The tracks with the parameters that follow from the others, see `complete`."""
+        estimates = {name: replace(own, values=complete(own.values)) for name, own in self.estimates.items()}
+        return replace(self, true=complete(self.true), estimates=estimates)
+
+    def with_estimate(self, name: str, estimate: Estimate) -> Tracks:
+        """The tracks with another estimate, or with another one in place of that name.
+
+        Args:
+            name: Its name.
+            estimate: The estimate.
+        """
+        return replace(self, estimates=self.estimates | {name: estimate})
+
+    def with_hits(
+        self, belongs: NDArray[np.bool_], assigned: NDArray[np.bool_], valid: NDArray[np.bool_], name: str = MODEL
+    ) -> Tracks:
+        """The tracks with the hits that an estimate assigns.
+
+        Args:
+            belongs: Whether hit m belongs to particle i, [E, N, M].
+            assigned: Whether hit m is assigned to track j, [E, N, M].
+            valid: False in padded hits, which are not counted, [E, M].
+            name: Of the estimate.
+
+        Raises:
+            ValueError: If the shapes do not fit together.
+        """
+        shape = self.particle.shape + valid.shape[1:]
+        for what, array in (("belongs", belongs), ("assigned", assigned)):
+            if array.shape != shape:
+                raise ValueError(f"Tracks.with_hits: {what} needs shape {shape}, got {array.shape}")
+        belongs = belongs & valid[:, None] & self.particle[..., None]  # [E, N, M]
+        assigned = assigned & valid[:, None]  # [E, N, M]
+        # float32 counts exactly up to 2^24 and multiplies much faster than integers
+        shared = belongs.astype(np.float32) @ assigned.astype(np.float32).swapaxes(1, 2)  # [E, N, N]
+        own = replace(self.estimates[name], hits=assigned.sum(-1, dtype=np.int64), shared_hits=shared.astype(np.int64))
+        counted = {"hits": belongs.sum(-1, dtype=np.int64), "num_hits": valid.sum(-1, dtype=np.int64)}
+        return replace(self.with_estimate(name, own), **counted)
+
+
+def residual_errors(
+    errors: Mapping[str, NDArray[np.float64]], true: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Standard deviations of residuals.
+
+    Args:
+        errors: Standard deviations of parameters by quantity.
+        true: True parameters by quantity.
+    """
+    return {
+        quantity: own / (np.abs(true[quantity]) if RESOLUTIONS[quantity].relative else 1.0)
+        for quantity, own in errors.items()
+    }
+
+
+def side_by_side(models: Mapping[str, Tracks]) -> Tracks:
+    """The estimates of several models for the same particles.
+
+    Args:
+        models: Tracks of each model on the same data set, by name.
+
+    Returns:
+        The particles with the estimate of each model, without those with true hits.
+
+    Raises:
+        ValueError: If the models were not given the same particles.
+    """
+    first = next(iter(models.values()))
+    for name, own in models.items():
+        if not (np.array_equal(own.event, first.event) and np.array_equal(own.particle, first.particle)):
+            raise ValueError(
+                f"{name} was given other particles than {next(iter(models))}: {own.particle.sum()} in "
+                f"{len(own)} events, expected {first.particle.sum()} in {len(first)}; "
+                "data.max_particles and data.num_test must be the same"
+            )
+    true = {quantity: values for own in models.values() for quantity, values in own.true.items()}
+    return Tracks(first.event, first.particle, true, {name: own.estimates[MODEL] for name, own in models.items()})
+
+
+def _each(function: Callable[..., NDArray], first: Any, *others: Any) -> Any:
+    """Applies a function to the arrays that are at the same place of tables."""
+    if isinstance(first, np.ndarray):
+        return function(first, *others)
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [item.name for item in fields(first)]
+        return replace(
+            first, **{name: _each(function, *(getattr(own, name) for own in (first, *others))) for name in names}
+        )
+    if isinstance(first, dict):
+        return {key: _each(function, *(own[key] for own in (first, *others))) for key in first}
+    return first

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
+from hitpool.residuals import mean, periodic_residual, relative_residual, residual, right_charge, rms, sigma68
 from hitpool.tasks.base import Task
 from hitpool.tasks.target_space import TargetSpace
 
@@ -19,7 +21,7 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {  # of the difference
     "l2": torch.square,
     "smooth_l1": lambda difference: smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none"),
 }
-CENTRAL_68 = (0.158655, 0.841345)
+SUMMARIES = {"mean": mean, "sigma68": sigma68, "rms": rms}
 
 
 class RegressionTask(Task):
@@ -170,32 +172,31 @@ class RegressionTask(Task):
         """For each field mean, sigma68 and rms of the residual (prediction - truth) over true objects.
 
         Fields that end in pt have `<field>_rel_res_*`, relative to the truth; phi is wrapped; fields that end
-        in q have `<field>_accuracy`, the share of right signs, instead. sigma68 is half of the central 68.27
-        % interval. Empty without true objects.
+        in q have `<field>_accuracy`, the share of right signs, instead. See `hitpool.residuals`. Empty without
+        true objects.
         """
         valid, physical = self._targets(targets)
         if not (preds and len(physical)):
             return {}
+        predicted = torch.stack([preds[f"{self.output_object}_{field}"][valid] for field in self.fields])  # [K, P]
         metrics = {}
-        for k, field in enumerate(self.fields):
-            true = physical[:, k]  # [P]
-            pred = preds[f"{self.output_object}_{field}"][valid]
+        for k, (field, pred, true) in enumerate(zip(self.fields, _numpy(predicted), _numpy(physical.T), strict=True)):
             quantity = field.rsplit("_", 1)[-1]
             if self.space.sign[k] or quantity == "q":
-                metrics[f"{field}_accuracy"] = ((pred >= 0) == (true >= 0)).float().mean()
+                metrics[f"{field}_accuracy"] = mean(right_charge(pred, true))
                 continue
-            residual, label = pred - true, f"{field}_res"
+            difference, label = residual, f"{field}_res"
             if self.space.periodic[k] or quantity == "phi":
-                residual = wrap_angle(residual)
+                difference = periodic_residual
             elif self.space.inverse[k] or quantity == "pt":
-                residual, label = residual / true, f"{field}_rel_res"
-            low, high = residual.quantile(residual.new_tensor(CENTRAL_68))
-            metrics |= {
-                f"{label}_mean": residual.mean(),
-                f"{label}_sigma68": (high - low) / 2,
-                f"{label}_rms": residual.square().mean().sqrt(),
-            }
-        return metrics
+                difference, label = relative_residual, f"{field}_rel_res"
+            values = difference(pred, true)
+            metrics |= {f"{label}_{name}": number(values) for name, number in SUMMARIES.items()}
+        return dict(zip(metrics, physical.new_tensor(list(metrics.values())), strict=True))
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.float64]:
+    return tensor.detach().cpu().double().numpy()
 
 
 class ObjectRegressionTask(RegressionTask):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hitpool.evaluation import residuals
+from hitpool import residuals
 
 
 def test_residual_is_predicted_minus_true() -> None:
@@ -79,3 +79,16 @@ def test_one_entry() -> None:
 @pytest.mark.parametrize("function", [residuals.mean, residuals.median, residuals.rms, residuals.sigma68])
 def test_nan_is_not_hidden(function) -> None:
     assert math.isnan(function([1.0, np.nan, 2.0]))
+
+
+@pytest.mark.parametrize("function", [residuals.mean, residuals.median, residuals.rms, residuals.sigma68])
+def test_a_summary_along_an_axis_is_that_of_each_row(function) -> None:
+    values = np.random.default_rng(1).normal(size=(3, 50))
+    np.testing.assert_array_equal(function(values, axis=-1), [function(row) for row in values])
+    np.testing.assert_array_equal(function(values[:, :0], axis=-1), [np.nan] * 3)
+
+
+def test_a_charge_of_0_or_nan_is_wrong() -> None:
+    charges = [0.1, -3.0, 0.5, -0.5, 0.0, np.nan, np.nan]
+    true = [1, -1, -1, 1, 1, 1, -1]
+    np.testing.assert_array_equal(residuals.right_charge(charges, true), [True, True] + 5 * [False])

@@ -1,4 +1,4 @@
-"""Tables of comparisons for the terminal, and their form in JSON."""
+"""Tables of numbers for the terminal, and their form in JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
+from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.comparison import Bins, Row
-from hitpool.evaluation.number import Number
 from hitpool.evaluation.quantities import RESOLUTIONS
 
 MEASURES = {
@@ -53,8 +53,34 @@ def title(compared: int, particles: int, missing: Mapping[str, int]) -> str:
     return f"{compared} of {particles} particles" + (f"; not found: {lacking}" if lacking else "")
 
 
-def table(rows: Sequence[Row], heading: str, reference: str | None = None) -> Table:
-    """Table of all tracks, a column for each estimate.
+def table(
+    heading: str,
+    caption: str,
+    names: Sequence[str],
+    blocks: Sequence[Sequence[tuple[str, Mapping[str, Number]]]],
+) -> Table:
+    """Table of numbers, a column for each estimate.
+
+    Args:
+        heading: Words above.
+        caption: Words below.
+        names: Of the estimates.
+        blocks: Lines of each section: label and numbers by name of the estimate.
+    """
+    grid = Table(title=heading, caption=caption, caption_justify="left", title_justify="left")
+    grid.add_column("number")
+    for name in names:
+        grid.add_column(name, justify="right", overflow="fold")
+    for block in blocks:
+        for label, numbers in block:
+            cells = (str(numbers[name]) if name in numbers else "" for name in names)
+            grid.add_row(_escaped(label), *cells)
+        grid.add_section()
+    return grid
+
+
+def comparison_table(rows: Sequence[Row], heading: str, reference: str | None = None) -> Table:
+    """Table of all tracks, by quantity.
 
     Args:
         rows: The rows.
@@ -62,17 +88,11 @@ def table(rows: Sequence[Row], heading: str, reference: str | None = None) -> Ta
         reference: Name of the reference, if there is one.
     """
     names = list(dict.fromkeys(name for row in rows for name in row.numbers))
-    grid = Table(title=heading, caption=CAPTION, caption_justify="left", title_justify="left")
-    grid.add_column("number")
-    for name in names:
-        grid.add_column(name, justify="right", overflow="fold")
-    for quantity, own in groupby(rows, key=lambda row: row.quantity):
-        grid.add_row(_quantity(quantity))
-        for row in own:
-            cells = (str(row.numbers[name]) if name in row.numbers else "" for name in names)
-            grid.add_row(f"  {_measure(row, reference)}", *cells)
-        grid.add_section()
-    return grid
+    blocks = [
+        [(_quantity(quantity), {}), *((f"  {_measure(row, reference)}", row.numbers) for row in own)]
+        for quantity, own in groupby(rows, key=lambda row: row.quantity)
+    ]
+    return table(heading, CAPTION, names, blocks)
 
 
 def bins_tables(bins: Bins, heading: str, axis: str, name: str, reference: str | None = None) -> list[Table]:
@@ -93,12 +113,12 @@ def bins_tables(bins: Bins, heading: str, axis: str, name: str, reference: str |
     tables = []
     for keys, factor in ((resolutions, 1), (fractions, 100)):
         shown = [key for key in keys if key in present]
-        grid = Table(title=heading, title_justify="left")
-        grid.add_column(axis, no_wrap=True)
+        grid = Table(title=_escaped(heading), title_justify="left")
+        grid.add_column(_escaped(axis), no_wrap=True)
         grid.add_column("tracks", justify="right")
         for key in shown:
-            label = f"{_quantity(key[0])}: {_measure(present[key], reference)}"
-            grid.add_column(label + (" \\[%]" if factor == 100 else ""), justify="right")
+            label = f"{_quantity(key[0])}: {_measure(present[key], reference)}" + (" [%]" if factor == 100 else "")
+            grid.add_column(_escaped(label), justify="right")
         columns = [[_cell(number, factor) for number in bins.column(*key, name)] for key in shown]
         for cells in zip(ranges, map(str, bins.tracks), *columns, strict=True):
             grid.add_row(*cells)
@@ -113,15 +133,20 @@ def _cell(number: Number | None, factor: int) -> str:
     return str(Number.symmetric(factor * number.value, factor * number.error))
 
 
+def _escaped(label: str) -> str:
+    """A label that holds no markup: rich would read [rad] as such."""
+    return label.replace("[", r"\[")
+
+
 def _quantity(quantity: str) -> str:
     return OTHERS[quantity] if quantity in OTHERS else RESOLUTIONS[quantity].label
 
 
 def _measure(row: Row, reference: str | None) -> str:
-    """Measure with its unit; rich reads [rad] as markup unless escaped."""
+    """Measure with its unit."""
     measure = f"sigma68 / {reference}" if row.measure == "to_reference" else MEASURES[row.measure]
     unit = RESOLUTIONS[row.quantity].unit if row.measure in ("sigma68", "rms", "median") else ""
-    return f"{measure} \\[{unit}]" if unit else measure
+    return f"{measure} [{unit}]" if unit else measure
 
 
 def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +176,15 @@ def _rows_as_json(rows: Sequence[Row]) -> dict[str, Any]:
     stored: dict[str, Any] = {}
     for row in rows:
         stored.setdefault(row.quantity, {})[row.measure] = {
-            name: {key: value if math.isfinite(value) else None for key, value in vars(number).items()}
-            for name, number in row.numbers.items()
+            name: number_as_json(number) for name, number in row.numbers.items()
         }
     return stored
+
+
+def number_as_json(number: Number) -> dict[str, float | None]:
+    """A number as it is stored; null stands for undefined.
+
+    Args:
+        number: The number.
+    """
+    return {key: value if math.isfinite(value) else None for key, value in vars(number).items()}

@@ -1,5 +1,9 @@
 """Residuals of track parameters and the numbers that summarise them: arrays in, numbers out."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -74,55 +78,69 @@ def relative_residual(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float
     return difference / true
 
 
-def mean(values: ArrayLike) -> float:
-    """Arithmetic mean; NaN without entries.
+def right_charge(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.bool_]:
+    """Whether predicted charges have the sign of the true ones; 0 and NaN are wrong.
+
+    Args:
+        predicted: Predicted charges, or any number with their sign, any shape.
+        true: True charges, same shape.
+
+    Example:
+        >>> right_charge([0.3, -2.0, 0.1, 0.0], [1, -1, -1, 1])
+        array([ True,  True, False, False])
+    """
+    return np.asarray(predicted, np.float64) * np.asarray(true, np.float64) > 0
+
+
+def mean(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.float64]:
+    """Arithmetic mean.
 
     Args:
         values: Residuals, any shape.
+        axis: Dimension of the entries; None for all of them together.
 
     Returns:
-        The mean, unit of the residuals.
+        The mean, unit of the residuals; an array over the other dimensions if `axis` is given. NaN without entries.
 
     Example:
         >>> mean([1.0, 2.0, 6.0])
         3.0
     """
-    values = np.asarray(values, np.float64)
-    return float(values.mean()) if values.size else float("nan")
+    return _summary(np.mean, values, axis)
 
 
-def median(values: ArrayLike) -> float:
-    """Median; NaN without entries.
+def median(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.float64]:
+    """Median.
 
     Args:
         values: Residuals, any shape.
+        axis: As in `mean`.
 
     Returns:
-        The median, unit of the residuals.
+        The median, as `mean`.
 
     Example:
         >>> median([1.0, 2.0, 6.0])
         2.0
     """
-    values = np.asarray(values, np.float64)
-    return float(np.median(values)) if values.size else float("nan")
+    return _summary(np.median, values, axis)
 
 
-def rms(values: ArrayLike) -> float:
-    """Root of the mean square about 0, sqrt(mean(r^2)); NaN without entries.
+def rms(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.float64]:
+    """Root of the mean square about 0, sqrt(mean(r^2)).
 
     Args:
         values: Residuals, any shape.
+        axis: As in `mean`.
 
     Returns:
-        The root mean square, unit of the residuals.
+        The root mean square, as `mean`.
 
     Example:
         >>> rms([3.0, -4.0, 0.0, 0.0])
         2.5
     """
-    values = np.asarray(values, np.float64)
-    return float(np.sqrt(np.mean(values**2))) if values.size else float("nan")
+    return _summary(lambda entries, axis: np.sqrt(np.mean(entries**2, axis=axis)), values, axis)
 
 
 def sigma68(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.float64]:
@@ -133,18 +151,29 @@ def sigma68(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.fl
 
     Args:
         values: Residuals, any shape.
-        axis: Dimension of the entries; None for all of them together.
+        axis: As in `mean`.
 
     Returns:
-        The half width, unit of the residuals; an array over the other dimensions if `axis` is given. NaN without
-        entries or if one of them is NaN.
+        The half width, as `mean`; NaN if one of the entries is NaN.
 
     Example:
         >>> round(sigma68(np.linspace(-1.0, 1.0, 101)), 6)
         0.6827
     """
+
+    def half_width(entries: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
+        low, high = np.quantile(entries, [(1 - CENTRAL_FRACTION) / 2, (1 + CENTRAL_FRACTION) / 2], axis=axis)
+        return (high - low) / 2
+
+    return _summary(half_width, values, axis)
+
+
+def _summary(
+    function: Callable[[NDArray[np.float64], int | None], NDArray[np.float64]], values: ArrayLike, axis: int | None
+) -> float | NDArray[np.float64]:
     values = np.asarray(values, np.float64)
-    if not values.size:
-        return float("nan") if axis is None else np.full(np.delete(values.shape, axis), np.nan)
-    low, high = np.quantile(values, [(1 - CENTRAL_FRACTION) / 2, (1 + CENTRAL_FRACTION) / 2], axis=axis)
-    return float(high - low) / 2 if axis is None else (high - low) / 2
+    if values.size:
+        summary = function(values, axis)
+    else:
+        summary = np.nan if axis is None else np.full(np.delete(values.shape, axis), np.nan)
+    return float(summary) if axis is None else summary

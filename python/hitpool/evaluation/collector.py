@@ -1,0 +1,211 @@
+"""Callbacks that collect the estimates of a model during its test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hitpool.evaluation.quantities import RESOLUTIONS, fields_by_quantity
+from hitpool.evaluation.tracks import FIT_ALONE, MODEL, TRUE_HITS, Estimate, Tracks, residual_errors
+
+FITTED = ("qpt", "eta", "phi")
+CERTAIN = 20.0  # logit of a hit of the track; its negative for the others
+Named = dict[str, Tensor]
+
+
+class Collector(Callback):
+    """Collects the true and the predicted tracks of a test, in the slots of the particles.
+
+    Args:
+        track: Name of the predicted objects: the predictions are `<track>_valid`, `<track>_<hit>_valid`,
+            `<track>_<field>`, `<track>_<field>_error`.
+        particle: Name of the true objects: the targets are `<particle>_valid`, `<particle>_<hit>_valid`,
+            `<particle>_<field>`.
+        hit: Name of the hits.
+        fields: Fields by quantity; those that are predicted are collected.
+    """
+
+    def __init__(self, track: str, particle: str, hit: str, fields: Mapping[str, str]) -> None:
+        self.track = track
+        self.particle = particle
+        self.hit = hit
+        self.fields = dict(fields)
+        self.batches: list[Tracks] = []
+
+    @property
+    def tracks(self) -> Tracks:
+        """All particles and tracks, ordered by event."""
+        return Tracks.concatenate(self.batches)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Any], *args: Any
+    ) -> None:
+        """Keeps one batch."""
+        targets = outputs["targets"]
+        preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
+        particle, valid = _numpy(targets[f"{self.particle}_valid"]), _numpy(preds[f"{self.track}_valid"])
+        fields = {quantity: field for quantity, field in self.fields.items() if f"{self.track}_{field}" in preds}
+        true = {quantity: _numpy(targets[f"{self.particle}_{field}"]) for quantity, field in fields.items()}
+
+        def estimate(valid: NDArray[np.bool_], named: Named, decides: bool = False) -> Estimate:
+            values = {quantity: _numpy(named[f"{self.track}_{field}"]) for quantity, field in fields.items()}
+            errors = {
+                quantity: _numpy(named[error])
+                for quantity, field in fields.items()
+                if (error := f"{self.track}_{field}_error") in named and quantity in RESOLUTIONS
+            }
+            return Estimate(valid, values, decides, residual_errors(errors, true))
+
+        estimates = {MODEL: estimate(valid, preds, decides=True)}
+        for name, (own, named) in self.other_estimates(trainer, outputs).items():
+            estimates[name] = estimate(_numpy(own), named)
+        tracks = Tracks(_numpy(targets["sample_id"]), particle, true, estimates)
+        if (assigned := f"{self.track}_{self.hit}_valid") in preds:
+            masks = targets[f"{self.particle}_{self.hit}_valid"], preds[assigned], targets[f"{self.hit}_valid"]
+            tracks = tracks.with_hits(*map(_numpy, masks))
+        self.batches.append(tracks)
+
+    def other_estimates(self, trainer: Trainer, outputs: dict[str, Any]) -> dict[str, tuple[Tensor, Named]]:
+        """Further estimates of a batch: their validity and predictions by name; none by default.
+
+        Args:
+            trainer: The trainer.
+            outputs: What the test step returned.
+        """
+        return {}
+
+
+class ParameterCollector(Collector):
+    """Collects the track parameters that a model regresses, and what is known of where they come from.
+
+    Args:
+        network: Model of the `hitpool.nn.MaskFormer` interface.
+        others: Whether to show too what it gives with the true hits of each track, if it pools hits, and what its track
+            fit gives without the response that corrects it, if there is one.
+
+    Raises:
+        ValueError: If the model regresses no track parameter.
+    """
+
+    def __init__(self, network: nn.Module, others: bool = True) -> None:
+        task = regression(network)
+        super().__init__(task.output_object, network.target_object, network.input_name, fields_by_quantity(task.fields))
+        self.given_truth = TrueAssignment(network, task) if others and hasattr(task, "logit_key") else None
+        self.with_fit = task if others and getattr(task, "response", None) and task.response.ready else None
+
+    @property
+    def tracks(self) -> Tracks:
+        """All particles and tracks, ordered by event, with the parameters that follow from others."""
+        return super().tracks.completed()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Asks for the results of the fit."""
+        if self.with_fit:
+            self.with_fit.describing = True
+
+    def other_estimates(self, trainer: Trainer, outputs: dict[str, Any]) -> dict[str, tuple[Tensor, Named]]:
+        estimates, targets = {}, outputs["targets"]
+        if self.given_truth:
+            with trainer.precision_plugin.forward_context():
+                estimates[TRUE_HITS] = targets[f"{self.particle}_valid"], self.given_truth.predict(targets)
+        if self.with_fit:
+            preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
+            estimates[FIT_ALONE] = preds[f"{self.track}_valid"], self._fit_alone(outputs["outputs"])
+        return estimates
+
+    def _fit_alone(self, outputs: dict[str, Named]) -> Named:
+        """Predictions of the fit, named as those of the task."""
+        described = outputs[self.with_fit.name]
+        known = dict(zip(FITTED, described[self.with_fit.late_key("fit")].unbind(-1), strict=True))  # [B, N] each
+        known |= {"pt": 1 / known["qpt"].abs(), "q": known["qpt"].sign()}
+        named = {f"{self.track}_{field}": known[quantity] for quantity, field in self.fields.items()}
+        if self.with_fit.response.fit_errors:
+            errors = dict(zip(FITTED, described[self.with_fit.late_key("units")].unbind(-1), strict=True))
+            named |= {f"{self.track}_{self.fields[quantity]}_error": errors[quantity] for quantity in FITTED}
+        return named
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leaves the model as it was."""
+        if self.given_truth:
+            self.given_truth.close()
+        if self.with_fit:
+            self.with_fit.describing = False
+
+
+def has_parameters(network: nn.Module) -> bool:
+    """Whether a task of the model regresses track parameters.
+
+    Args:
+        network: Model of the `hitpool.nn.MaskFormer` interface.
+    """
+    return any(fields_by_quantity(getattr(task, "fields", [])) for task in network.tasks)
+
+
+def regression(network: nn.Module) -> nn.Module:
+    """The task whose fields are the track parameters.
+
+    Args:
+        network: Model of the `hitpool.nn.MaskFormer` interface.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for task in network.tasks:
+        if fields_by_quantity(getattr(task, "fields", [])):
+            return task
+    names = {task.name: list(getattr(task, "fields", [])) for task in network.tasks}
+    raise ValueError(f"no task of the model regresses pt, eta, phi, q or qpt; their fields are {names}")
+
+
+class TrueAssignment:
+    """Runs the regression of a model again, with the true assignment in place of the logits.
+
+    Queries and encoded hits are those of the model: only what is pooled changes.
+
+    Args:
+        network: Model of the `hitpool.nn.MaskFormer` interface.
+        task: Task of it that reads assignment logits.
+    """
+
+    def __init__(self, network: nn.Module, task: nn.Module) -> None:
+        self.network = network
+        self.task = task
+        self._hook = task.register_forward_pre_hook(self._keep, with_kwargs=True)
+        self._x: dict[str, Any] = {}
+        self._outputs: dict[str, dict[str, Tensor]] = {}
+
+    def close(self) -> None:
+        """Leaves the model as it was."""
+        self._hook.remove()
+
+    def _keep(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._x, self._outputs = args[0], kwargs["outputs"]  # the last call is that of the final layer
+
+    @torch.no_grad()
+    def predict(self, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Predictions for the batch that went through the model last.
+
+        Args:
+            targets: Its targets.
+
+        Returns:
+            Predictions of the task; slot i belongs to true object i.
+        """
+        pair = self.network.pair("final", self._outputs, targets)  # [B, N]
+        queries = f"{self.task.input_object}_embed"
+        event = torch.arange(len(pair), device=pair.device).unsqueeze(-1)  # [B, 1]
+        belongs = targets[f"{self.network.target_object}_{self.task.input_hit}_valid"]  # [B, N, M]
+        logits = torch.where(belongs, CERTAIN, -CERTAIN)
+        x = {**self._x, queries: self._x[queries][event, pair]}
+        return self.task.predict(self.task(x, outputs={"truth": {self.task.logit_key: logits}}))
+
+
+def _numpy(tensor: Tensor) -> NDArray:
+    tensor = tensor.detach().cpu()
+    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
