@@ -18,7 +18,7 @@ from data_sets import (
     write_dataset,
 )
 
-from hitpool.data import DEFAULT_SCALE_FACTORS, EventDataset
+from hitpool.data import EventDataset
 from hitpool.data.packing import Packed, collate
 
 TARGETS = {"particle": [*TRACK_COLUMNS, "truthMuon_qpt"]}
@@ -28,8 +28,8 @@ LAYOUTS = ["tracking", "filtering"]
 def expected_field(events: Events, event: int, hit: int, name: str) -> float:
     """One input value by its definition, in float64."""
     if name.startswith("spacePoint_"):
-        return float(events.column(event, name)[hit]) * DEFAULT_SCALE_FACTORS.get(name, 1.0)
-    x, y, z = (float(events.column(event, f"spacePoint_globEdgeLow{axis}")[hit]) * 1e-3 for axis in "XYZ")
+        return float(events.column(event, name)[hit])
+    x, y, z = (float(events.column(event, f"spacePoint_globEdgeLow{axis}")[hit]) for axis in "XYZ")
     s = math.sqrt(x * x + y * y + z * z)
     theta = math.acos(z / s)
     return {

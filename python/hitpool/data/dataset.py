@@ -15,6 +15,7 @@ from hitpool.data.features import HitFeatures
 from hitpool.data.hit_store import HitStore
 from hitpool.data.layout import EventIndex, read_index
 from hitpool.data.particle_targets import ParticleTargets
+from hitpool.muon import TRUTH_LINK
 
 EVENTS_PER_CHECK = 1000
 
@@ -56,7 +57,7 @@ class EventDataset(Dataset[Batch]):
         seed: int = 0,
         scale_factors: Mapping[str, float] | None = None,
         points: Mapping[str, Sequence[Sequence[str]]] | None = None,
-        truth_link: str = "spacePoint_truthLink",
+        truth_link: str = TRUTH_LINK,
         unpack_dir: Path | str | None = None,
     ) -> None:
         if max_particles < 1:
