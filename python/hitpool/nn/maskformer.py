@@ -1,10 +1,14 @@
 """The model: input network, encoder, decoder, tasks."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from hitpool.nn.decoder import MaskFormerDecoder
 from hitpool.nn.matcher import Matcher
+from hitpool.nn.task import Task
 
 LayerTensors = dict[str, dict[str, dict[str, Tensor]]]
 
@@ -44,7 +48,7 @@ class MaskFormer(nn.Module):
         self.input_nets = input_nets
         self.encoder = encoder
         self.decoder = decoder
-        self.tasks = tasks
+        self.tasks = cast(Sequence[Task], tasks)
         self.dim = dim
         self.target_object = target_object
         self.matcher = matcher or Matcher()
@@ -61,7 +65,7 @@ class MaskFormer(nn.Module):
             "decoder.decoder_layer_config": self.decoder.dim,
         }
         parts["input_nets.0.posenc"] = getattr(self.input_nets[0].posenc, "dim", None)
-        parts |= {f"task {task.name}": getattr(task, "dim", None) for task in self.tasks}
+        parts |= {f"task {task.name}": task.dim for task in self.tasks}
         for part, dim in parts.items():
             if dim is not None and dim != self.dim:
                 raise ValueError(
@@ -74,7 +78,7 @@ class MaskFormer(nn.Module):
             raise ValueError(f"MaskFormer: names of tasks repeat: {sorted(repeated)}; give each task its own")
         produced: set[str] = set()
         for task in self.tasks:
-            for key in getattr(task, "required_outputs", []):
+            for key in task.required_outputs:
                 if key in produced:
                     continue
                 later = [other.name for other in self.tasks if key in other.outputs]
@@ -89,7 +93,7 @@ class MaskFormer(nn.Module):
         wishes = [task.frozen_parts for task in self.tasks if hasattr(task, "frozen_parts")]
         return [part for frozen_parts in wishes for part in frozen_parts(self)]
 
-    def _scored_tasks(self) -> list[nn.Module]:
+    def _scored_tasks(self) -> list[Task]:
         frozen = self._frozen_parts()
         return [task for task in self.tasks if task not in frozen]
 
@@ -121,12 +125,12 @@ class MaskFormer(nn.Module):
         x = {"inputs": inputs, valid: inputs[valid]}
         x[embed] = self.encoder(self.input_nets[0](inputs), inputs[valid])  # [B, M, D]
         intermediate = intermediate and any(task.has_intermediate_loss for task in self._scored_tasks())
-        tasks = [task for task in self.tasks if intermediate or getattr(task, "guides_decoder", True)]
+        tasks = [task for task in self.tasks if intermediate or task.guides_decoder]
         x, outputs = self.decoder(x, tasks, self.input_name)
         final: dict[str, dict[str, Tensor]] = {}
         for task in self.tasks:
             done = task(x, outputs=final)
-            for name in getattr(task, "revises", []):
+            for name in task.revises:
                 owner = next(earlier for earlier in final.values() if name in earlier)
                 owner[name] = done.pop(name)
             final[task.name] = done

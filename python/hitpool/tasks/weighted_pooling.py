@@ -338,7 +338,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self._check_given(self.response)
 
     def _check_given(self, part: FitResponse | HitResponse) -> None:
-        given = getattr(self.track_fit, "gives", ())
+        given = () if self.track_fit is None else self.track_fit.gives
         if missing := [name for name in part.needs if name not in given]:
             raise ValueError(
                 f"task {self.name}: {type(part).__name__} reads {missing} of the track fit, which "

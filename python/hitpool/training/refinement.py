@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from hitpool.data import HitDataModule
-from hitpool.fits import LearnedField
+from hitpool.fits import LearnedField, ToroidFit
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.checkpoint_file import read_checkpoint
@@ -36,7 +36,7 @@ def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
     Raises:
         ValueError: There is not exactly one that has a part for it.
     """
-    tasks = [task for task in network.tasks if getattr(task, "late_part", None) is not None]
+    tasks = [task for task in network.tasks if task.late_part is not None]
     if len(tasks) != 1:
         raise ValueError(
             "model.refinement: expected one WeightedPoolingObjectHitRegressionTask with a response, or without a "
@@ -108,7 +108,7 @@ def refine(
     was_training = network.training
     network.eval()
     title, report = "second phase" if bars else None, "second phase: "
-    if isinstance(getattr(task.track_fit, "field", None), LearnedField):
+    if isinstance(task.track_fit, ToroidFit) and isinstance(task.track_fit.field, LearnedField):
         report += refine_field(network, task, islice(training, limit), validation, device, seed, title) + "; "
     if task.hit_response is not None:
         report += refine_hits(network, task, islice(training, limit), validation, device, settings, seed, title) + "; "
