@@ -20,7 +20,8 @@ class Column(NamedTuple):
     high: float = inf
 
 
-HIGH_EDGE, LOW_EDGE = (tuple(f"spacePoint_globEdge{end}{axis}" for axis in "XYZ") for end in ("High", "Low"))
+HIGH_EDGE = ("spacePoint_globEdgeHighX", "spacePoint_globEdgeHighY", "spacePoint_globEdgeHighZ")
+LOW_EDGE = ("spacePoint_globEdgeLowX", "spacePoint_globEdgeLowY", "spacePoint_globEdgeLowZ")
 TRUTH_LINK = "spacePoint_truthLink"
 TECHNOLOGY = "spacePoint_technology"
 MDT, CSC, RPC, TGC, STGC, MM = range(6)

@@ -359,7 +359,7 @@ def test_the_lock_of_a_process_that_was_killed_after_unpacking_is_removed(tmp_pa
 def test_a_batch_travels_as_one_tensor(members, tracking_set):
     batch = EventDataset(tracking_set, {"hit": INPUTS_23}, TARGETS).__getitems__(members)
     assert collate(batch) is batch  # in the main process
-    _, (packed, _) = Packed(batch).__reduce__()
+    _, (packed, *_) = Packed(batch).__reduce__()
     assert packed.nbytes == sum(tensor.nbytes for part in batch for tensor in part.values())
     for part, copy in zip(batch, pickle.loads(pickle.dumps(Packed(batch))), strict=True):
         assert part.keys() == copy.keys()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hitpool.data import HitFeatures
 from hitpool.data.features import POINT_FIELDS
+from hitpool.hits import Hits
 from hitpool.muon import COLUMNS, POINTS
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
@@ -116,8 +117,7 @@ class DeployedModel(nn.Module):
         features = self.features(torch.where(present, hits, torch.zeros_like(hits)))  # [B, M, F]
         features = torch.where(present, features, torch.zeros_like(features))  # as the data module pads
         features = features.to(layer_dtype(self.network))
-        inputs = dict(zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True))
-        inputs[f"{self.hit}_valid"] = valid
+        inputs = Hits(self.hit, self.features.fields, features.movedim(-1, 0).contiguous(), valid)
         preds = self.network.predict(self.network(inputs, intermediate=False))["final"]
         parameters = [
             preds[task.name][f"{task.output_object}_{name}"] for task in self.regressions for name in task.predicted

@@ -1,6 +1,6 @@
 """The model: input network, encoder, decoder, tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -108,11 +108,12 @@ class MaskFormer(nn.Module):
             part.eval()
         return self
 
-    def forward(self, inputs: dict[str, Tensor], intermediate: bool = True) -> LayerTensors:
+    def forward(self, inputs: Mapping[str, Tensor], intermediate: bool = True) -> LayerTensors:
         """Run the network.
 
         Args:
-            inputs: `<input>_<field>` float [B, M] and `<input>_valid` bool [B, M].
+            inputs: The hits of a batch: `hitpool.hits.Hits`, or `<input>_<field>` float [B, M] and `<input>_valid` bool
+                [B, M].
             intermediate: Run the tasks in front of the decoder layers for their losses too; without, only those
                 run there whose masks the decoder uses, and the final outputs are the same.
 

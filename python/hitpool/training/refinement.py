@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from rich.progress import track
@@ -69,7 +70,7 @@ def describe(
         total = len(batches) if limit is None else min(limit, len(batches))
         chosen = islice(batches, total)
         for inputs, targets in track(chosen, description=title, total=total) if title else chosen:
-            inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
+            inputs, targets = move_data_to_device((inputs, targets), device)
             outputs = network.match(network(inputs, intermediate=False), targets)["final"][task.name]
             valid = targets[f"{task.target_object}_valid"]
             kept.append({key: value[valid] for key, value in outputs.items()})
