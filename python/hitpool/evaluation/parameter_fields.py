@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hitpool.quantity import quantity_of
-
 
 @dataclass(frozen=True)
 class ParameterFields:
@@ -78,7 +76,7 @@ def quantity_field(names: Iterable[str], quantity: str, advice: str) -> str | No
     Raises:
         ValueError: If there are several.
     """
-    candidates = [name for name in names if quantity_of(name) == quantity]
+    candidates = [name for name in names if name.rsplit("_", 1)[-1] == quantity]
     if len(candidates) > 1:
         raise ValueError(f"several fields are called {quantity}: {', '.join(candidates)}; {advice}")
     return candidates[0] if candidates else None

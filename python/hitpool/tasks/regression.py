@@ -10,7 +10,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
-from hitpool.quantity import quantity_of
 from hitpool.tasks.base import Task
 from hitpool.tasks.target_space import TargetSpace
 
@@ -181,7 +180,7 @@ class RegressionTask(Task):
         for k, field in enumerate(self.fields):
             true = physical[:, k]  # [P]
             pred = preds[f"{self.output_object}_{field}"][valid]
-            quantity = quantity_of(field)
+            quantity = field.rsplit("_", 1)[-1]
             if self.space.sign[k] or quantity == "q":
                 metrics[f"{field}_accuracy"] = ((pred >= 0) == (true >= 0)).float().mean()
                 continue
