@@ -350,6 +350,8 @@ def test_data_section() -> None:
     as_class, _ = translated({"data": module("AtlasMuonDataModule", "experiments.atlas_muon.data", **section)})
     assert plain["data"] == as_class["data"] == ours
     assert lines == "without meaning here, left out: data: pin_memory; data.targets: hit"
+    muon, _ = translated({"data": section | {"inputs": {"hit": ["spacePoint_time", "r"]}}, "model": model})
+    assert muon["data"]["scale_factors"]["spacePoint_time"] == 1e-5  # as in the code of the fork
     with pytest.raises(ValueError, match=r"data\.hit_eval_train is 'f\.h5'"):
         translate({"data": {"hit_eval_train": "f.h5"}, "model": model})
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hitpool.data import DEFAULT_SCALE_FACTORS, EventDataset
+from hitpool.data import EventDataset
 from hitpool.data.packing import Packed, collate
 
 from .data_sets import (
@@ -29,8 +29,8 @@ LAYOUTS = ["tracking", "filtering"]
 def expected_field(events: Events, event: int, hit: int, name: str) -> float:
     """One input value by its definition, in float64."""
     if name.startswith("spacePoint_"):
-        return float(events.column(event, name)[hit]) * DEFAULT_SCALE_FACTORS.get(name, 1.0)
-    x, y, z = (float(events.column(event, f"spacePoint_globEdgeLow{axis}")[hit]) * 1e-3 for axis in "XYZ")
+        return float(events.column(event, name)[hit])
+    x, y, z = (float(events.column(event, f"spacePoint_globEdgeLow{axis}")[hit]) for axis in "XYZ")
     s = math.sqrt(x * x + y * y + z * z)
     theta = math.acos(z / s)
     return {
@@ -360,7 +360,7 @@ def test_the_lock_of_a_process_that_was_killed_after_unpacking_is_removed(tmp_pa
 def test_a_batch_travels_as_one_tensor(members, tracking_set):
     batch = EventDataset(tracking_set, {"hit": INPUTS_23}, TARGETS).__getitems__(members)
     assert collate(batch) is batch  # in the main process
-    _, (packed, _) = Packed(batch).__reduce__()
+    _, (packed, *_) = Packed(batch).__reduce__()
     assert packed.nbytes == sum(tensor.nbytes for part in batch for tensor in part.values())
     for part, copy in zip(batch, pickle.loads(pickle.dumps(Packed(batch))), strict=True):
         assert part.keys() == copy.keys()

@@ -13,12 +13,12 @@ from hitpool.data.magnitudes import doubtful_columns
 from .data_sets import HIT_COLUMNS, TRACK_COLUMNS, Events, make_events, write_dataset
 
 TARGETS = [*TRACK_COLUMNS, "truthMuon_qpt"]
+FACTORS = dict.fromkeys(HIT_COLUMNS[:6], 1e-3) | {"spacePoint_channel": 1e-3}
 
 
-def doubts(folder: Path, events: Events, inputs: list[str], **options: object) -> list[str]:
-    data = HitDataModule(
-        {"hit": inputs}, {"particle": TARGETS}, train_dir=write_dataset(folder / "set", events), **options
-    )
+def doubts(folder: Path, events: Events, inputs: list[str], scale_factors: dict[str, float] = FACTORS) -> list[str]:
+    folder = write_dataset(folder / "set", events)
+    data = HitDataModule({"hit": inputs}, {"particle": TARGETS}, train_dir=folder, scale_factors=scale_factors)
     return data.doubts()
 
 

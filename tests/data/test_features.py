@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from hitpool.data import DEFAULT_POINTS, DEFAULT_SCALE_FACTORS, HitFeatures
+from hitpool.data import HitFeatures
 from hitpool.data.features import ETA_LIMIT, POINT_FIELDS
+from hitpool.muon import HITS
 
 MUON_COLUMNS = [
     *(f"spacePoint_globEdge{edge}{axis}" for edge in ("High", "Low") for axis in "XYZ"),
@@ -13,6 +14,7 @@ MUON_COLUMNS = [
     "spacePoint_driftR",
     "spacePoint_technology",
 ]
+FACTORS = {name: HITS[name].scale for name in MUON_COLUMNS}
 XYZ = {"": [["X", "Y", "Z"]]}
 MILLIMETRES = {"X": 1e-3, "Y": 1e-3, "Z": 1e-3}
 
@@ -31,7 +33,7 @@ def random_hits(number: int, columns: int, seed: int = 0) -> torch.Tensor:
 def test_low_edge_and_midpoint_match_the_definition():
     fields = [prefix + name for prefix in ("", "mid_") for name in POINT_FIELDS]
     hits = random_hits(500, len(MUON_COLUMNS))
-    got = HitFeatures(MUON_COLUMNS, fields)(hits)
+    got = HitFeatures(MUON_COLUMNS, fields, FACTORS)(hits)
     for hit, row in zip(hits.double().numpy() * 1e-3, got.numpy(), strict=True):
         high, low = hit[:3], hit[3:6]
         expected = point_fields(*low) + point_fields(*(low + high) / 2)
@@ -41,10 +43,10 @@ def test_low_edge_and_midpoint_match_the_definition():
 def test_columns_are_found_by_name_and_scaled():
     fields = ["spacePoint_time", "spacePoint_technology", "spacePoint_globEdgeLowY", "spacePoint_driftR"]
     hits = random_hits(20, len(MUON_COLUMNS))
-    got = HitFeatures(MUON_COLUMNS, fields)(hits)
-    torch.testing.assert_close(got, hits[:, [6, 8, 4, 7]] * torch.tensor([1e-5, 1.0, 1e-3, 1.0]))
+    got = HitFeatures(MUON_COLUMNS, fields, FACTORS)(hits)
+    torch.testing.assert_close(got, hits[:, [6, 8, 4, 7]] * torch.tensor([2e-3, 0.3, 1e-3, 0.1]))
     shuffled = [7, 3, 8, 0, 5, 1, 6, 4, 2]
-    again = HitFeatures([MUON_COLUMNS[i] for i in shuffled], fields)(hits[:, shuffled])
+    again = HitFeatures([MUON_COLUMNS[i] for i in shuffled], fields, FACTORS)(hits[:, shuffled])
     assert torch.equal(again, got)
 
 
@@ -56,14 +58,11 @@ def test_coordinates_may_be_columns_of_the_same_name():
     torch.testing.assert_close(got, expected)
 
 
-def test_default_factors_are_those_of_the_format():
-    expected = {"globEdgeLowZ": 1e-3, "globEdgeHighX": 1e-3, "time": 1e-5, "covXX": 1e-6, "covXY": 1e-6}
-    expected |= {"covYX": 1e-6, "covYY": 1e-6, "channel": 1e-3, "stationIndex": 0.1}
-    for name, factor in expected.items():
-        assert DEFAULT_SCALE_FACTORS[f"spacePoint_{name}"] == factor
-    for name in ("driftR", "layer", "stationPhi", "stationEta", "technology"):
-        assert DEFAULT_SCALE_FACTORS.get(f"spacePoint_{name}", 1.0) == 1.0
-    assert set(DEFAULT_POINTS) == {"", "mid_"}
+def test_without_factors_nothing_is_scaled():
+    hits = random_hits(20, len(MUON_COLUMNS))
+    assert torch.equal(HitFeatures(MUON_COLUMNS, MUON_COLUMNS)(hits), hits)
+    x = HitFeatures(MUON_COLUMNS, ["x"])(hits)[:, 0]
+    assert torch.equal(x, hits[:, MUON_COLUMNS.index("spacePoint_globEdgeLowX")])
 
 
 def test_any_column_names_and_factors_for_derived_fields():
@@ -110,7 +109,7 @@ def test_rounding_decides_nothing_where_phi_jumps():
     low[:50, 1], high[:50, 1] = -0.0, 0.0
     low[50:100, 1], high[50:100, 1] = -0.0, -0.0
     hits = torch.cat([high, low, torch.ones(300, 3)], dim=-1)
-    features = HitFeatures(MUON_COLUMNS, [f"mid_{name}" for name in POINT_FIELDS])
+    features = HitFeatures(MUON_COLUMNS, [f"mid_{name}" for name in POINT_FIELDS], FACTORS)
     expected = features(hits)
     assert (expected[:, POINT_FIELDS.index("phi")] > 3).all()
     for _ in range(5):

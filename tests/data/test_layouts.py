@@ -107,7 +107,9 @@ def test_columns_are_mapped_by_name(tmp_path, layout, place, full_metadata, attr
     events.tracks[5] = np.array([[10, 1.5, 0.5, 1], [20, -1.5, -0.5, -1]], np.float32)
     WRITERS[layout](tmp_path, events, place, full_metadata, attributes)
     fields = ["spacePoint_technology", "spacePoint_driftR", "spacePoint_globEdgeLowZ", "spacePoint_layer"]
-    dataset = EventDataset(tmp_path, {"hit": fields}, {"particle": TRACK_COLUMNS[::-1]})
+    dataset = EventDataset(
+        tmp_path, {"hit": fields}, {"particle": TRACK_COLUMNS[::-1]}, scale_factors={"spacePoint_globEdgeLowZ": 1e-3}
+    )
     members = np.random.default_rng(1).permutation(NUMBER)
     inputs, targets = dataset.__getitems__(members)
     for b, event in enumerate(members):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from hitpool.config import Objects
-from hitpool.data import DEFAULT_SCALE_FACTORS
 from hitpool.export.deployed import DeployedModel, needed_columns, unit
+from hitpool.muon import HITS
 from hitpool.nn import MaskFormer
 
 LOW = [f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"]
@@ -21,7 +21,7 @@ def test_needed_columns_are_fields_then_coordinates_of_points() -> None:
 
 def test_scale_factors_of_columns_that_are_not_used_are_allowed(network: MaskFormer, objects: Objects) -> None:
     fields = objects.datamodule.inputs["hit"]
-    factors = DEFAULT_SCALE_FACTORS | {"spacePoint_readOutSide": 3.0}
+    factors = {name: column.scale for name, column in HITS.items()} | {"spacePoint_readOutSide": 3.0}
     model = DeployedModel(network, fields, factors, None)
     assert "spacePoint_readOutSide" not in model.columns
     assert model.column_scale[model.columns.index(LOW[0])] == 1e-3

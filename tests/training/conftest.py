@@ -14,6 +14,7 @@ class MeanTask(nn.Module):
     """Regresses the mean of a field; remembers what it was standardised with."""
 
     name = "mean"
+    late_part = None
 
     def __init__(self) -> None:
         super().__init__()

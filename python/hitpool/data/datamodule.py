@@ -14,6 +14,7 @@ from hitpool.data.batch_sampler import LengthGroupedBatchSampler
 from hitpool.data.dataset import EventDataset
 from hitpool.data.doubts import doubts
 from hitpool.data.packing import collate
+from hitpool.muon import TRUTH_LINK
 
 NO_OVERFIT_BATCHES = (
     "trainer.overfit_batches is not supported: Lightning would replace the batch sampler; set data.num_train (and "
@@ -44,10 +45,10 @@ class HitDataModule(pl.LightningDataModule):
         max_particles: Slots for truth particles in an event.
         group_by_length: Put events of similar hit count into one batch, to spend little on padding.
         seed: Seed of the choice of events and of their order.
-        scale_factors: Factor for each column or derived field (replaces the defaults of the muon columns). Further
-            configurations and options add to it; null forgets what is before.
-        points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces the
-            defaults of the muon columns).
+        scale_factors: Factor for each column or derived field; 1 where none is given. Further configurations and
+            options add to it; null forgets what is before.
+        points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces
+            those of the muon columns).
         truth_link: Column that links a hit to its track.
         unpack_dir: Folder where compressed files are unpacked once for all processes and later runs (80 bytes
             for each hit of 20 columns); None does it in every process that opens the data, into ``TMPDIR``.
@@ -74,7 +75,7 @@ class HitDataModule(pl.LightningDataModule):
         seed: int = 42,
         scale_factors: dict[str, float] | None = None,
         points: dict[str, list[list[str]]] | None = None,
-        truth_link: str = "spacePoint_truthLink",
+        truth_link: str = TRUTH_LINK,
         unpack_dir: Path | str | None = None,
     ) -> None:
         super().__init__()

@@ -14,10 +14,12 @@ from hitpool.data.features import HitFeatures
 from hitpool.data.hit_store import HitStore
 from hitpool.data.particle_targets import ParticleTargets
 from hitpool.files import EventFile, EventIndex, open_event_file, read_index
+from hitpool.hits import Hits
+from hitpool.muon import TRUTH_LINK
 
 EVENTS_PER_CHECK = 1000
 
-Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
+Batch = tuple[Hits, dict[str, Tensor]]
 
 
 class EventDataset(Dataset[Batch]):
@@ -55,7 +57,7 @@ class EventDataset(Dataset[Batch]):
         seed: int = 0,
         scale_factors: Mapping[str, float] | None = None,
         points: Mapping[str, Sequence[Sequence[str]]] | None = None,
-        truth_link: str = "spacePoint_truthLink",
+        truth_link: str = TRUTH_LINK,
         unpack_dir: Path | str | None = None,
     ) -> None:
         if max_particles < 1:
@@ -91,11 +93,10 @@ class EventDataset(Dataset[Batch]):
             indices: Numbers of the events in this data set, [B].
 
         Returns:
-            inputs: ``hit_<field>`` float32 [B, M], 0 in padded hits; ``hit_valid`` bool [B, M].
-            targets: ``particle_valid`` bool [B, N], ``particle_hit_valid`` bool [B, N, M],
-                ``particle_<field>``
-            float32 [B, N], NaN in empty slots, ``hit_valid`` and ``hit_on_valid_particle`` bool [B, M],
-            ``sample_id`` int64 [B], the number of the event in the folder.
+            inputs: All fields float32 [F, B, M], by name ``hit_<field>`` [B, M] and ``hit_valid`` bool [B, M].
+            targets: ``particle_valid`` bool [B, N], ``particle_hit_valid`` bool [B, N, M], ``particle_<field>``
+                float32 [B, N], NaN in empty slots, ``hit_valid`` and ``hit_on_valid_particle`` bool [B, M],
+                ``sample_id`` int64 [B], the number of the event in the folder.
 
         Raises:
             ValueError: If the hits are bad; names file, event and field.
@@ -118,10 +119,7 @@ class EventDataset(Dataset[Batch]):
 
         hit, particle = self.input_name, self.target_name
         slots = torch.arange(self.max_particles)
-        inputs = {
-            f"{hit}_{name}": values.view(shape) for name, values in zip(self.features.fields, padded, strict=True)
-        }
-        inputs[f"{hit}_valid"] = hit_valid
+        inputs = Hits(hit, self.features.fields, padded.view(len(padded), *shape), hit_valid)
         values = torch.from_numpy(self.target_values[events])  # [B, N, K]
         targets = {
             f"{particle}_valid": slots < torch.from_numpy(self.num_particles[events])[:, None],

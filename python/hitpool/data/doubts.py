@@ -54,7 +54,7 @@ def _scales(dataset: EventDataset, hits: np.ndarray) -> list[str]:
         columns = point.index.tolist()
         scaled = np.abs(hits[:, columns] * point.scale.numpy()).max(0).tolist()
         reach |= zip((features.columns[column] for column in columns), scaled, strict=True)
-    known, _ = coordinates(list(reach)) or (COORDINATES[-1], [])
+    known, _ = coordinates(list(reach)) or (list(COORDINATES.values())[-1], [])
     known = replace(known, unit="m", low=known.low / 1e3, high=known.high / 1e3, others=IN_METRES)
     text = known.doubt(max(reach.values(), default=0.0), OF_COORDINATES)
     lines = [f"hit columns {', '.join(reach)} times data.scale_factors: {text}"] if text else []

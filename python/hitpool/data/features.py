@@ -9,26 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.data.names import suggestion
+from hitpool.muon import POINTS
 from hitpool.ops import pseudorapidity
-
-_EDGE = "spacePoint_globEdge"
-_LOW_EDGE = [f"{_EDGE}Low{axis}" for axis in "XYZ"]
-_HIGH_EDGE = [f"{_EDGE}High{axis}" for axis in "XYZ"]
-
-DEFAULT_SCALE_FACTORS: dict[str, float] = {
-    **dict.fromkeys(_HIGH_EDGE + _LOW_EDGE, 1e-3),
-    "spacePoint_time": 1e-5,
-    "spacePoint_covXX": 1e-6,
-    "spacePoint_covXY": 1e-6,
-    "spacePoint_covYX": 1e-6,
-    "spacePoint_covYY": 1e-6,
-    "spacePoint_channel": 1e-3,
-    "spacePoint_stationIndex": 0.1,
-}
-"""Scale factors of the muon-spectrometer columns; columns not named here keep their scale."""
-
-DEFAULT_POINTS: dict[str, list[list[str]]] = {"": [_LOW_EDGE], "mid_": [_LOW_EDGE, _HIGH_EDGE]}
-"""Points of the muon-spectrometer columns: low edge of the sensor (no prefix) and its midpoint (``mid_``)."""
 
 POINT_FIELDS = ("x", "y", "z", "r", "s", "theta", "phi", "eta", "cos_phi", "sin_phi")
 """Fields derived from each point, in this order."""
@@ -108,9 +90,9 @@ class HitFeatures(nn.Module):
         columns: Names of the C columns on disk, in their order.
         fields: Names of the F wanted fields, in the order of the result.
         scale_factors: Factor for each column or derived field; 1 where none is given. The coordinates of a
-            point are scaled by the factors of their columns. None means ``DEFAULT_SCALE_FACTORS``.
+            point are scaled by the factors of their columns.
         points: For each prefix the coordinate triples (column names of x, y, z) whose mean is the point. A
-            point whose columns are missing on disk gives no fields. None means ``DEFAULT_POINTS``.
+            point whose columns are missing on disk gives no fields. None means those of `hitpool.muon`.
 
     Raises:
         ValueError: If a field is neither a column nor derived, is named twice or is ambiguous, if a point is
@@ -133,15 +115,13 @@ class HitFeatures(nn.Module):
         super().__init__()
         self.columns = list(columns)
         self.fields = list(fields)
-        points = _available_points(DEFAULT_POINTS if points is None else points, self.columns)
+        points = _available_points(POINTS if points is None else points, self.columns)
         derived = [
             prefix + name for prefix, triples in points.items() for name in _new_fields(prefix, triples, columns)
         ]
         _check_fields(self.fields, self.columns, derived)
-        if scale_factors is None:
-            scale_factors = DEFAULT_SCALE_FACTORS
-        else:
-            _check_scale_factors(scale_factors, self.columns, derived)
+        scale_factors = scale_factors or {}
+        _check_scale_factors(scale_factors, self.columns, derived)
 
         factors = [float(scale_factors.get(column, 1.0)) for column in self.columns]
         used = [prefix for prefix in points if any(prefix + name in self.fields for name in POINT_FIELDS)]

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hitpool.quantity import quantity_of
+
 
 @dataclass(frozen=True)
 class Quantity:
     """What is known of a quantity.
 
     Attributes:
-        names: Regular expression for the columns that hold it.
         measure: Measure of its values: rms (root mean square) or largest, of the absolute values.
         unit: Unit.
         low: Smallest plausible value of the measure.
@@ -24,7 +25,6 @@ class Quantity:
         others: What a value is multiplied by in units that are mistaken for it.
     """
 
-    names: str
     measure: str
     unit: str
     low: float
@@ -61,19 +61,21 @@ OF_HITS = "set data.scale_factors.{name} to {factor}"
 OF_COORDINATES = "multiply their data.scale_factors by {factor}"
 """Remedies."""
 
-QUANTITIES = (
-    Quantity(r"(.*_)?pt", "rms", "GeV", 0.1, 1e3, {"MeV": 1e3, "TeV": 1e-3}),
-    Quantity(r"(.*_)?qpt", "rms", "1/GeV", 1e-3, 10, {"1/MeV": 1e-3, "1/TeV": 1e3}),
-    Quantity(r"(.*_)?(phi|theta)", "largest", "rad", 0, 6.284, {"degrees": 180 / math.pi, "mrad": 1e3}),
-)
-"""Quantities of single columns; ranges hold for samples, not for single values."""
+_ANGLE = Quantity("largest", "rad", 0, 6.284, {"degrees": 180 / math.pi, "mrad": 1e3})
+QUANTITIES = {
+    "pt": Quantity("rms", "GeV", 0.1, 1e3, {"MeV": 1e3, "TeV": 1e-3}),
+    "qpt": Quantity("rms", "1/GeV", 1e-3, 10, {"1/MeV": 1e-3, "1/TeV": 1e3}),
+    "phi": _ANGLE,
+    "theta": _ANGLE,
+}
+"""Quantities of single columns, see `hitpool.quantity`; ranges hold for samples, not for single values."""
 
 LENGTHS = {"m": 1e-3, "cm": 0.1, "um": 1e3}
-COORDINATES = (
-    Quantity(r"spacePoint_glob.*[a-z][XYZ]", "largest", "mm", 3e3, 3e4, LENGTHS),  # of the muon spectrometer
-    Quantity(r"(.*_)?[xyz]|.*[a-z][XYZ]", "largest", "mm", 100, 1e5, LENGTHS),
-)
-"""Coordinates of hits, of which the largest is judged: of the first of these that there is."""
+COORDINATES = {
+    r"spacePoint_glob.*[a-z][XYZ]": Quantity("largest", "mm", 3e3, 3e4, LENGTHS),  # of the muon spectrometer
+    r"(.*_)?[xyz]|.*[a-z][XYZ]": Quantity("largest", "mm", 100, 1e5, LENGTHS),
+}
+"""Coordinates of hits by their names, of which the largest is judged: of the first of these that there is."""
 
 
 def coordinates(names: Sequence[str]) -> tuple[Quantity, list[str]] | None:
@@ -89,8 +91,8 @@ def coordinates(names: Sequence[str]) -> tuple[Quantity, list[str]] | None:
         >>> coordinates(["sp_x", "sp_y", "sp_z", "time"])[1]
         ['sp_x', 'sp_y', 'sp_z']
     """
-    for quantity in COORDINATES:
-        if chosen := [name for name in names if re.fullmatch(quantity.names, name)]:
+    for pattern, quantity in COORDINATES.items():
+        if chosen := [name for name in names if re.fullmatch(pattern, name)]:
             return quantity, chosen
     return None
 
@@ -113,8 +115,8 @@ def doubtful_columns(names: Sequence[str], rms: ArrayLike, largest: ArrayLike, r
     """
     found = {}
     for name, *values in zip(names, np.asarray(rms, float), np.asarray(largest, float), strict=True):
-        for quantity in QUANTITIES:
-            if re.fullmatch(quantity.names, name) and "sigma" not in name:
-                doubt = quantity.doubt(values[quantity.measure == "largest"], remedy, name)
-                found |= {name: doubt} if doubt else {}
+        quantity = QUANTITIES.get(quantity_of(name))
+        if quantity and "sigma" not in name:
+            doubt = quantity.doubt(values[quantity.measure == "largest"], remedy, name)
+            found |= {name: doubt} if doubt else {}
     return found

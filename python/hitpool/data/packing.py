@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from hitpool.data.dataset import Batch
+from hitpool.hits import Hits
 
-Entry = tuple[int, str, torch.dtype, torch.Size, int]  # part of the batch, name, type, shape, first byte
+Entry = tuple[str, torch.dtype, torch.Size, int]  # name, type, shape, first byte
 
 
 def collate(batch: Batch) -> Any:
@@ -30,34 +31,38 @@ class Packed:
     """Pickled as one tensor with the bytes of all: each tensor of its own would cost a file descriptor.
 
     Args:
-        batch: Dictionaries of tensors; unpickling gives them back.
+        batch: Hits and targets; unpickling gives them back.
     """
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
 
-    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[Tensor, list[Entry]]]:
-        tensors = [(part, name, tensor) for part, named in enumerate(self.batch) for name, tensor in named.items()]
-        tensors.sort(key=lambda entry: -entry[2].itemsize)  # so that each begins at a multiple of its item size
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[Tensor, list[Entry], str, list[str]]]:
+        hits, targets = self.batch
+        tensors = [("table", hits.table), ("valid", hits.valid), *targets.items()]
+        tensors.sort(key=lambda entry: -entry[1].itemsize)  # so that each begins at a multiple of its item size
         entries, size = [], 0
-        for part, name, tensor in tensors:
-            entries.append((part, name, tensor.dtype, tensor.shape, size))
+        for name, tensor in tensors:
+            entries.append((name, tensor.dtype, tensor.shape, size))
             size += tensor.nbytes
-        return unpack, (torch.cat([tensor.reshape(-1).view(torch.uint8) for _, _, tensor in tensors]), entries)
+        packed = torch.cat([tensor.reshape(-1).view(torch.uint8) for _, tensor in tensors])
+        return unpack, (packed, entries, hits.name, hits.fields)
 
 
-def unpack(packed: Tensor, entries: list[Entry]) -> Batch:
+def unpack(packed: Tensor, entries: list[Entry], name: str, fields: list[str]) -> Batch:
     """Gives back the batch of a ``Packed``, without copying.
 
     Args:
         packed: Bytes of all tensors, uint8.
         entries: Where they are.
+        name: Kind of hits.
+        fields: Their fields.
 
     Returns:
-        The dictionaries.
+        Hits and targets.
     """
-    batch: Batch = ({}, {})
-    for part, name, dtype, shape, first in entries:
+    tensors = {}
+    for own, dtype, shape, first in entries:
         size = shape.numel() * dtype.itemsize
-        batch[part][name] = packed[first : first + size].view(dtype).view(shape)
-    return batch
+        tensors[own] = packed[first : first + size].view(dtype).view(shape)
+    return Hits(name, fields, tensors.pop("table"), tensors.pop("valid")), tensors

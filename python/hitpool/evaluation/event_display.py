@@ -12,16 +12,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from hitpool.evaluation.plots import label, style
+from hitpool.muon import TECHNOLOGIES
 
-TECHNOLOGIES = {
-    0: ("MDT", "#0072b2"),
-    1: ("CSC", "#7f7f7f"),
-    2: ("RPC", "#009e73"),
-    3: ("TGC", "#cc79a7"),
-    4: ("sTGC", "#e69f00"),
-    5: ("MM", "#56b4e9"),
-}
-"""Name and colour by code in the column spacePoint_technology."""
+TECHNOLOGY_COLORS = dict(
+    zip(TECHNOLOGIES, ("#0072b2", "#7f7f7f", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"), strict=True)
+)
 
 TRACK_COLORS = ("#d55e00", "#000000", "#7b3294", "#8c510a")
 
@@ -107,7 +102,7 @@ def plot_event(event: Event, source: str, threshold: float = 0.1) -> Figure:
 
 
 def _colors(event: Event) -> list[str]:
-    return [TECHNOLOGIES.get(int(code), ("", "0.5"))[1] for code in event.technology]
+    return [TECHNOLOGY_COLORS.get(int(code), "0.5") for code in event.technology]
 
 
 def _draw_hits(axes: Axes, points: NDArray, event: Event) -> None:
@@ -138,7 +133,7 @@ def _legend(event: Event, threshold: float) -> list[Line2D]:
         return Line2D([], [], **{"linestyle": "", "color": "0.3", "markersize": 7, **look}, label=text)
 
     codes = sorted({int(code) for code in event.technology} & TECHNOLOGIES.keys())
-    entries = [entry(f"{TECHNOLOGIES[code][0]} hit", marker="o", color=TECHNOLOGIES[code][1]) for code in codes]
+    entries = [entry(f"{TECHNOLOGIES[code]} hit", marker="o", color=TECHNOLOGY_COLORS[code]) for code in codes]
     entries.append(entry("background hit (in colour of its kind)", marker="x"))
     for pt, eta, charge in zip(event.pt, event.eta, event.charge, strict=True):
         sign = "+" if charge > 0 else "-"

@@ -11,10 +11,10 @@ from hitpool.data import EventDataset
 from hitpool.evaluation.event_display import Event, plot_event
 from hitpool.evaluation.plots import save
 from hitpool.files import data_set_name
+from hitpool.muon import HIGH_EDGE, LOW_EDGE, TECHNOLOGY, TRACKS
 
-_EDGE = "spacePoint_globEdge"
-_COLUMNS = [f"{_EDGE}{end}{axis}" for end in ("Low", "High") for axis in "XYZ"] + ["spacePoint_technology"]
-_TRUTH = ["truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q"]
+_COLUMNS = [*LOW_EDGE, *HIGH_EDGE, TECHNOLOGY]
+_TRUTH = list(TRACKS)
 
 
 def read_event(data: Path, number: int, checkpoint: Path | None = None) -> Event:
@@ -31,7 +31,7 @@ def read_event(data: Path, number: int, checkpoint: Path | None = None) -> Event
     Raises:
         IndexError: If the data set does not have that many events.
     """
-    dataset = EventDataset(data, {"hit": _COLUMNS}, {"particle": _TRUTH}, scale_factors={}, points={})
+    dataset = EventDataset(data, {"hit": _COLUMNS}, {"particle": _TRUTH}, points={})
     if not 0 <= number < len(dataset):
         raise IndexError(f"event {number} is not in {data}: expected 0 to {len(dataset) - 1}")
     inputs, targets = dataset[number]

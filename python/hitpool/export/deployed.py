@@ -7,25 +7,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from hitpool.data import DEFAULT_POINTS, DEFAULT_SCALE_FACTORS, HitFeatures
+from hitpool.data import HitFeatures
 from hitpool.data.features import POINT_FIELDS
+from hitpool.hits import Hits
+from hitpool.muon import COLUMNS, POINTS
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
+from hitpool.quantity import quantity_of
 from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
 from hitpool.tasks.regression import RegressionTask
 
-UNITS = {
-    **{f"globEdge{end}{axis}": "mm" for end in ("Low", "High") for axis in "XYZ"},
-    **{f"globPos{axis}": "mm" for axis in "XYZ"},
-    **{f"cov{pair}": "mm^2" for pair in ("XX", "XY", "YX", "YY")},
-    "driftR": "mm",
-    "time": "ns",
-    "pt": "GeV",
-    "qpt": "1/GeV",
-    "phi": "rad",
-    "q": "e",
-}
-"""Unit by the last part of a field's name; what is not listed has none."""
+UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {"qpt": "1/GeV"}
+"""Unit by quantity; what is not listed has none."""
 
 
 def unit(field: str) -> str:
@@ -41,7 +34,7 @@ def unit(field: str) -> str:
         >>> unit("spacePoint_globEdgeLowX"), unit("truthMuon_eta")
         ('mm', '')
     """
-    return UNITS.get(field.removesuffix("_error").rpartition("_")[2], "")
+    return UNITS.get(quantity_of(field.removesuffix("_error")), "")
 
 
 def needed_columns(fields: Sequence[str], points: Mapping[str, Sequence[Sequence[str]]] | None = None) -> list[str]:
@@ -58,7 +51,7 @@ def needed_columns(fields: Sequence[str], points: Mapping[str, Sequence[Sequence
         >>> needed_columns(["t", "X", "r"], {"": [["X", "Y", "Z"]], "far_": [["U", "V", "W"]]})
         ['t', 'X', 'Y', 'Z']
     """
-    points = DEFAULT_POINTS if points is None else points
+    points = POINTS if points is None else points
     derived = {prefix + name: prefix for prefix in points for name in POINT_FIELDS}
     columns = [field for field in fields if field not in derived]
     for prefix in dict.fromkeys(derived[field] for field in fields if field in derived):
@@ -74,7 +67,7 @@ class DeployedModel(nn.Module):
     Args:
         network: The trained network.
         fields: Hit fields of the network, as in the data's inputs.
-        scale_factors: See `hitpool.data.HitFeatures`; None for its default.
+        scale_factors: See `hitpool.data.HitFeatures`.
         points: See `hitpool.data.HitFeatures`; None for its default.
         columns: Columns of the hits that it takes, in their order: those of the data set. None takes what
             `needed_columns` gives.
@@ -94,11 +87,10 @@ class DeployedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.columns = needed_columns(fields, points) if columns is None else list(columns)
-        if scale_factors is not None:  # those of other columns of the data set are not needed
-            scale_factors = {k: v for k, v in scale_factors.items() if k in self.columns or k in fields}
-        factors = DEFAULT_SCALE_FACTORS if scale_factors is None else scale_factors
+        # those of other columns of the data set are not needed
+        factors = {k: v for k, v in (scale_factors or {}).items() if k in self.columns or k in fields}
         self.column_scale = [float(factors.get(column, 1.0)) for column in self.columns]
-        self.features = HitFeatures(self.columns, fields, scale_factors, points)
+        self.features = HitFeatures(self.columns, fields, factors, points)
         self.is_used = [number in self.features.used_columns for number in range(len(self.columns))]
         self.network = network
         self.hit = network.input_name
@@ -125,8 +117,7 @@ class DeployedModel(nn.Module):
         features = self.features(torch.where(present, hits, torch.zeros_like(hits)))  # [B, M, F]
         features = torch.where(present, features, torch.zeros_like(features))  # as the data module pads
         features = features.to(layer_dtype(self.network))
-        inputs = dict(zip((f"{self.hit}_{f}" for f in self.features.fields), features.unbind(-1), strict=True))
-        inputs[f"{self.hit}_valid"] = valid
+        inputs = Hits(self.hit, self.features.fields, features.movedim(-1, 0).contiguous(), valid)
         preds = self.network.predict(self.network(inputs, intermediate=False))["final"]
         parameters = [
             preds[task.name][f"{task.output_object}_{name}"] for task in self.regressions for name in task.predicted

@@ -81,7 +81,7 @@ def trace(
     Args:
         network: The trained network; it is not changed.
         fields: Hit fields of the network, as in the data's inputs.
-        scale_factors: See `hitpool.data.HitFeatures`; None for its default.
+        scale_factors: See `hitpool.data.HitFeatures`.
         points: See `hitpool.data.HitFeatures`; None for its default.
         columns: See `DeployedModel`.
 

@@ -8,8 +8,7 @@ from hitpool.fits.learned_field import LearnedField
 from hitpool.fits.response import FitResponse
 from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
-
-TrackFit = HelixFit | SolenoidFit | ToroidFit
+from hitpool.fits.track_fit import TrackFit
 
 __all__ = [
     "BoxToroid",

@@ -51,6 +51,8 @@ class HelixFit(nn.Module):
         [0.881, 0.0, 0.0]
     """
 
+    gives = QUANTITIES
+
     def __init__(
         self,
         hit_fields: list[str],

@@ -15,6 +15,7 @@ from hitpool.fits.toroid_hits import NO_HIT, TrackHits, most_probable_hits
 from hitpool.fits.toroid_start import start_azimuth, start_dip, start_parameters
 from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
 from hitpool.fits.units import scale_of
+from hitpool.muon import HIGH_EDGE, LOW_EDGE, TECHNOLOGY
 from hitpool.nn.angle import wrap_angle
 from hitpool.ops.toroid_fit import toroid_fit
 
@@ -117,12 +118,12 @@ class ToroidFit(nn.Module):
 
     def __init__(
         self,
-        high: tuple[str, str, str] = tuple(f"spacePoint_globEdgeHigh{axis}" for axis in "XYZ"),
-        low: tuple[str, str, str] = tuple(f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"),
+        high: tuple[str, str, str] = HIGH_EDGE,
+        low: tuple[str, str, str] = LOW_EDGE,
         radius: str = "spacePoint_driftR",
         radius_variance: str = "spacePoint_covYY",
         wire_variance: str = "spacePoint_covXX",
-        technology: str = "spacePoint_technology",
+        technology: str = TECHNOLOGY,
         tube: float = 0.0,
         units: dict[str, float] | None = None,
         field: BoxToroid | FieldMap | LearnedField | None = None,

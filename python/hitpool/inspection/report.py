@@ -13,9 +13,7 @@ from rich.table import Table
 from hitpool.inspection.findings import Severity
 from hitpool.inspection.scan import Scan
 from hitpool.inspection.statistics import ColumnStatistics, Counts
-
-TECHNOLOGIES = {0: "MDT", 1: "CSC", 2: "RPC", 3: "TGC", 4: "sTGC", 5: "MM"}
-"""Meaning of ``spacePoint_technology``."""
+from hitpool.muon import TECHNOLOGIES, TECHNOLOGY
 
 COLOURS = {Severity.ERROR: "bold red", Severity.DEFECT: "yellow", Severity.REMARK: "dim"}
 QUANTILES = (0.05, 0.5, 0.95)
@@ -71,7 +69,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
 
 def technology_name(scan: Scan, value: float) -> str:
     """Name of a technology, where the code is that of the ATLAS muon studies; otherwise its number."""
-    known = TECHNOLOGIES if scan.technology == "spacePoint_technology" else {}
+    known = TECHNOLOGIES if scan.technology == TECHNOLOGY else {}
     return known.get(value, f"{value:g}")
 
 

@@ -12,10 +12,10 @@ from hitpool.files import EventFile, EventIndex, open_event_file, read_index
 from hitpool.inspection.findings import Findings, Severity
 from hitpool.inspection.ordering import Ordering
 from hitpool.inspection.statistics import ColumnStatistics, Counts, Reservoir
+from hitpool.muon import TRUTH_LINK
 
 _MOST_CODES = 100
 _SLOTS = 2  # default of data.max_particles
-DEFAULT_TRUTH_LINK = "spacePoint_truthLink"
 ERROR, DEFECT, REMARK = Severity.ERROR, Severity.DEFECT, Severity.REMARK
 
 
@@ -92,11 +92,11 @@ class Scan:
 
     def _truth_link(self, wanted: str | None) -> int | None:
         columns = self.index.hit_columns
-        if (wanted or DEFAULT_TRUTH_LINK) in columns:
-            return columns.index(wanted or DEFAULT_TRUTH_LINK)
+        if (wanted or TRUTH_LINK) in columns:
+            return columns.index(wanted or TRUTH_LINK)
         if wanted is not None:
             raise ValueError(f"there is no truth link column '{wanted}'; available columns: {', '.join(columns)}")
-        text = f"there is no '{DEFAULT_TRUTH_LINK}': --truth_link names the column"
+        text = f"there is no '{TRUTH_LINK}': --truth_link names the column"
         self.findings.note(REMARK, "no truth link, hits of tracks are not inspected", 1, text)
         return None
 

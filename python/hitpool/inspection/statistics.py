@@ -6,27 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-RANGES: dict[str, tuple[float, float]] = {
-    **{f"spacePoint_globEdge{edge}{axis}": (-15e3, 15e3) for edge in ("High", "Low") for axis in "XY"},
-    **{f"spacePoint_globEdge{edge}Z": (-25e3, 25e3) for edge in ("High", "Low")},
-    "spacePoint_time": (-1e3, 20e3),
-    "spacePoint_driftR": (0, 15),
-    "spacePoint_covXX": (-1e3, 1e7),
-    "spacePoint_covXY": (-3e5, 3e5),
-    "spacePoint_covYX": (-1.5e5, 1.5e5),
-    "spacePoint_covYY": (0, 1.3e6),
-    "spacePoint_channel": (0, 6000),
-    "spacePoint_layer": (0, 10),
-    "spacePoint_stationPhi": (0, 50),
-    "spacePoint_stationEta": (-10, 10),
-    "spacePoint_stationIndex": (0, 60),
-    "spacePoint_technology": (0, 5),
-    "truthMuon_pt": (5, np.inf),
-    "truthMuon_eta": (-2.7, 2.7),
-    "truthMuon_phi": (-np.pi, np.pi),
-    "truthMuon_q": (-1, 1),
-}
-"""Expected ranges of the columns of the ATLAS muon studies, in mm, ns, GeV and rad."""
+from hitpool.muon import COLUMNS
+
+RANGES = {name: (column.low, column.high) for name, column in COLUMNS.items()}
 
 
 class ColumnStatistics:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hitpool.nn.attention import Attention
 from hitpool.nn.dense import Dense
 from hitpool.nn.encoder import Norm, allowed_keys
+from hitpool.nn.task import Task
 
 
 @dataclass
@@ -110,7 +111,7 @@ class MaskFormerDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(decoder_layer_config) for _ in range(num_decoder_layers))
 
     def forward(
-        self, x: dict[str, Tensor], tasks: Iterable[nn.Module], input_name: str = "hit"
+        self, x: dict[str, Tensor], tasks: Iterable[Task], input_name: str = "hit"
     ) -> tuple[dict[str, Tensor], dict[str, dict]]:
         """Refine the queries.
 

@@ -1,5 +1,7 @@
 """From hit fields to embeddings."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -32,12 +34,12 @@ class InputNet(nn.Module):
         self.net = net
         self.posenc = posenc
 
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Embed all hits of a batch.
 
         Args:
-            inputs: `<input_name>_<field>` [B, M] for each field, and `<input_name>_valid` bool [B, M]; what padded
-                hits hold has no influence.
+            inputs: The hits of a batch, or `<input_name>_<field>` [B, M] for each field and `<input_name>_valid` bool
+                [B, M]; what padded hits hold has no influence.
 
         Returns:
             Embeddings [B, M, D], float32 or, in a network of that type, float64.

@@ -1,12 +1,14 @@
 """The model: input network, encoder, decoder, tasks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from hitpool.nn.decoder import MaskFormerDecoder
 from hitpool.nn.matcher import Matcher
+from hitpool.nn.task import Task
 
 LayerTensors = dict[str, dict[str, dict[str, Tensor]]]
 
@@ -46,7 +48,7 @@ class MaskFormer(nn.Module):
         self.input_nets = input_nets
         self.encoder = encoder
         self.decoder = decoder
-        self.tasks = tasks
+        self.tasks = cast(Sequence[Task], tasks)
         self.dim = dim
         self.target_object = target_object
         self.matcher = matcher or Matcher()
@@ -62,7 +64,7 @@ class MaskFormer(nn.Module):
             "decoder.decoder_layer_config": self.decoder.dim,
         }
         parts["input_nets.0.posenc"] = getattr(self.input_nets[0].posenc, "dim", None)
-        parts |= {f"task {task.name}": getattr(task, "dim", None) for task in self.tasks}
+        parts |= {f"task {task.name}": task.dim for task in self.tasks}
         for part, dim in parts.items():
             if dim is not None and dim != self.dim:
                 raise ValueError(
@@ -75,7 +77,7 @@ class MaskFormer(nn.Module):
             raise ValueError(f"MaskFormer: names of tasks repeat: {sorted(repeated)}; give each task its own")
         produced: set[str] = set()
         for task in self.tasks:
-            for key in getattr(task, "required_outputs", []):
+            for key in task.required_outputs:
                 if key in produced:
                     continue
                 later = [other.name for other in self.tasks if key in other.outputs]
@@ -95,7 +97,7 @@ class MaskFormer(nn.Module):
         for part in self.frozen:
             part.requires_grad_(False).eval()
 
-    def _scored_tasks(self) -> list[nn.Module]:
+    def _scored_tasks(self) -> list[Task]:
         return [task for task in self.tasks if task not in self.frozen]
 
     def train(self, mode: bool = True) -> "MaskFormer":
@@ -109,11 +111,12 @@ class MaskFormer(nn.Module):
             part.eval()
         return self
 
-    def forward(self, inputs: dict[str, Tensor], intermediate: bool = True) -> LayerTensors:
+    def forward(self, inputs: Mapping[str, Tensor], intermediate: bool = True) -> LayerTensors:
         """Run the network.
 
         Args:
-            inputs: `<input>_<field>` float [B, M] and `<input>_valid` bool [B, M].
+            inputs: The hits of a batch: `hitpool.hits.Hits`, or `<input>_<field>` float [B, M] and `<input>_valid` bool
+                [B, M].
             intermediate: Run the tasks in front of the decoder layers for their losses too; without, only those
                 run there whose masks the decoder uses, and the final outputs are the same.
 
@@ -126,12 +129,12 @@ class MaskFormer(nn.Module):
         x = {"inputs": inputs, valid: inputs[valid]}
         x[embed] = self.encoder(self.input_nets[0](inputs), inputs[valid])  # [B, M, D]
         intermediate = intermediate and any(task.has_intermediate_loss for task in self._scored_tasks())
-        tasks = [task for task in self.tasks if intermediate or getattr(task, "guides_decoder", True)]
+        tasks = [task for task in self.tasks if intermediate or task.guides_decoder]
         x, outputs = self.decoder(x, tasks, self.input_name)
         final: dict[str, dict[str, Tensor]] = {}
         for task in self.tasks:
             done = task(x, outputs=final)
-            for name in getattr(task, "revises", []):
+            for name in task.revises:
                 owner = next(earlier for earlier in final.values() if name in earlier)
                 owner[name] = done.pop(name)
             final[task.name] = done

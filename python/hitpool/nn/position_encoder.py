@@ -1,5 +1,7 @@
 """Position encoding of hits."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +63,7 @@ class PositionEncoder(nn.Module):
         rows = [harmonic if field in sym_fields else geometric for field in fields] + [harmonic] * len(angles)
         self.register_buffer("frequencies", torch.stack(rows).float(), persistent=False)  # [P, K]
 
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Encode all hits of a batch.
 
         Args:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MDT, RPC, TGC, STGC, MM = 0, 2, 3, 4, 5
+from hitpool.muon import MDT, MM, RPC, STGC, TGC
+
 TUBE_PITCH, TUBE_RADIUS, TUBE_LAYER_DISTANCE = 0.030035, 0.0146, 0.026011
 LARGE, SMALL = (0.0, 0.245), (np.pi / 8, 0.175)  # azimuth of the first sector, half-width (rad)
 RPC_PITCH, TGC_PITCH, STGC_PITCH, MM_PITCH = 0.030, 0.020, 0.0032, 0.00045

@@ -5,35 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hitpool.muon import HITS, TRACKS
 from hitpool.simulation.geometry import MDT, MM, RPC, STGC, TGC, TGC_STRIP_ANGLE, TUBE_RADIUS, Layers
 from hitpool.simulation.signals import Signals
 
-HIT_FEATURES = tuple(
-    f"spacePoint_{name}"
-    for name in [
-        "globEdgeHighX",
-        "globEdgeHighY",
-        "globEdgeHighZ",
-        "globEdgeLowX",
-        "globEdgeLowY",
-        "globEdgeLowZ",
-        "time",
-        "driftR",
-        "readOutSide",
-        "covXX",
-        "covXY",
-        "covYX",
-        "covYY",
-        "channel",
-        "layer",
-        "stationPhi",
-        "stationEta",
-        "stationIndex",
-        "technology",
-        "truthLink",
-    ]
-)
-TRACK_FEATURES = ("truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q")
+HIT_FEATURES, TRACK_FEATURES = tuple(HITS), tuple(TRACKS)
 
 MM_PER_M = 1e3
 LONGEST_DRIFT = 705.0

@@ -23,6 +23,7 @@ class Task(nn.Module):
         self.name = name
         self.dim = dim
         self.inputs: list[str] = []
+        self.required_outputs: list[str] = []  # of tasks that come before this one
         self._outputs = outputs
         self.has_intermediate_loss = has_intermediate_loss
         self.has_first_layer_loss = has_intermediate_loss
@@ -125,6 +126,23 @@ class Task(nn.Module):
             [B, N or M, D].
         """
         return x[f"{name}_embed"].to(layer_dtype(self))
+
+    @property
+    def revises(self) -> list[str]:
+        """Outputs of earlier tasks that it replaces in the final layer; none by default."""
+        return []
+
+    @property
+    def late_part(self) -> nn.Module | None:
+        """What the second phase of a training fits; nothing by default."""
+        return None
+
+    def fit_standardization(self, values: dict[str, Tensor]) -> None:
+        """Takes what it needs from all targets of a training before that begins; nothing by default.
+
+        Args:
+            values: Targets of all training particles [n] in physical units by field.
+        """
 
     @property
     def guides_decoder(self) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hitpool.fits.response import PAIRS, QUANTITIES
 from hitpool.nn.angle import wrap_angle
+from hitpool.quantity import quantity_of
 from hitpool.tasks.target_space import TargetSpace
 
 WITH_ERROR = (*QUANTITIES, "pt")
@@ -23,7 +24,7 @@ class FittedFields:
 
     def __init__(self, fields: Sequence[str], space: TargetSpace) -> None:
         self.fields = list(fields)
-        self.names = [field.rsplit("_", 1)[-1] for field in fields]
+        self.names = [quantity_of(field) for field in fields]
         self.space = space
         self.learns_sign = bool(space.sign.any())
 

@@ -1,16 +1,17 @@
 """Raw hit fields in the order of the encoded hits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hitpool.hits import Hits
 from hitpool.nn.fields import stack_fields
 
 
-def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tensor:
-    """Stack raw hit fields, hit by hit in the order of `<input_name>_embed`.
+def raw_fields(x: Mapping[str, Any], input_name: str, fields: Sequence[str], valid: Tensor | None = None) -> Tensor:
+    """Raw hit fields, hit by hit in the order of `<input_name>_embed`.
 
     A model may sort the hits by one of their fields and leave `inputs` unsorted, as hepattn does with its
     `Sorter`. The sorted field is then found in `x` too, and `inputs` are brought into its order.
@@ -19,9 +20,10 @@ def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tens
         x: `<input_name>_<field>` [B, M] for each field, under `inputs` or directly.
         input_name: Kind of input, such as `hit`.
         fields: Names in the order of the last dimension.
+        valid: bool [B, M] in the order of `x`, False at padding, which becomes 0; None leaves it as it is.
 
     Returns:
-        A new tensor with the fields [B, M, F], float32 or, if they are, float64.
+        The fields [B, M, F], float32 or, if they are, float64; see `stack_fields`.
 
     Raises:
         KeyError: A field is missing.
@@ -36,19 +38,19 @@ def raw_fields(x: Mapping[str, Any], input_name: str, fields: list[str]) -> Tens
         tensor([[2., 3., 1.]])
     """
     inputs = x.get("inputs")
-    if inputs is None:
-        return stack_fields(x, input_name, fields)
+    if inputs is None or isinstance(inputs, Hits):  # in the order of `x`
+        return stack_fields(x if inputs is None else inputs, input_name, fields, valid)
     raw = stack_fields(inputs, input_name, fields)  # [B, M, F]
     both = [
         key
         for key in x
         if key in inputs and key.startswith(f"{input_name}_") and not key.endswith(("_embed", "_valid"))
     ]
-    if not both:
-        return raw
     if len(both) > 1:
         raise ValueError(f"{both} are in x and in x['inputs']: expected one field, by which the hits are sorted")
-    return torch.take_along_dim(raw, sorted_order(inputs[both[0]], x[both[0]], both[0]).unsqueeze(-1), dim=1)
+    if both:
+        raw = torch.take_along_dim(raw, sorted_order(inputs[both[0]], x[both[0]], both[0]).unsqueeze(-1), dim=1)
+    return raw if valid is None else raw.masked_fill_(~valid.unsqueeze(-1), 0)
 
 
 @torch.library.custom_op("hitpool::sorted_order", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))

@@ -267,7 +267,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         queries = self.embeddings(x, self.input_object)  # [B, N, D]
         encoded = self.encoded_hit_net(self.embeddings(x, self.input_hit))  # [B, M, P]
         with torch.autocast(queries.device.type, enabled=False):
-            raw = raw_fields(x, self.input_hit, self.hit_fields).masked_fill_(~valid.unsqueeze(-1), 0)  # [B, M, F]
+            raw = raw_fields(x, self.input_hit, self.hit_fields, valid)  # [B, M, F]
             raw = self.raw_hit_net(raw.to(dtype))  # [B, M, P]
             features = torch.cat([raw, encoded.to(dtype)], dim=-1)  # [B, M, 2P]
             pooled = weighted_pool(logits, features, valid, threshold=self.assignment_threshold)  # [B, N, 4, 2P]
@@ -338,7 +338,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self._check_given(self.response)
 
     def _check_given(self, part: FitResponse | HitResponse) -> None:
-        given = getattr(self.track_fit, "gives", ())
+        given = () if self.track_fit is None else self.track_fit.gives
         if missing := [name for name in part.needs if name not in given]:
             raise ValueError(
                 f"task {self.name}: {type(part).__name__} reads {missing} of the track fit, which "

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from hitpool.nn import MaskFormer
@@ -27,7 +28,7 @@ def assigned(
         Inputs and targets on `device`, and assignment logits [B, N, M] in the order of the particles.
     """
     for inputs, targets in batches:
-        inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
+        inputs, targets = move_data_to_device((inputs, targets), device)
         matched = network.match(network(inputs, intermediate=False), targets)["final"]
         logits = next(outputs[task.logit_key] for outputs in matched.values() if task.logit_key in outputs)
         yield inputs, targets, logits

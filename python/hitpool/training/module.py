@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from hitpool.data import HitDataModule
+from hitpool.fits.late import LateModule
 from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
 from hitpool.training.freezing import named_parts
@@ -90,10 +91,9 @@ class TrackingModule(LightningModule):
 
         A checkpoint, loaded later, replaces the result.
         """
-        tasks = [task for task in self.model.tasks if hasattr(task, "fit_standardization")]
-        if self.trainer.state.fn == TrainerFn.FITTING and tasks:
+        if self.trainer.state.fn == TrainerFn.FITTING:
             values = self.trainer.datamodule.train_targets()
-            for task in tasks:
+            for task in self.model.tasks:
                 task.fit_standardization(values)
         return []
 
@@ -176,8 +176,8 @@ class TrackingModule(LightningModule):
     def on_train_start(self) -> None:
         """Restores the gradients of steps whose batches were not all read; what a second phase learned is outdated."""
         for task in self.model.tasks:
-            if getattr(task, "response", None) is not None:
-                task.response.declare(trained=False)
+            if isinstance(task.late_part, LateModule):
+                task.late_part.declare(trained=False)
         for name, gradient in self._gradients.items():
             parameter = self.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)
@@ -264,7 +264,7 @@ class TrackingModule(LightningModule):
     def say_what_is_untrained(self) -> None:
         """Says what the parameters of tracks are without the second phase."""
         for task in self.model.tasks:
-            if getattr(task, "response", None) is not None and not task.response.ready:
+            if isinstance(task.late_part, LateModule) and not task.late_part.ready:
                 say(f"task {task.name}: the response of its track fit is not trained; {UNTRAINED}", sys.stderr)
 
     def on_test_start(self) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from rich.progress import track
 from torch import Tensor
 
 from hitpool.data import HitDataModule
-from hitpool.fits import LearnedField
+from hitpool.fits import LearnedField, ToroidFit
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.training.checkpoints import AtomicCheckpointIO
@@ -36,7 +37,7 @@ def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
         ValueError: There is not exactly one that has a part for it.
     """
     trained = [task for task in network.tasks if task not in network.frozen]
-    tasks = [task for task in trained if getattr(task, "late_part", None) is not None]
+    tasks = [task for task in trained if task.late_part is not None]
     if len(tasks) != 1:
         raise ValueError(
             "model.refinement: expected one WeightedPoolingObjectHitRegressionTask with a response, or without a "
@@ -69,7 +70,7 @@ def describe(
         total = len(batches) if limit is None else min(limit, len(batches))
         chosen = islice(batches, total)
         for inputs, targets in track(chosen, description=title, total=total) if title else chosen:
-            inputs, targets = ({k: v.to(device) for k, v in part.items()} for part in (inputs, targets))
+            inputs, targets = move_data_to_device((inputs, targets), device)
             outputs = network.match(network(inputs, intermediate=False), targets)["final"][task.name]
             valid = targets[f"{task.target_object}_valid"]
             kept.append({key: value[valid] for key, value in outputs.items()})
@@ -108,7 +109,7 @@ def refine(
     was_training = network.training
     network.eval()
     title, report = "second phase" if bars else None, "second phase: "
-    if isinstance(getattr(task.track_fit, "field", None), LearnedField):
+    if isinstance(task.track_fit, ToroidFit) and isinstance(task.track_fit.field, LearnedField):
         report += refine_field(network, task, islice(training, limit), validation, device, seed, title) + "; "
     if task.hit_response is not None:
         report += refine_hits(network, task, islice(training, limit), validation, device, settings, seed, title) + "; "
