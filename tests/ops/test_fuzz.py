@@ -185,18 +185,20 @@ def fuzz_toroid_fit(random: Random) -> int:
     valid = random.mask(random.choice([0.2, 0.8]), events, hits)
     numbers = fit.geometry.numbers(), *fit.field.numbers()
     clean = fields.masked_fill(~valid.unsqueeze(-1), 0)
-    expected = fit.definition(clean, logits, valid, threshold)
     results, group = [], random.integer(1, 3)
     odd = random.special(fields, ~valid.unsqueeze(-1)), random.special(logits, ~valid.unsqueeze(-2)), valid
     for first in range(0, events, group):
         given = [random.layout(x[first : first + group].contiguous()) for x in odd]
         results.append(toroid_fit(*given, *numbers, threshold=threshold, max_hits=fit.max_hits))
     together = toroid_fit(clean, logits, valid, *numbers, threshold=threshold, max_hits=fit.max_hits)
-    for result, whole, wanted in zip(map(torch.cat, zip(*results, strict=True)), together, expected, strict=True):
+    for result, whole in zip(map(torch.cat, zip(*results, strict=True)), together, strict=True):
         agree(result, whole, 0.0)
-        assert result.shape == wanted.shape
-        assert result.isfinite()[wanted.isfinite()].all()
-    assert torch.equal(together[1][:, :, -1], expected[1][:, :, -1])  # hit_taken
+    if random.chance(0.2):  # the definition is slow
+        expected = fit.definition(clean, logits, valid, threshold)
+        for whole, wanted in zip(together, expected, strict=True):
+            assert whole.shape == wanted.shape
+            assert whole.isfinite()[wanted.isfinite()].all()
+        assert torch.equal(together[1][:, :, -1], expected[1][:, :, -1])  # hit_taken
     return len(results) + 1
 
 
