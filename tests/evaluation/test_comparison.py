@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import itertools
 import json
 import math
@@ -206,7 +207,7 @@ def test_bins_of_eta_start_at_0() -> None:
 
 
 def shown(*tables: object) -> str:
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(*tables, sep="\n")
     return " ".join(console.export_text().split())
 

@@ -188,6 +188,11 @@ class HitStore:
         if self._unpacked is not None:
             self._unpacked = os.fdopen(self._unpacked.detach(), "rb", buffering=0)
 
+    def __del__(self) -> None:
+        for file in (*self._open_files.values(), self._unpacked):
+            if file is not None:
+                file.close()
+
 
 def write_valid_hits(file: EventFile, rows: np.ndarray, target: BinaryIO) -> np.ndarray:
     """Writes the valid hits of some rows one after the other, as plain float32.

@@ -123,6 +123,7 @@ def save(traced: tuple[torch.jit.ScriptModule, dict], output: Path) -> None:
 
 def _record(model: DeployedModel, example: tuple[Tensor, Tensor]) -> torch.jit.ScriptModule:
     with _jit_is_not_deprecated(record=True) as caught:
+        warnings.simplefilter("always", torch.jit.TracerWarning)  # whatever the filters of the user
         traced = torch.jit.trace(model, example, check_trace=False)
     for warning in caught:
         if issubclass(warning.category, torch.jit.TracerWarning):  # a value of the example became a constant
