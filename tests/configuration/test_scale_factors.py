@@ -7,6 +7,7 @@ import yaml
 
 from hitpool.config import load
 from hitpool.configuration.command_line import interpret
+from hitpool.configuration.files import read
 from hitpool.configuration.merging import take_options
 from hitpool.configuration.resolving import resolve
 
@@ -69,3 +70,18 @@ def test_other_options_are_left_alone() -> None:
     options = ["--data.scale_factors_of_mine", "{a: 1}", "--data.batch_size=3"]
     config = {"data": None}
     assert (take_options(config, options), config) == (options, {"data": None})
+
+
+def test_a_run_of_version_0_1_without_a_table_had_that_of_muons(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    fields = ["spacePoint_globEdgeLowX", "spacePoint_time", "spacePoint_driftR", "r"]
+    config = {"data": {"inputs": {"hit": fields}, "scale_factors": None}}
+    text = yaml.safe_dump(config)
+    edges = {f"spacePoint_globEdge{end}{axis}": 1e-3 for end in ("High", "Low") for axis in "XYZ"}
+    file.write_text(f"# hitpool 0.1.0\n{text}")
+    assert read(file).content["data"]["scale_factors"] == edges | {"spacePoint_time": 1e-5}
+    file.write_text(f"# hitpool 0.2.0\n{text}")
+    assert read(file).content == config
+    config["data"]["inputs"]["hit"] = ["x", "y"]
+    file.write_text(f"# hitpool 0.1.0\n{yaml.safe_dump(config)}")
+    assert read(file).content == config

@@ -12,6 +12,8 @@ import yaml
 
 from hitpool.configuration.fragments import tasks_alone
 from hitpool.configuration.hepattn import translate, uses_hepattn
+from hitpool.configuration.hepattn.sections import ORIGINAL_SCALE_FACTORS
+from hitpool.muon import HIGH_EDGE, LOW_EDGE
 
 
 class _Loader(yaml.SafeLoader):
@@ -89,12 +91,15 @@ def read(path: Path) -> Source:
             equal of.
     """
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = load_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {_where_and_what(error)}") from error
     tasks = tasks_alone(content)
     if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")
+    if text.startswith("# hitpool 0.1."):
+        _state_scale_factors(content)
     source = Source(path, {}, tasks) if tasks else Source(path, content)
     if uses_hepattn(content):
         import torch
@@ -111,6 +116,17 @@ def read(path: Path) -> Source:
             raise ValueError(f"{path}: {error}") from None
         source.notices = [f"{path.name}: {line}" for line in lines]
     return source
+
+
+def _state_scale_factors(config: Any) -> None:
+    """Adds to the configuration of a run the factors by which version 0.1 scaled muon columns if none were given."""
+    data = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(data, dict) or data.get("scale_factors", {}) is not None:
+        return
+    fields = {field for names in (data.get("inputs") or {}).values() for field in names or []}
+    if any(field.startswith("spacePoint_") for field in fields):
+        fields |= {*HIGH_EDGE, *LOW_EDGE}
+        data["scale_factors"] = {name: factor for name, factor in ORIGINAL_SCALE_FACTORS.items() if name in fields}
 
 
 def _where_and_what(error: Exception) -> str:

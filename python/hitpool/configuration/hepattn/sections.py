@@ -16,7 +16,7 @@ _DATA_ONLY = {
     "hit_eval_test": None,
 }
 _REPORTED = {"truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q"}
-_SCALE_FACTORS = {  # which the muon fork has in its code
+ORIGINAL_SCALE_FACTORS = {  # which the muon fork has in its code
     **{f"spacePoint_globEdge{end}{axis}": 1e-3 for end in ("High", "Low") for axis in "XYZ"},
     "spacePoint_time": 1e-5,
     **{f"spacePoint_cov{pair}": 1e-6 for pair in ("XX", "XY", "YX", "YY")},
@@ -73,7 +73,7 @@ def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
     if "event_max_num_particles" in data:
         data["max_particles"] = data.pop("event_max_num_particles")
     if any(str(field).startswith("spacePoint_") for field in (data.get("inputs") or {}).get("hit") or []):
-        data.setdefault("scale_factors", dict(_SCALE_FACTORS))
+        data.setdefault("scale_factors", dict(ORIGINAL_SCALE_FACTORS))
     if isinstance(data.get("targets"), dict) and "hit" in data["targets"]:
         notices.hint("data.targets.hit")
         data["targets"] = {name: fields for name, fields in data["targets"].items() if name != "hit"}
