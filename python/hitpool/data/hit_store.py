@@ -185,8 +185,8 @@ class HitStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._unpacked is not None:
-            self._unpacked = os.fdopen(self._unpacked.detach(), "rb", buffering=0)
+        if (unpacked := state["_unpacked"]) is not None:
+            self._unpacked = os.fdopen(unpacked.detach(), "rb", buffering=0)
 
 
 def write_valid_hits(file: EventFile, rows: np.ndarray, target: BinaryIO) -> np.ndarray:
@@ -278,7 +278,8 @@ def _contiguous_offsets(hits: h5py.Dataset) -> np.ndarray | None:
     start = hits.id.get_offset()  # None for compact or unwritten data
     if start is None:
         return None
-    return start + np.arange(len(hits)) * (hits.shape[1] * hits.shape[2] * _ROW_TYPE.itemsize)
+    offsets: np.ndarray = start + np.arange(len(hits)) * (hits.shape[1] * hits.shape[2] * _ROW_TYPE.itemsize)
+    return offsets
 
 
 def _chunk_offsets(hits: h5py.Dataset) -> np.ndarray | None:
@@ -294,4 +295,5 @@ def _chunk_offsets(hits: h5py.Dataset) -> np.ndarray | None:
     if (chunk_offset < 0).any():  # chunks that were never written
         return None
     row = np.arange(len(hits))
-    return chunk_offset[row // rows] + row % rows * (most_hits * columns * _ROW_TYPE.itemsize)
+    offsets: np.ndarray = chunk_offset[row // rows] + row % rows * (most_hits * columns * _ROW_TYPE.itemsize)
+    return offsets
