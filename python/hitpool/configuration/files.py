@@ -113,7 +113,7 @@ def read(path: Path) -> Source:
     return source
 
 
-def _where_and_what(error: Exception) -> str:
+def _where_and_what(error: Any) -> str:
     """Line, column and problem of a YAML file, without the quotation."""
     mark = getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)
