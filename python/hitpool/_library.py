@@ -21,6 +21,7 @@ def library_path() -> str:
         >>> torch.ops.load_library(hitpool.library_path())
     """
     extension = importlib.import_module("hitpool._C")
+    assert extension.__file__ is not None
     return str(Path(extension.__file__).with_name("libhitpool_ops.so"))
 
 

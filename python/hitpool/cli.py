@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 HELP = """\
 usage: hitpool <command> [options]
@@ -198,7 +198,8 @@ def _data(options: list[str]) -> Callable[[], None]:
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
     from jsonargparse import auto_cli
 
-    parser = {"prog": f"hitpool {command}", "description": inspect.getdoc(function).partition("\nArgs:")[0]}
+    description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
+    parser: dict[str, Any] = {"prog": f"hitpool {command}", "description": description}
     auto_cli(function, args=options, as_positional=False, fail_untyped=False, exit_on_error=False, **parser)
 
 

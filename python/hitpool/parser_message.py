@@ -121,7 +121,8 @@ def _options(path: str) -> set[str]:
     """Names of the arguments of a class and of those that it passes on to its bases."""
     found = pydoc.locate(path)
     bases = inspect.getmro(found) if inspect.isclass(found) else ()
-    return {name for base in bases for name in inspect.signature(base.__init__).parameters} - {"self", "args", "kwargs"}
+    signatures = [inspect.signature(base.__init__) for base in bases]  # type: ignore[misc]
+    return {name for signature in signatures for name in signature.parameters} - {"self", "args", "kwargs"}
 
 
 def _kind(annotation: str) -> str:

@@ -37,5 +37,6 @@ def _main() -> None:
 
 def _leave(signum: int, frame: FrameType | None) -> None:
     """Ends where an exception would be lost, or end up in C++, and nothing has been begun."""
+    assert sys.__stderr__ is not None
     os.write(sys.__stderr__.fileno(), b"hitpool: interrupted\n")
     os._exit(128 + signum)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pydoc
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
@@ -167,4 +167,4 @@ def _classes(path: str, config: dict[str, Any]) -> Iterator[tuple[str, type, dic
         kind = pydoc.locate(entry["class_path"]) if isinstance(entry, dict) and "class_path" in entry else None
         if kind is None:
             raise ValueError(f"--help={path}: expected the path of a class, got that of a value; --help_all shows all")
-        yield key, kind, entry.get("init_args") or {}
+        yield key, cast(type, kind), entry.get("init_args") or {}

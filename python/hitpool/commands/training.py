@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Timer
@@ -48,6 +49,7 @@ class Training:
 
     def __init__(self, arguments: Arguments, held: ExitStack, checkpoint_io: AtomicCheckpointIO) -> None:
         self.arguments = arguments
+        assert arguments.subcommand is not None
         self.subcommand = arguments.subcommand
         self.held = held
         self.checkpoint_io = checkpoint_io
@@ -87,7 +89,7 @@ class Training:
         place = None
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=self.checkpoint)
-            if self.trainer.fast_dev_run:
+            if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 return
             checkpoint = self._checkpoint_to_test()
             place = "the second phase"
@@ -116,7 +118,7 @@ class Training:
     def test(self) -> None:
         """Tests a checkpoint; `hitpool.evaluation.TestReport` prints the results, without it there are the metrics."""
         (metrics,) = self.trainer.test(self.model, self.datamodule, ckpt_path=self.checkpoint, verbose=False)
-        if not reports_test(self.trainer.callbacks):
+        if not reports_test(self.trainer.callbacks):  # type: ignore[attr-defined]
             _say_metrics(metrics)
             say("for the table of results, put hitpool.evaluation.TestReport into trainer.callbacks")
 
@@ -126,10 +128,11 @@ class Training:
 
     def _checkpoint_to_test(self) -> Path | None:
         """The best checkpoint of a training, or the last; None for the weights in memory."""
-        if not self.trainer.checkpoint_callback:
+        callback: Any = self.trainer.checkpoint_callback
+        if not callback:
             say("no checkpoints were written: testing the weights at the end of the training")
             return None
-        folder = Path(self.trainer.checkpoint_callback.dirpath)
+        folder = Path(callback.dirpath)
         if (folder / "best.ckpt").is_file():
             return folder / "best.ckpt"
         if (folder / "last.ckpt").is_file():
@@ -159,7 +162,7 @@ class Training:
         if self.subcommand != "predict":
             for field in self._inverse_fields():
                 self.datamodule.check_positive(field)
-        if rank_zero_only.rank == 0:
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             self.datamodule.check_hits()
         if self.subcommand == "fit":
             for line in self.datamodule.doubts():
@@ -182,12 +185,12 @@ class Training:
     def _choose_run_directory(self, stored: RunConfig | None) -> Path:
         """The run directory of the checkpoint, or a new one; only the first process writes into it."""
         run, folder = self.arguments.run, self.arguments.folder
-        if rank_zero_only.rank != 0 or self.fast:
+        if rank_zero_only.rank != 0 or self.fast:  # type: ignore[attr-defined]
             return run or runs.following(folder)
         for other in runs.versions(folder):
             remove_left_lock(other)
         new = run is None
-        if new:
+        if run is None:
             run = self.held.enter_context(runs.new(folder, self._has_begun))
         if stored:
             self.held.enter_context(alone(run))
@@ -201,7 +204,8 @@ class Training:
         return available_cores() if number is None and deterministic else number
 
     def _say_if_the_time_was_up(self) -> None:
-        left = [timer.time_remaining() for timer in self.trainer.callbacks if isinstance(timer, Timer)]
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
         if self.trainer.should_stop and any(seconds is not None and seconds <= 0 for seconds in left):
             say("the time limit was reached: --ckpt_path last goes on from here with a longer one (--trainer.max_time)")
 

@@ -98,7 +98,7 @@ def build_trainer(
     options = dict(options)
     if stored and not options["fast_dev_run"]:
         continued = continued or {"global_step": 0, "metrics_rows": 0}
-        place = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
+        place: dict[str, Any] = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
         if options["logger"] is not False:
             board = MetricsBoard(**place, default_hp_metric=False, purge_step=continued["global_step"])
             loggers = [MetricsTable(**place, keep=continued.get("metrics_rows")), board, *loggers]

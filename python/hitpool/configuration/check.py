@@ -4,8 +4,10 @@ from typing import Any
 
 from hitpool.data.names import similar
 
-FIT_FIELDS = ("high", "low", "radius", "radius_variance", "wire_variance", "technology")  # of ToroidFit
-FIT_FIELDS += ("points", "first", "second", "variances", "hit_fields")  # of SolenoidFit and HelixFit
+FIT_FIELDS = (
+    *("high", "low", "radius", "radius_variance", "wire_variance", "technology"),  # of ToroidFit
+    *("points", "first", "second", "variances", "hit_fields"),  # of SolenoidFit and HelixFit
+)
 LEAST = {  # numbers for which Lightning trains something else, or divides by zero
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,

@@ -133,7 +133,7 @@ def _stored(arguments: Arguments, look_into: Callable[[Path], dict[str, Any]]) -
         content = of_checkpoint(look_into(arguments.checkpoint), arguments.checkpoint)
         if content is not None:
             return Source(arguments.checkpoint, content)
-    return read(of_run) if in_run else None
+    return read(of_run) if of_run and in_run else None
 
 
 def _check_first(source: Source) -> None:

@@ -129,7 +129,7 @@ def _state_scale_factors(config: Any) -> None:
         data["scale_factors"] = {name: factor for name, factor in ORIGINAL_SCALE_FACTORS.items() if name in fields}
 
 
-def _where_and_what(error: Exception) -> str:
+def _where_and_what(error: Any) -> str:
     """Line, column and problem of a YAML file, without the quotation."""
     mark = getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error)

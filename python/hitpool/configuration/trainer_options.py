@@ -84,7 +84,7 @@ def check_options(trainer: dict[str, Any], subcommand: str | None) -> None:
         )
     if trainer["overfit_batches"]:
         raise ValueError(NO_OVERFIT_BATCHES)
-    limit = LIMITS.get(subcommand)
+    limit = LIMITS.get(subcommand or "")
     if limit is not None and trainer[limit] == 0:
         raise ValueError(f"trainer.{limit}: expected at least one batch to {subcommand}, got 0; 1.0 takes all")
 

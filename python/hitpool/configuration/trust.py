@@ -15,7 +15,10 @@ from hitpool.configuration.hepattn.notices import short
 
 ALLOWED = ("hitpool", "torch.nn", "torch.optim", "lightning.pytorch.callbacks")
 SECTIONS = ("trainer", "model", "data")  # a text in place of one is the name of a file that holds it
-OPTION = {"action": "store_true", "help": "Let the checkpoint's configuration name any class, which may run any code."}
+OPTION: dict[str, Any] = {
+    "action": "store_true",
+    "help": "Let the checkpoint's configuration name any class, which may run any code.",
+}
 
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 

@@ -10,7 +10,7 @@ from torch.utils.data import DistributedSampler
 _POOL_BATCHES = 32
 
 
-class LengthGroupedBatchSampler(DistributedSampler):
+class LengthGroupedBatchSampler(DistributedSampler[list[int]]):
     """Cuts the events into batches of similar hit count, in an order that depends on seed and epoch alone.
 
     Every epoch the events are shuffled and cut into pools of 32 batches (at least one for each rank); in each

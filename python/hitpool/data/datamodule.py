@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hitpool.data.batch_sampler import LengthGroupedBatchSampler
-from hitpool.data.dataset import EventDataset
+from hitpool.data.dataset import Batch, EventDataset
 from hitpool.data.doubts import doubts
 from hitpool.data.packing import collate
 from hitpool.muon import TRUTH_LINK
@@ -109,7 +109,8 @@ class HitDataModule(pl.LightningDataModule):
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
         """
-        if stage == "fit" and self.trainer is not None and self.trainer.overfit_batches > 0:
+        trainer = self.trainer
+        if stage == "fit" and trainer is not None and trainer.overfit_batches > 0:  # type: ignore[attr-defined]
             raise ValueError(NO_OVERFIT_BATCHES)
         self._stored, self._place = {}, (0, 0, False)
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
@@ -211,7 +212,7 @@ class HitDataModule(pl.LightningDataModule):
         """
         self._place = (epoch, batches, complete)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, in a new order every epoch.
 
         Raises:
@@ -228,6 +229,7 @@ class HitDataModule(pl.LightningDataModule):
             )
         loader = self._loader("train", reshuffle=True)
         # worker processes read the first batches before Lightning tells the sampler the epoch
+        assert isinstance(loader.sampler, LengthGroupedBatchSampler)
         loader.sampler.continue_epoch(epoch, len(loader) if complete else batches)
         return loader
 
@@ -240,19 +242,19 @@ class HitDataModule(pl.LightningDataModule):
             "number of processes": self.trainer.world_size if self.trainer else 1,
         }
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """Validation batches, in the same order every epoch."""
         return self._loader("val", reshuffle=False)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """Test batches."""
         return self._loader("test", reshuffle=False)
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Batch]:
         """The test batches again."""
         return self._loader("test", reshuffle=False)
 
-    def whole_dataloader(self, split: str) -> DataLoader:
+    def whole_dataloader(self, split: str) -> DataLoader[Batch]:
         """All batches of a data set, in the same order every time, whatever other processes read.
 
         Args:
@@ -260,7 +262,7 @@ class HitDataModule(pl.LightningDataModule):
         """
         return self._loader(split, reshuffle=False, whole=True)
 
-    def _loader(self, split: str, reshuffle: bool, whole: bool = False) -> DataLoader:
+    def _loader(self, split: str, reshuffle: bool, whole: bool = False) -> DataLoader[Batch]:
         dataset = self.dataset(split)
         distributed = not whole and torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler = LengthGroupedBatchSampler(
@@ -276,7 +278,7 @@ class HitDataModule(pl.LightningDataModule):
             dataset,
             sampler=sampler,
             batch_size=None,  # the sampler gives whole batches
-            collate_fn=collate,
+            collate_fn=collate,  # type: ignore[arg-type] # gets one item, not a list, because batch_size is None
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -86,7 +86,7 @@ class EventDataset(Dataset[Batch]):
         """Reads a batch; a single index gives a batch of one event."""
         return self.__getitems__(np.atleast_1d(index))
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Reads a batch of B events, padded to the M hits of the longest.
 
         Args:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hitpool.data.dataset import EventDataset
+from hitpool.data.features import PointFields
 from hitpool.data.magnitudes import COORDINATES, OF_COORDINATES, OF_HITS, OF_TRACKS, coordinates, doubtful_columns
 
 SAMPLE = 200
@@ -51,6 +52,7 @@ def _scales(dataset: EventDataset, hits: np.ndarray) -> list[str]:
     features = dataset.features
     reach: dict[str, float] = {}  # largest coordinates in m
     for point in features.points:
+        assert isinstance(point, PointFields)
         columns = point.index.tolist()
         scaled = np.abs(hits[:, columns] * point.scale.numpy()).max(0).tolist()
         reach |= zip((features.columns[column] for column in columns), scaled, strict=True)

@@ -1,7 +1,5 @@
 """From the columns on disk to the hit fields of the model: scale factors and derived coordinates."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -41,6 +39,9 @@ class PointFields(nn.Module):
         triples: Column numbers of x, y, z for each of the averaged triples.
         scale_factors: Factor to metres for each column, in the order of the columns.
     """
+
+    index: Tensor
+    scale: Tensor
 
     def __init__(self, triples: Sequence[Sequence[int]], scale_factors: Sequence[float]) -> None:
         super().__init__()
@@ -105,6 +106,9 @@ class HitFeatures(nn.Module):
         tensor([[7.0000, 5.0000, 0.8814]])
     """
 
+    index: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         columns: Sequence[str],
@@ -115,20 +119,18 @@ class HitFeatures(nn.Module):
         super().__init__()
         self.columns = list(columns)
         self.fields = list(fields)
-        points = _available_points(POINTS if points is None else points, self.columns)
-        derived = [
-            prefix + name for prefix, triples in points.items() for name in _new_fields(prefix, triples, columns)
-        ]
+        found = _available_points(POINTS if points is None else points, self.columns)
+        derived = [prefix + name for prefix, triples in found.items() for name in _new_fields(prefix, triples, columns)]
         _check_fields(self.fields, self.columns, derived)
         scale_factors = scale_factors or {}
         _check_scale_factors(scale_factors, self.columns, derived)
 
         factors = [float(scale_factors.get(column, 1.0)) for column in self.columns]
-        used = [prefix for prefix in points if any(prefix + name in self.fields for name in POINT_FIELDS)]
-        self.points = nn.ModuleList(PointFields(points[prefix], factors) for prefix in used)
+        used = [prefix for prefix in found if any(prefix + name in self.fields for name in POINT_FIELDS)]
+        self.points = nn.ModuleList(PointFields(found[prefix], factors) for prefix in used)
         available = self.columns + [prefix + name for prefix in used for name in POINT_FIELDS]
         scale = [float(scale_factors.get(field, 1.0)) for field in self.fields]
-        used_columns = {column for prefix in used for triple in points[prefix] for column in triple}
+        used_columns = {column for prefix in used for triple in found[prefix] for column in triple}
         used_columns |= {self.columns.index(field) for field in self.fields if field in self.columns}
         self.used_columns = sorted(used_columns)  # numbers of the columns that have an influence
         self.register_buffer("index", torch.tensor([available.index(f) for f in self.fields]), persistent=False)

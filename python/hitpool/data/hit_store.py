@@ -185,8 +185,8 @@ class HitStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._unpacked is not None:
-            self._unpacked = os.fdopen(self._unpacked.detach(), "rb", buffering=0)
+        if (unpacked := state["_unpacked"]) is not None:
+            self._unpacked = os.fdopen(unpacked.detach(), "rb", buffering=0)
 
     def __del__(self) -> None:
         for file in (*self._open_files.values(), self._unpacked):
@@ -283,7 +283,8 @@ def _contiguous_offsets(hits: h5py.Dataset) -> np.ndarray | None:
     start = hits.id.get_offset()  # None for compact or unwritten data
     if start is None:
         return None
-    return start + np.arange(len(hits)) * (hits.shape[1] * hits.shape[2] * _ROW_TYPE.itemsize)
+    offsets: np.ndarray = start + np.arange(len(hits)) * (hits.shape[1] * hits.shape[2] * _ROW_TYPE.itemsize)
+    return offsets
 
 
 def _chunk_offsets(hits: h5py.Dataset) -> np.ndarray | None:
@@ -299,4 +300,5 @@ def _chunk_offsets(hits: h5py.Dataset) -> np.ndarray | None:
     if (chunk_offset < 0).any():  # chunks that were never written
         return None
     row = np.arange(len(hits))
-    return chunk_offset[row // rows] + row % rows * (most_hits * columns * _ROW_TYPE.itemsize)
+    offsets: np.ndarray = chunk_offset[row // rows] + row % rows * (most_hits * columns * _ROW_TYPE.itemsize)
+    return offsets

@@ -113,7 +113,7 @@ def doubtful_columns(names: Sequence[str], rms: ArrayLike, largest: ArrayLike, r
         >>> doubtful_columns(["mc_pt", "mc_eta"], [31000.0, 1.2], [2e5, 2.7], "multiply by {factor}")
         {'mc_pt': 'the root mean square is 3.1e+04, expected 0.1 to 1000 GeV; it looks like MeV: multiply by 0.001'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for name, *values in zip(names, np.asarray(rms, float), np.asarray(largest, float), strict=True):
         quantity = QUANTITIES.get(quantity_of(name))
         if quantity and "sigma" not in name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,12 @@ from hitpool.hits import Hits
 from hitpool.muon import COLUMNS, POINTS
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
+from hitpool.nn.task import Task
 from hitpool.quantity import quantity_of
 from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
 from hitpool.tasks.regression import RegressionTask
+
+Kind = TypeVar("Kind", ObjectValidTask, ObjectHitMaskTask)
 
 UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {"qpt": "1/GeV"}
 """Unit by quantity; what is not listed has none."""
@@ -128,7 +132,7 @@ class DeployedModel(nn.Module):
         return torch.stack(parameters, dim=-1).float(), track_prob.float(), hit_prob.float()
 
 
-def _only(tasks: nn.ModuleList, kind: type) -> nn.Module:
+def _only(tasks: Sequence[Task], kind: type[Kind]) -> Kind:
     found = [task for task in tasks if isinstance(task, kind)]
     if len(found) != 1:
         names = [task.name for task in found]

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def trace(
     scale_factors: Mapping[str, float] | None = None,
     points: Mapping[str, Sequence[Sequence[str]]] | None = None,
     columns: Sequence[str] | None = None,
-) -> tuple[torch.jit.ScriptModule, dict]:
+) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
     """Records a network together with its hit features and compares the result with the original.
 
     Args:
@@ -104,7 +105,7 @@ def trace(
     return traced, _metadata(model)
 
 
-def save(traced: tuple[torch.jit.ScriptModule, dict], output: Path) -> None:
+def save(traced: tuple[torch.jit.ScriptModule, dict[str, Any]], output: Path) -> None:
     """Writes what `trace` returned; the file appears when it is complete.
 
     Args:
@@ -125,7 +126,7 @@ def _record(model: DeployedModel, example: tuple[Tensor, Tensor]) -> torch.jit.S
     with _jit_is_not_deprecated(record=True) as caught:
         warnings.simplefilter("always", torch.jit.TracerWarning)  # whatever the filters of the user
         traced = torch.jit.trace(model, example, check_trace=False)
-    for warning in caught:
+    for warning in caught or ():
         if issubclass(warning.category, torch.jit.TracerWarning):  # a value of the example became a constant
             raise RuntimeError(f"torchscript export: the model cannot be recorded: {warning.message}")
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
@@ -167,13 +168,15 @@ _OUTPUTS = {
 }
 
 
-def _metadata(model: DeployedModel) -> dict:
+def _metadata(model: DeployedModel) -> dict[str, Any]:
     shapes = {
         "parameters": ["B", "N", "K"],
         "track_probability": ["B", "N"],
         "hit_probability": ["B", "N", "M"],
     }
-    outputs = [{"name": name, "shape": shapes[name], "meaning": text} for name, text in _OUTPUTS.items()]
+    outputs: list[dict[str, Any]] = [
+        {"name": name, "shape": shapes[name], "meaning": text} for name, text in _OUTPUTS.items()
+    ]
     outputs[0]["fields"] = [{"name": field, "unit": unit(field)} for field in model.parameters_out]
     columns = [
         {"name": column, "unit": unit(column), "used": used}

@@ -85,6 +85,9 @@ class TabulatedField(nn.Module):
         mirrored: The table is for z >= 0 and the same at -z.
     """
 
+    r_grid: Tensor
+    z_grid: Tensor
+    phi_grid: Tensor
     values: Tensor
 
     def __init__(self, r_grid: Tensor, z_grid: Tensor, phi_grid: Tensor, mirrored: bool) -> None:
@@ -170,5 +173,5 @@ class FieldMap(TabulatedField):
         period = 2 * math.pi / periods
         if not 0 <= grids[2][0] < grids[2][-1] < period:
             raise ValueError(f"field map {file}: phi must lie in [0, {period:.4g}), one of {periods} periods")
-        super().__init__(*grids[:2], torch.cat([grids[2], grids[2][:1] + period]), mirrored)
+        super().__init__(grids[0], grids[1], torch.cat([grids[2], grids[2][:1] + period]), mirrored)
         self.register_buffer("values", torch.cat([values, values[..., :1]], dim=-1), persistent=False)

@@ -1,6 +1,7 @@
 """Helix fits in closed form, from pooled sums over the hits of each track."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -190,7 +191,8 @@ def _fit_line(sums: Tensor, curvature: Tensor, resolution: float) -> tuple[Tenso
     k2 = curvature.square()
 
     def series(terms: list[Tensor], factors: list[float]) -> Tensor:
-        return sum(factor * k2**power * term for power, (term, factor) in enumerate(zip(terms, factors, strict=True)))
+        pairs = enumerate(zip(terms, factors, strict=True))
+        return cast(Tensor, sum(factor * k2**power * term for power, (term, factor) in pairs))
 
     arcsine = [1, 1 / 24, 3 / 640, 5 / 7168]  # 2 R asin(r / 2 R) / r
     s = series([r, r3, r5, r7], arcsine)
@@ -203,4 +205,5 @@ def _fit_line(sums: Tensor, curvature: Tensor, resolution: float) -> tuple[Tenso
 
 def _solve(matrix: Tensor, vector: Tensor, prior: tuple[float, ...], resolution: float) -> Tensor:
     ridge = (resolution / vector.new_tensor(prior)).square()
-    return torch.linalg.solve_ex(matrix + ridge.diag(), vector)[0]
+    solution: Tensor = torch.linalg.solve_ex(matrix + ridge.diag(), vector)[0]
+    return solution

@@ -56,8 +56,8 @@ class HitResponse(LateModule):
         if hidden_dim < 1:
             raise ValueError(f"HitResponse: hidden_dim must be at least 1, got {hidden_dim}")
         self.net = Dense(SIZE, 1, hidden_layers=[hidden_dim, hidden_dim])
-        nn.init.zeros_(self.net[-1].weight)
-        nn.init.zeros_(self.net[-1].bias)
+        nn.init.zeros_(self.net.last.weight)
+        nn.init.zeros_(self.net.last.bias)
 
     def describe(self, fit: dict[str, Tensor], logits: Tensor) -> Tensor:
         """What the network reads.
@@ -87,7 +87,7 @@ class HitResponse(LateModule):
             (beyond.abs() * 1e3 + 0.1).log().clamp(max=5) * beyond.sign() / 2,
             *_of_rival(fit["posterior"], rho),
         ]
-        return torch.stack(features, dim=-1).to(self.net[-1].weight.dtype)
+        return torch.stack(features, dim=-1).to(self.net.last.weight.dtype)
 
     def forward(self, described: Tensor, taken: Tensor, logits: Tensor) -> Tensor:
         """Revised logits.

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class LateModule(nn.Module):
@@ -12,6 +12,8 @@ class LateModule(nn.Module):
     Whether it is trained is kept with the weights, and beside them as `ready`, because a recorded graph must not branch
     on a tensor.
     """
+
+    trained: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -36,6 +36,11 @@ class LearnedField(TabulatedField):
         1.105
     """
 
+    start: Tensor
+    r_shares: Tensor
+    z_shares: Tensor
+    phi_shares: Tensor
+
     def __init__(
         self,
         start: BoxToroid | FieldMap | None = None,
@@ -65,7 +70,7 @@ class LearnedField(TabulatedField):
         self.log_factors = nn.Parameter(torch.zeros(*knots), requires_grad=False)  # until the second phase
 
     @property
-    def values(self) -> Tensor:
+    def values(self) -> Tensor:  # type: ignore[override]
         """The table [R, Z, P + 1] in T."""
         factors = self.log_factors.to(self.start.dtype) @ self.phi_shares.mT  # [Kr, Kz, P + 1]
         factors = self.r_shares @ (self.z_shares @ factors).flatten(1)  # [R, Z (P + 1)]

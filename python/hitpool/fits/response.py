@@ -67,6 +67,8 @@ class FitResponse(LateModule):
         [0.1, 0.1, 0.1]
     """
 
+    mean: Tensor
+    spread: Tensor
     advice = "take ToroidFit, or SolenoidFit and fit_errors"
 
     def __init__(
@@ -85,13 +87,13 @@ class FitResponse(LateModule):
         self.describes = ("fit", "pooled", "features", *(("units",) if fit_errors else ()))
         size = 25 if fit_errors else 23
         self.net = Dense(size, 9, hidden_layers=[hidden_dim, hidden_dim])
-        nn.init.zeros_(self.net[-1].weight)
-        nn.init.zeros_(self.net[-1].bias)
+        nn.init.zeros_(self.net.last.weight)
+        nn.init.zeros_(self.net.last.bias)
         with torch.no_grad():
-            self.net[-1].bias[3:6] = GATE
+            self.net.last.bias[3:6] = GATE
         self.partial = Dense(size, len(PAIRS), hidden_layers=[hidden_dim])
-        nn.init.zeros_(self.partial[-1].weight)
-        nn.init.zeros_(self.partial[-1].bias)
+        nn.init.zeros_(self.partial.last.weight)
+        nn.init.zeros_(self.partial.last.bias)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("spread", torch.ones(size))
 
@@ -188,7 +190,7 @@ class FitResponse(LateModule):
         return torch.stack([a, b, a * b + c * ((1 - a.square()) * (1 - b.square())).sqrt()], dim=-1)
 
     def _partial(self, described: dict[str, Tensor]) -> Tensor:
-        output = self.partial((described["features"] - self.mean) / self.spread).double()
+        output: Tensor = self.partial((described["features"] - self.mean) / self.spread).double()
         return LARGEST_PARTIAL * output.tanh()
 
     def _likelihood(self, described: dict[str, Tensor], pull: Tensor) -> Tensor:

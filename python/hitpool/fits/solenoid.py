@@ -62,6 +62,9 @@ class SolenoidFit(nn.Module):
         [0.881, 0.0, 0.0]
     """
 
+    scale: Tensor
+    no_hit: Tensor
+    prior: Tensor
     gives = (
         "eta",
         "phi",

@@ -44,4 +44,5 @@ def start_helix(hits: ModuleHits, weight: Tensor) -> Tensor:
 def _least_squares(functions: Tensor, measured: Tensor, weight: Tensor, prior: tuple[float, ...]) -> Tensor:
     weighted = (functions * weight.unsqueeze(-1)).mT  # [T, F, K]
     matrix = weighted @ functions + measured.new_tensor(prior).pow(-2).diag()
-    return torch.linalg.solve_ex(matrix, weighted @ measured.unsqueeze(-1))[0].squeeze(-1)
+    solution: Tensor = torch.linalg.solve_ex(matrix, weighted @ measured.unsqueeze(-1))[0].squeeze(-1)
+    return solution

@@ -29,7 +29,7 @@ TUBE_WIDTH = 29.2e-3  # m, in which radii that are not the track's lie
 COLUMN_SPREAD = 3e-3  # rad, of the azimuth
 KAPPA_SPREAD = 0.3  # 1/GeV
 STEEPEST = math.atan(math.sinh(4.0))  # rad, largest dip angle
-TRACK_QUANTITIES = ("eta", "phi", "qpt", "kappa", "kappa_error", "eta_error", "direction")
+TRACK_QUANTITIES: tuple[str, ...] = ("eta", "phi", "qpt", "kappa", "kappa_error", "eta_error", "direction")
 TRACK_QUANTITIES += ("num_hits", "chi2", "log_likelihood")
 HIT_QUANTITIES = ("posterior", "hit_distance", "hit_radius", "hit_error", "hit_tube", "hit_taken")
 LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
@@ -114,6 +114,8 @@ class ToroidFit(nn.Module):
         (0.88, 0.0)
     """
 
+    scale: Tensor
+    no_hit: Tensor
     gives = TRACK_QUANTITIES + HIT_QUANTITIES
 
     def __init__(
@@ -254,9 +256,14 @@ class ToroidFit(nn.Module):
                 keep[:, 1] = 0
                 solution = solution._replace(values=solution.values * keep)
             else:
+                assert residual is not None
+                assert solution is not None
                 width = DRIFT_WIDTHS[iteration - WIRE_ITERATIONS]
                 solution, judged = self._fit_drift(hits, frame, residual, solution, dip, width)
             kappa = solution.values[:, 2]
+        assert frame is not None
+        assert solution is not None
+        assert judged is not None
         variance = solution.inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0) * solution.scale.square()
         dip = _within(dip + solution.values[:, 1].atan())
         pull = (solution.values / frame.prior).square().sum(1)

@@ -70,4 +70,5 @@ def fit_transverse_line(
 def _solve(functions: Tensor, measured: Tensor, weight: Tensor, prior: Tensor) -> Tensor:
     sums = (functions * weight.unsqueeze(-1)).mT @ torch.cat([functions, measured.unsqueeze(-1)], dim=-1)  # [T, 3, 4]
     matrix = sums[..., :3] + prior.pow(-2).diag_embed()
-    return torch.linalg.solve_ex(matrix, sums[..., 3:])[0].squeeze(-1)
+    solution: Tensor = torch.linalg.solve_ex(matrix, sums[..., 3:])[0].squeeze(-1)
+    return solution

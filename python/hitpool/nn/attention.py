@@ -53,9 +53,9 @@ class Attention(nn.Module):
         if self._suits(q) and not dropout:
             out = attention(q, k, v, mask)
         else:
-            by_head = (tensor.transpose(1, 2) for tensor in (q, k, v))  # [B, H, Q or K, D/H]
+            q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))  # [B, H, Q or K, D/H]
             mask = None if mask is None else mask.unsqueeze(1)  # [B, 1, 1 or Q, K]
-            out = scaled_dot_product_attention(*by_head, mask, dropout_p=dropout).transpose(1, 2)
+            out = scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout).transpose(1, 2)
         return self.out_proj(out.flatten(-2))
 
     def _suits(self, q: Tensor) -> bool:

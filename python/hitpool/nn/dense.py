@@ -1,6 +1,7 @@
 """Fully connected network."""
 
 from itertools import pairwise
+from typing import cast
 
 from torch import nn
 
@@ -44,3 +45,8 @@ class Dense(nn.Sequential):
         super().__init__(*modules)
         self.input_size = input_size
         self.output_size = output_size
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the output."""
+        return cast(nn.Linear, self[-1])

@@ -52,7 +52,7 @@ class MaskFormer(nn.Module):
         self.dim = dim
         self.target_object = target_object
         self.matcher = matcher or Matcher()
-        self.input_name: str = input_nets[0].input_name
+        self.input_name = cast(str, input_nets[0].input_name)
         self._check_dims()
         self._check_tasks()
         self.frozen: list[nn.Module] = []

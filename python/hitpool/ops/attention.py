@@ -41,4 +41,5 @@ def attention(
         >>> attention(query, key, value).flatten()  # equal scores: the mean
         tensor([2., 3., 4., 5.])
     """
-    return torch.ops.hitpool.attention(query, key, value, mask)
+    attended: Tensor = torch.ops.hitpool.attention(query, key, value, mask)
+    return attended

@@ -28,4 +28,5 @@ def pseudorapidity(theta: Tensor) -> Tensor:
         >>> hitpool.pseudorapidity(torch.tensor([math.pi / 2, 0.1], dtype=torch.float64))
         tensor([6.1232e-17, 2.9949e+00], dtype=torch.float64)
     """
-    return torch.ops.hitpool.pseudorapidity(theta)
+    eta: Tensor = torch.ops.hitpool.pseudorapidity(theta)
+    return eta

@@ -51,6 +51,7 @@ def toroid_fit(
         >>> tracks.shape, of_hits.shape
         (torch.Size([1, 2, 10]), torch.Size([1, 2, 6, 0]))
     """
-    return torch.ops.hitpool.toroid_fit(
+    result: tuple[Tensor, Tensor] = torch.ops.hitpool.toroid_fit(
         hits, logits, valid, geometry, field, table, threshold=threshold, max_hits=max_hits
     )
+    return result

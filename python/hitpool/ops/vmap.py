@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def register_rules() -> None:
 def _register(name: str, joined: bool) -> None:
     op = getattr(torch.ops.hitpool, name)
 
-    def rule(info, in_dims, *arguments, **keywords):
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any, **keywords: Any) -> tuple[Any, Any]:
         opened = [
             _batch_first(argument, dim, info.batch_size) if isinstance(argument, Tensor) else argument
             for argument, dim in zip(arguments, in_dims, strict=True)

@@ -42,4 +42,5 @@ def weighted_pool(
         >>> hitpool.weighted_pool(logits, radius).squeeze(-1)  # mean, sum, max, min
         tensor([[ 6.0000, 11.7842,  7.0000,  5.0000]])
     """
-    return torch.ops.hitpool.weighted_pool(logits, features, valid, threshold=threshold)
+    pooled: Tensor = torch.ops.hitpool.weighted_pool(logits, features, valid, threshold=threshold)
+    return pooled

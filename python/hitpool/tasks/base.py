@@ -187,7 +187,9 @@ def one_input(task: str, input_hit: str | None, input_constituent: str | None) -
             f"task {task}: set either input_hit or input_constituent, two names of the same argument; got "
             f"input_hit: {input_hit} and input_constituent: {input_constituent}"
         )
-    return input_constituent if input_hit is None else input_hit
+    name = input_constituent if input_hit is None else input_hit
+    assert name is not None
+    return name
 
 
 def check_terms(task: str, kind: str, given: Mapping[str, float], known: Mapping[str, Any]) -> None:

@@ -134,7 +134,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.describing = False
         self.late_names = ["features"]
         if response is not None:
-            self._check_response()
+            self._check_response(response)
             response.requires_grad_(False)  # until the second phase
             if hit_response is not None:
                 self._check_given(hit_response)
@@ -155,8 +155,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.encoded_hit_net = Dense(dim, self.pooled_dim)
         self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout or 0.0, norm=layer_norm)
         if corrects_fit:  # at first the fit as it is
-            nn.init.zeros_(self.regression_head[-1].weight)
-            nn.init.zeros_(self.regression_head[-1].bias)
+            nn.init.zeros_(self.regression_head.last.weight)
+            nn.init.zeros_(self.regression_head.last.bias)
 
     def should_run_at_layer(self, layer_index: int) -> bool:
         self._in_decoder = super().should_run_at_layer(layer_index)
@@ -225,8 +225,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     @property
     def revises(self) -> list[str]:
         """Outputs of earlier tasks that it replaces in the final layer: the logits, with a trained `hit_response`."""
-        trained = self.hit_response is not None and self.hit_response.ready and self.response.ready
-        return [self.logit_key] if trained else []
+        if self.hit_response is None or self.response is None:
+            return []
+        return [self.logit_key] if self.hit_response.ready and self.response.ready else []
 
     @property
     def late_part(self) -> nn.Module | None:
@@ -326,16 +327,17 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         Returns:
             [B, N], of hits [B, N, M].
         """
+        assert self.track_fit is not None
         hits = raw_fields(x, self.input_hit, self.track_fit.inputs)  # [B, M, F]
         return self.track_fit(hits, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
 
-    def _check_response(self) -> None:
+    def _check_response(self, response: FitResponse) -> None:
         if missing := [name for name in QUANTITIES if self.fitted.names.count(name) != 1]:
             raise ValueError(
                 f"task {self.name}: a response corrects q / pT, eta and phi: expected one field each that ends in qpt, "
                 f"eta and phi, got {self.fields}, {missing} not once"
             )
-        self._check_given(self.response)
+        self._check_given(response)
 
     def _check_given(self, part: FitResponse | HitResponse) -> None:
         given = () if self.track_fit is None else self.track_fit.gives

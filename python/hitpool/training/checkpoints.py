@@ -81,8 +81,8 @@ def _signals_wait() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in received:
-            signal.raise_signal(number)
+        for came in received:
+            signal.raise_signal(came)
 
 
 def best_and_last(folder: Path) -> list[ModelCheckpoint]:

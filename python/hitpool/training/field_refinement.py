@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.fits import ToroidFit
+from hitpool.fits import LearnedField, ToroidFit
 from hitpool.fits.gathered import gather_hits
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
@@ -43,7 +43,9 @@ def describe_tracks(
         Hits [P, K, 10] and logits [P, 1, K] of the tracks whose q / pT the fit finds within a factor of 2, and true q /
         pT [P].
     """
-    fit, kept = task.track_fit, []
+    fit = task.track_fit
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    assert isinstance(fit, ToroidFit)
     for inputs, targets, logits in assigned(network, task, batches, device):
         valid, there = inputs[f"{task.input_hit}_valid"], targets[f"{task.target_object}_valid"]
         hits = raw_fields(inputs, task.input_hit, fit.inputs)
@@ -73,6 +75,7 @@ def field_loss(fit: ToroidFit, number: int, kept: dict[str, Tensor], true: dict[
     """
     qpt = fit(kept["hits"], kept["logits"], threshold=0.0)["qpt"].squeeze(1)
     pull = (qpt - true["qpt"]) / (RELATIVE * true["qpt"].abs() + ABSOLUTE)
+    assert isinstance(fit.field, LearnedField)
     prior = (fit.field.log_factors / PRIOR).square().sum() / 2
     return (pull.square() / 2).log1p().mean() + prior / number
 
@@ -101,6 +104,7 @@ def refine_field(
         What was done, in half a line.
     """
     fit = task.track_fit
+    assert isinstance(fit, ToroidFit)
     kept = describe_tracks(network, task, training, device, TRACKS)
     held = describe_tracks(network, task, validation, device, HELD_TRACKS)
     number = len(kept[1]["qpt"])

@@ -1,6 +1,7 @@
 """Parts of a network, and those of them that a training keeps as they are."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import nn
 
@@ -14,7 +15,7 @@ def parts(network: MaskFormer) -> dict[str, nn.Module]:
         network: The network.
     """
     named = {name: network.get_submodule(name) for name in ("input_nets", "encoder", "decoder")}
-    return named | {f"tasks.{index}": task for index, task in enumerate(network.tasks)}
+    return named | {f"tasks.{index}": cast(nn.Module, task) for index, task in enumerate(network.tasks)}
 
 
 def named_parts(network: MaskFormer, names: Sequence[str]) -> dict[str, nn.Module]:

@@ -37,11 +37,13 @@ def describe_hits(
         Descriptions and logits of the hits that took part in the fit of a true particle, and whether they are its own.
     """
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    response = task.hit_response
+    assert response is not None
     for inputs, targets, logits in assigned(network, task, batches, device):
         fit = task.fit_tracks({"inputs": inputs, f"{task.input_hit}_valid": inputs[f"{task.input_hit}_valid"]}, logits)
         chosen = fit["hit_taken"] & targets[f"{task.target_object}_valid"].unsqueeze(-1)
         own = targets[f"{task.target_object}_{task.input_hit}_valid"]
-        kept.append((task.hit_response.describe(fit, logits)[chosen], logits[chosen], own[chosen]))
+        kept.append((response.describe(fit, logits)[chosen], logits[chosen], own[chosen]))
         if sum(len(part) for *_, part in kept) >= HITS:
             break
     described, logits, own = (torch.cat(parts) for parts in zip(*kept, strict=True))
@@ -87,6 +89,7 @@ def refine_hits(
         What was done, in half a line.
     """
     response = task.hit_response
+    assert response is not None
     kept = describe_hits(network, task, training, device)
     held = describe_hits(network, task, validation, device)
     if not (len(kept[1]["own"]) and len(held[1]["own"])):

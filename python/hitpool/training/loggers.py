@@ -25,6 +25,8 @@ class MetricsTable(CSVLogger):
         **options: See `CSVLogger`.
     """
 
+    _experiment: "_TableWriter | None"
+
     def __init__(self, keep: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._keep = keep
@@ -40,7 +42,7 @@ class MetricsTable(CSVLogger):
     @property
     def rows(self) -> int:
         """Rows in the table; 0 in all processes but the first, which writes it."""
-        return self.experiment.rows if rank_zero_only.rank == 0 else 0
+        return self.experiment.rows if rank_zero_only.rank == 0 else 0  # type: ignore[attr-defined]
 
 
 class MetricsBoard(TensorBoardLogger):

@@ -4,17 +4,19 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from hitpool.data import HitDataModule
 from hitpool.fits.late import LateModule
+from hitpool.nn import MaskFormer
 from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
 from hitpool.training.freezing import named_parts
@@ -71,15 +73,15 @@ class TrackingModule(LightningModule):
     ) -> None:
         super().__init__()
         self.name = name
-        self.model = model
+        self.model = cast(MaskFormer, model)
         self.optimizer = optimizer
         self.lrs_config = lrs_config
         self.refinement = refinement
-        parts = named_parts(model, frozen) if frozen else {}
+        parts = named_parts(self.model, frozen) if frozen else {}
         if parts:
             if network_checkpoint is None:
                 raise ValueError(f"model.frozen: {', '.join(parts)} need model.network_checkpoint, which is not set")
-            model.freeze(parts.values())
+            self.model.freeze(parts.values())
         self.start = Start(network_checkpoint, regression_checkpoint, list(parts))
         self._metrics = MetricMeans()
         self._train_means = MetricMeans()
@@ -92,7 +94,7 @@ class TrackingModule(LightningModule):
         A checkpoint, loaded later, replaces the result.
         """
         if self.trainer.state.fn == TrainerFn.FITTING:
-            values = self.trainer.datamodule.train_targets()
+            values = self.trainer.datamodule.train_targets()  # type: ignore[attr-defined]
             for task in self.model.tasks:
                 task.fit_standardization(values)
         return []
@@ -121,7 +123,7 @@ class TrackingModule(LightningModule):
         batches = datamodule.whole_dataloader("train"), datamodule.whole_dataloader("val")
         return refine(self.model, *batches, self.refinement, seed, limit, bars)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimiser, and the learning rate of each step."""
         cycle = self.lrs_config
         steps = self.trainer.estimated_stepping_batches
@@ -140,7 +142,7 @@ class TrackingModule(LightningModule):
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         decay = self.lrs_config.weight_decay
         if self.optimizer == "Lion":
-            return Lion(parameters, lr=1.0, weight_decay=decay)
+            return Lion(parameters, lr=1.0, weight_decay=decay)  # type: ignore[call-arg]
         return AdamW(parameters, lr=1.0, weight_decay=decay, fused=fused)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -161,13 +163,15 @@ class TrackingModule(LightningModule):
         for callback in self.trainer.checkpoint_callbacks:
             state = checkpoint.get("callbacks", {}).get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and state:
+                assert callback.dirpath is not None
                 follow_moved_files(state, callback.dirpath)
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
         checkpoint["state_dict"] |= checkpoint.get("before_second_phase", {})
         place = continue_exactly(checkpoint["loops"]["fit_loop"])
-        if isinstance(self.trainer.datamodule, HitDataModule):
-            self.trainer.datamodule.continue_epoch(*place)
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(datamodule, HitDataModule):
+            datamodule.continue_epoch(*place)
         states = checkpoint.get("epoch_so_far", [])
         if self.global_rank < len(states):
             self._train_means.load_state_dict(states[self.global_rank]["means"])
@@ -221,7 +225,7 @@ class TrackingModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Puts loss and learning rate on disk before the checkpoint of the step."""
-        every = self.trainer.log_every_n_steps
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:
             learning_rate = optimizer.param_groups[0]["lr"]
             row = {"train/loss_step": self._last_loss, "train/learning_rate": learning_rate}
@@ -306,7 +310,7 @@ class TrackingModule(LightningModule):
     def _evaluate(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], stage: str) -> tuple[Outputs, int]:
         """Matched outputs and number of events; the loss and every term are logged."""
         outputs, losses, events = self._matched_loss(inputs, targets, stage)
-        options = {"batch_size": events, "on_step": False, "on_epoch": True, "sync_dist": True}
+        options: dict[str, Any] = {"batch_size": events, "on_step": False, "on_epoch": True, "sync_dist": True}
         self.log(f"{stage}/loss", losses.pop("loss"), prog_bar=stage == "val", **options)
         self.log_dict({f"{stage}/{name}": value for name, value in losses.items()}, **options)
         return outputs, events
@@ -349,7 +353,8 @@ class TrackingModule(LightningModule):
     def _accumulated_gradients(self) -> dict[str, Tensor]:
         """Gradients of the batches since the last step of the optimiser."""
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        if progress.is_last_batch or progress.current.processed % self.trainer.accumulate_grad_batches == 0:
+        processed = progress.current.processed  # type: ignore[attr-defined]
+        if progress.is_last_batch or processed % self.trainer.accumulate_grad_batches == 0:
             return {}
         return {name: parameter.grad for name, parameter in self.named_parameters() if parameter.grad is not None}
 

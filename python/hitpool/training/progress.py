@@ -2,11 +2,14 @@
 
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    from hitpool.training.module import TrackingModule
 
 
 class EpochLines(ProgressBar):
@@ -30,7 +33,7 @@ class EpochLines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints epoch, losses, speed and time."""
-        metrics = trainer.callback_metrics | pl_module.train_means()
+        metrics = trainer.callback_metrics | cast("TrackingModule", pl_module).train_means()
         last = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""
         parts = [f"epoch {trainer.current_epoch + 1}{last}"]
         for name in ("train/loss", "val/loss"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Iterable, Sized
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from hitpool.training.module import TrackingModule
 
 
+class Batches(Sized, Iterable[Any], Protocol):
+    """Inputs and targets, batch by batch."""
+
+
 def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
     """The task of a network that a second phase trains.
 
@@ -43,12 +47,12 @@ def refined_task(network: MaskFormer) -> WeightedPoolingObjectHitRegressionTask:
             "model.refinement: expected one WeightedPoolingObjectHitRegressionTask with a response, or without a "
             f"track_fit, got {len(tasks)} in {[task.name for task in trained]}; or set its epochs to 0"
         )
-    return tasks[0]
+    return cast(WeightedPoolingObjectHitRegressionTask, tasks[0])
 
 
 @torch.no_grad()
 def describe(
-    network: MaskFormer, batches: Collection[Any], device: torch.device, title: str | None, limit: int | None = None
+    network: MaskFormer, batches: Batches, device: torch.device, title: str | None, limit: int | None = None
 ) -> Sample:
     """Runs the network over events and keeps what is in front of the part that the second phase trains.
 
@@ -78,13 +82,14 @@ def describe(
             true.append({name: targets[name][valid] for name in names})
     finally:
         task.describing = False
-    return tuple({key: torch.cat([part[key] for part in parts]) for key in parts[0]} for parts in (kept, true))
+    described, own = ({key: torch.cat([part[key] for part in parts]) for key in parts[0]} for parts in (kept, true))
+    return described, own
 
 
 def refine(
     network: MaskFormer,
-    training: Collection[Any],
-    validation: Collection[Any],
+    training: Batches,
+    validation: Batches,
     settings: Refinement,
     seed: int,
     limit: int | None = None,
@@ -118,16 +123,16 @@ def refine(
     held = describe(network, validation, device, "fitting the validation tracks" if bars else None)
     fitted = time.monotonic() - start
     features = task.late_key("features")
-    for part, sample in {"training": kept, "validation": held}.items():
+    for events, sample in {"training": kept, "validation": held}.items():
         if not len(sample[0][features]):
             network.train(was_training)
-            return f"second phase: left out, because there is no true particle in the {part} events"
+            return f"second phase: left out, because there is no true particle in the {events} events"
     if task.response is not None:
         task.response.scale_features(kept[0][features])
-    steps, before, after = train_part(
-        task.late_part, task.late_loss, kept, held, settings, settings.batch_size, seed, title
-    )
-    task.late_part.requires_grad_(task.response is None)
+    part = task.late_part
+    assert part is not None
+    steps, before, after = train_part(part, task.late_loss, kept, held, settings, settings.batch_size, seed, title)
+    part.requires_grad_(task.response is None)
     if not after < before:
         if task.hit_response is not None:
             task.hit_response.declare(trained=False)
@@ -176,10 +181,12 @@ def second_phase(
             say("second phase: done before, with the settings of then")
         else:
             say("second phase: the assignment stays as it is")
-            if any(isinstance(callback, Threads) and callback.chooses for callback in trainer.callbacks):
+            callbacks = trainer.callbacks  # type: ignore[attr-defined]
+            if any(isinstance(callback, Threads) and callback.chooses for callback in callbacks):
                 torch.set_num_threads(1)  # its steps are too short to share; more threads wait for a busy neighbour
             model.to(trainer.strategy.root_device)
-            say(model.refine(datamodule, seed, trainer.num_training_batches * trainer.world_size, bars))
+            limit = cast(int, trainer.num_training_batches) * trainer.world_size
+            say(model.refine(datamodule, seed, limit, bars))
             after = model.cpu().state_dict()
             changed = {name: value for name, value in before.items() if not torch.equal(value, after[name])}
             if checkpoint and changed:
@@ -187,4 +194,7 @@ def second_phase(
                 checkpoint_io.save_checkpoint(content, checkpoint)
     trainer.strategy.barrier()
     # their averages are in the checkpoint, and would replace it in the test
-    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    trainer.callbacks = [  # type: ignore[attr-defined]
+        callback for callback in callbacks if not isinstance(callback, WeightAveraging)
+    ]

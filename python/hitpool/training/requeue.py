@@ -21,7 +21,7 @@ class Requeue(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes the signal, before Lightning does: a test, which has other weights, is not to write a checkpoint."""
-        environment = trainer._accelerator_connector.cluster_environment
+        environment: Any = trainer._accelerator_connector.cluster_environment
         requeues = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
         self._due = requeues and stage == "fit"
         self._received = 0
@@ -44,7 +44,8 @@ class Requeue(Callback):
             SystemExit: The signal has come, or when it comes.
         """
         if self._due and trainer.is_global_zero:
-            signal.signal(trainer._accelerator_connector.cluster_environment.requeue_signal, _requeue_and_end)
+            environment: Any = trainer._accelerator_connector.cluster_environment
+            signal.signal(environment.requeue_signal, _requeue_and_end)
             if self._received:
                 _requeue_and_end(self._received, None)
 
@@ -53,7 +54,7 @@ class Requeue(Callback):
 
     def _requeue(self, trainer: Trainer) -> None:
         if self._due and trainer.strategy.reduce_boolean_decision(self._received > 0, all=False):
-            trainer._signal_connector._slurm_sigusr_handler_fn(self._received, None)
+            trainer._signal_connector._slurm_sigusr_handler_fn(self._received, None)  # type: ignore[arg-type]
             self._due = False
 
 

@@ -147,21 +147,25 @@ class Threads(Callback):
                 self._most, most = most, 1
             torch.set_num_threads(most)
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Sets the number for a step, and starts the clock."""
         if self._most is None:
             return
-        choice = self._choices.setdefault(trainer.state.stage, ThreadChoice(self._most))
+        stage = trainer.state.stage
+        assert stage is not None
+        choice = self._choices.setdefault(stage, ThreadChoice(self._most))
         torch.set_num_threads(choice.threads)
         self._start = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any, **__: Any
     ) -> None:
         """Changes the number if that makes the steps faster; between steps a trial does not count."""
         if self._most is None:
             return
-        choice = self._choices[trainer.state.stage]
+        stage = trainer.state.stage
+        assert stage is not None
+        choice = self._choices[stage]
         calibrated = choice.calibrated
         changed = choice.add(time.perf_counter() - self._start, _padded_hits(batch))
         torch.set_num_threads(choice.chosen)

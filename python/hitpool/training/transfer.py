@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -182,7 +183,7 @@ def load_regression_task(
     taken: dict[str, str] = {}
     left: dict[str, str] = {}
     for name in NETS + FIT if isinstance(task.track_fit, HelixFit) else NETS:
-        layers, ours = networks[name], task.get_submodule(name)
+        layers, ours = networks[name], cast(Dense, task.get_submodule(name))
         reason = _obstacle(layers, ours, from_hitpool)
         if not reason and name == "regression_head" and not from_hitpool:
             reason = _other_space(task)

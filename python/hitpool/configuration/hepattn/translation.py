@@ -60,8 +60,8 @@ def _node(node: Any, path: str, notices: Notices) -> Any:
         return node
     if _is_theirs(node):
         return _module(dict(node), path, notices)
-    walked = ((key, value, _node(value, _join(path, key), notices)) for key, value in node.items())
-    return {key: new for key, old, new in walked if new is not None or old is None}
+    entries = ((key, value, _node(value, _join(path, key), notices)) for key, value in node.items())
+    return {key: new for key, old, new in entries if new is not None or old is None}
 
 
 def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, Any] | None:
