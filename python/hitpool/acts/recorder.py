@@ -17,7 +17,7 @@ from hitpool.files import Events
 LOC0, LOC1, PHI, THETA, Q_OVER_P = range(5)
 
 
-class Recorder(acts.examples.IAlgorithm):
+class Recorder(acts.examples.IAlgorithm):  # type: ignore[misc]
     """Keeps the hits and tracks of all events.
 
     Args:
@@ -81,7 +81,7 @@ class Recorder(acts.examples.IAlgorithm):
 def _first_measurement(fit: Any) -> int:
     for state in fit.trackStatesReversed:
         if state.hasUncalibratedSourceLink:
-            return acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index()
+            return int(acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index())
     raise RuntimeError("the Kalman filter gave a track without a measurement")
 
 
