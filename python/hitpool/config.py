@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+    from lightning.pytorch import Trainer
+
+    from hitpool.data import HitDataModule
+    from hitpool.training import TrackingModule
 
 
 @dataclass
@@ -21,8 +24,8 @@ class Objects:
         hit_columns: Columns of the hits on disk that a trained model was trained with, if its checkpoint says so.
     """
 
-    model: "LightningModule"
-    datamodule: "LightningDataModule"
+    model: "TrackingModule"
+    datamodule: "HitDataModule"
     trainer: "Trainer | None"
     config: dict[str, Any]
     hit_columns: list[str] | None = None
