@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from hitpool.data import HitDataModule
-    from hitpool.training import TrackingModule
+    from hitpool.training.module import TrackingModule
 
 
 @dataclass
