@@ -46,7 +46,7 @@ def shoot(rng: np.random.Generator) -> GunMuons:
     return GunMuons(np.stack([pt, eta, phi], -1), charge, rng.normal(0, VERTEX_SPREAD, (count, 3)))
 
 
-class Gun(acts.examples.IAlgorithm):  # type: ignore[misc]
+class Gun(acts.examples.IAlgorithm):
     """Writes the muons of each event as `particles_generated`; muon i has primary vertex i + 1.
 
     Args:

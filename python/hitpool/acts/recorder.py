@@ -17,7 +17,7 @@ from hitpool.files import Events
 LOC0, LOC1, PHI, THETA, Q_OVER_P = range(5)
 
 
-class Recorder(acts.examples.IAlgorithm):  # type: ignore[misc]
+class Recorder(acts.examples.IAlgorithm):
     """Keeps the hits and tracks of all events.
 
     Args:
