@@ -31,7 +31,8 @@ def residual(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float64]:
     predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     if predicted.shape != true.shape:
         raise ValueError(f"residual: predicted and true need equal shapes, got {predicted.shape} and {true.shape}")
-    return predicted - true
+    difference: NDArray[np.float64] = predicted - true
+    return difference
 
 
 def periodic_residual(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float64]:
@@ -75,7 +76,8 @@ def relative_residual(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float
     true = np.asarray(true, np.float64)
     if np.any(true == 0):
         raise ValueError(f"relative_residual: true values must not be 0, got {np.count_nonzero(true == 0)} zeros")
-    return difference / true
+    relative: NDArray[np.float64] = difference / true
+    return relative
 
 
 def right_charge(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.bool_]:
@@ -163,7 +165,8 @@ def sigma68(values: ArrayLike, axis: int | None = None) -> float | NDArray[np.fl
 
     def half_width(entries: NDArray[np.float64], axis: int | None) -> NDArray[np.float64]:
         low, high = np.quantile(entries, [(1 - CENTRAL_FRACTION) / 2, (1 + CENTRAL_FRACTION) / 2], axis=axis)
-        return (high - low) / 2
+        width: NDArray[np.float64] = high - low
+        return width / 2
 
     return _summary(half_width, values, axis)
 
@@ -175,5 +178,5 @@ def _summary(
     if values.size:
         summary = function(values, axis)
     else:
-        summary = np.nan if axis is None else np.full(np.delete(values.shape, axis), np.nan)
+        summary = np.full(() if axis is None else np.delete(values.shape, axis), np.nan)
     return float(summary) if axis is None else summary

@@ -37,8 +37,9 @@ def shoot(rng: np.random.Generator) -> GunMuons:
     Args:
         rng: Source of random numbers.
     """
-    count = rng.integers(MUONS[0], MUONS[1] + 1)
-    pt = np.exp(rng.uniform(*np.log(PT), count))
+    count = int(rng.integers(MUONS[0], MUONS[1] + 1))
+    low, high = np.log(PT)
+    pt = np.exp(rng.uniform(low, high, count))
     eta = rng.uniform(*ETA, count)
     phi = rng.uniform(-np.pi, np.pi, count)
     charge = rng.choice([-1, 1], count)

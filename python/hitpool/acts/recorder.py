@@ -81,7 +81,7 @@ class Recorder(acts.examples.IAlgorithm):
 def _first_measurement(fit: Any) -> int:
     for state in fit.trackStatesReversed:
         if state.hasUncalibratedSourceLink:
-            return acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index()
+            return int(acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index())
     raise RuntimeError("the Kalman filter gave a track without a measurement")
 
 

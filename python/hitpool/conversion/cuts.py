@@ -83,9 +83,9 @@ def select(ntuple: Ntuple, cuts: Cuts, pt: int | None, eta: int | None) -> tuple
     kept = np.ones(len(ntuple.tracks), bool)
     steps = [Step("read", events, len(kept))]
     for limit, column, text, passes in (
-        (cuts.min_pt, pt, "track pt >= {}", lambda values, limit: values >= limit),
-        (cuts.max_eta, eta, "track |eta| <= {}", lambda values, limit: np.abs(values) <= limit),
-        (cuts.min_hits_per_track, -1, "track hits >= {}", lambda values, limit: values >= limit),
+        (cuts.min_pt, pt, "track pt >= {}", _at_least),
+        (cuts.max_eta, eta, "track |eta| <= {}", _within),
+        (cuts.min_hits_per_track, -1, "track hits >= {}", _at_least),
     ):
         if limit is not None:
             kept &= passes(hits_of_track if column == -1 else ntuple.tracks[:, column], limit)
@@ -94,9 +94,9 @@ def select(ntuple: Ntuple, cuts: Cuts, pt: int | None, eta: int | None) -> tuple
     num_tracks = np.bincount(track_owner[kept], minlength=events)
     good = np.ones(events, bool)
     for limit, counts, text, passes in (
-        (cuts.min_tracks, num_tracks, "event tracks >= {}", np.greater_equal),
-        (cuts.max_tracks, num_tracks, "event tracks <= {}", np.less_equal),
-        (cuts.max_hits, ntuple.num_hits, "event hits <= {}", np.less_equal),
+        (cuts.min_tracks, num_tracks, "event tracks >= {}", _at_least),
+        (cuts.max_tracks, num_tracks, "event tracks <= {}", _within),
+        (cuts.max_hits, ntuple.num_hits, "event hits <= {}", _within),
     ):
         if limit is not None:
             good &= passes(counts, limit)
@@ -115,3 +115,13 @@ def select(ntuple: Ntuple, cuts: Cuts, pt: int | None, eta: int | None) -> tuple
         event_number=ntuple.event_number[good],
     )
     return selected, steps
+
+
+def _at_least(values: np.ndarray, limit: float) -> np.ndarray:
+    passed: np.ndarray = values >= limit
+    return passed
+
+
+def _within(values: np.ndarray, limit: float) -> np.ndarray:
+    passed: np.ndarray = np.abs(values) <= limit
+    return passed

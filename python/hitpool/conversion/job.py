@@ -53,11 +53,11 @@ def convert(
         ValueError: If a ROOT file, an argument or what the folder says of its conversion is bad, or no event is left.
     """
     libraries()
-    inputs, output = [Path(path) for path in inputs], Path(output)
+    files, output = [Path(path) for path in inputs], Path(output)
     workers = available_cores() if workers is None else workers
-    _check(inputs, mapping, cuts, workers)
+    _check(files, mapping, cuts, workers)
     with alone(output):
-        return _convert(inputs, output, mapping, cuts, workers)
+        return _convert(files, output, mapping, cuts, workers)
 
 
 def _convert(inputs: list[Path], output: Path, mapping: Mapping, cuts: Cuts, workers: int) -> list[Step]:
@@ -108,10 +108,10 @@ def _parts(output: Path, settings: dict[str, Any], inputs: list[Path], mapping: 
     for file, (entries, event_bytes) in zip(new, counts, strict=True):
         number = -(-entries * event_bytes // PART_BYTES)
         edges[file] = [entries * i // max(number, 1) for i in range(number + 1)]
-    entries = [{"file": name, "bytes": size, "edges": own} for (name, size), own in edges.items()]
+    divided = [{"file": name, "bytes": size, "edges": own} for (name, size), own in edges.items()]
     for leftover in (output / "data").glob(".*.part"):
         leftover.unlink()
-    write_text(plan, yaml.safe_dump(settings | {"inputs": entries}, sort_keys=False))
+    write_text(plan, yaml.safe_dump(settings | {"inputs": divided}, sort_keys=False))
     return [
         Part(Path(file[0]), start, stop, output / "data" / f"{_identity(*file)}-{start:08d}.h5")
         for file in files

@@ -95,7 +95,7 @@ def read_mapping(path: Path | str | None = None) -> Mapping:
         if content.get(key) is None:
             raise ValueError(f"mapping {path}: missing '{key}'")
     hits, tracks = (_columns(content[key], key, path) for key in ("hits", "tracks"))
-    names = {key: _name(content.get(key), key, path) for key in _KEYS if key not in ("hits", "tracks")}
+    names: dict[str, Any] = {key: _name(content.get(key), key, path) for key in _KEYS if key not in ("hits", "tracks")}
     for key, columns in (("truth_link", hits), ("pt", tracks), ("eta", tracks)):
         known = [column.name for column in columns]
         if names[key] is not None and names[key] not in known:

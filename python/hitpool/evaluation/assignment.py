@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hitpool.evaluation.bootstrap import fraction
 from hitpool.evaluation.comparison import Row, bin_numbers, binned
-from hitpool.evaluation.tracks import MODEL, Estimate, Tracks
+from hitpool.evaluation.tracks import MODEL, Estimate, Tracks, counted
 
 Trials = tuple[NDArray[Any], NDArray[Any]]
 
@@ -29,10 +29,10 @@ def match_by_hits(tracks: Tracks, estimate: Estimate) -> NDArray[np.int64]:
     Returns:
         Track slot of each particle, -1 if there is none, [E, N].
     """
-    shared = 2 * estimate.shared_hits  # [E, N, N]
+    shared = 2 * counted(estimate.shared_hits)  # [E, N, N]
     match = (
-        (shared > tracks.hits[:, :, None])
-        & (shared > estimate.hits[:, None, :])
+        (shared > counted(tracks.hits)[:, :, None])
+        & (shared > counted(estimate.hits)[:, None, :])
         & tracks.particle[:, :, None]
         & estimate.valid[:, None, :]
     )  # [E, N, N]
@@ -63,18 +63,18 @@ def _fake(tracks: Tracks, own: Estimate) -> Trials:
 
 
 def _correct_hits(own: Estimate) -> NDArray[np.int64]:
-    return np.diagonal(own.shared_hits, axis1=1, axis2=2)  # [E, N]
+    return np.diagonal(counted(own.shared_hits), axis1=1, axis2=2)  # [E, N]
 
 
 def _hits_found(tracks: Tracks, own: Estimate) -> Trials:
     """True hits that are assigned, of the particles whose matched track is valid."""
     found = tracks.particle & own.valid
-    return _correct_hits(own) * found, tracks.hits * found
+    return _correct_hits(own) * found, counted(tracks.hits) * found
 
 
 def _hits_pure(tracks: Tracks, own: Estimate) -> Trials:
     """Assigned hits that belong to the matched particle, of all valid tracks (fakes too)."""
-    return _correct_hits(own) * own.valid, own.hits * own.valid
+    return _correct_hits(own) * own.valid, counted(own.hits) * own.valid
 
 
 def _right_number(tracks: Tracks, own: Estimate) -> Trials:
@@ -119,7 +119,7 @@ def detect(tracks: Tracks) -> list[Row]:
     return _validity(tracks, everything, {name: everything for name, own in tracks.estimates.items() if own.decides})
 
 
-def detect_in_bins(tracks: Tracks, quantity: str, edges: ArrayLike) -> list[list[Row]]:
+def detect_in_bins(tracks: Tracks, quantity: str, edges: Sequence[float] | NDArray[np.float64]) -> list[list[Row]]:
     """As `detect`, the efficiency in bins of the true quantity, the fake rate in bins of the estimated one.
 
     Args:

@@ -81,7 +81,9 @@ def _draw(event: NDArray[np.int64], generator: np.random.Generator) -> NDArray[n
     sizes = np.diff(first, append=len(event))
     drawn = generator.integers(0, len(first), len(first)) if len(first) else first
     ends = np.cumsum(sizes[drawn])
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first[drawn] - ends + sizes[drawn], sizes[drawn])
+    offsets = np.repeat(first[drawn] - ends + sizes[drawn], sizes[drawn])
+    entries: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + offsets
+    return entries
 
 
 def fraction(passed: NDArray[Any], trials: NDArray[Any]) -> Number:

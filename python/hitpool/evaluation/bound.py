@@ -73,8 +73,8 @@ def bound_of_data_set(generator: Any, tracks: Tracks) -> Estimate | None:
         return None
     if set(settings) != set(asdict(Settings())) or not set(names) <= set(tracks.true):
         return None
-    true = (tracks.true[name][tracks.particle] for name in names)
-    bound = resolution_bound(*true, settings=Settings(**settings))
+    pt, eta, phi, charge = (tracks.true[name][tracks.particle] for name in names)
+    bound = resolution_bound(pt, eta, phi, charge, Settings(**settings))
     errors = {}
     for quantity, values in vars(bound).items():
         errors[quantity] = np.full(tracks.particle.shape, np.nan)

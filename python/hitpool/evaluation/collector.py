@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from hitpool.evaluation.quantities import RESOLUTIONS, fields_by_quantity
 from hitpool.evaluation.tracks import FIT_ALONE, MODEL, TRUE_HITS, Estimate, Tracks, residual_errors
+from hitpool.nn import MaskFormer
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.tasks.regression import RegressionTask
 
 FITTED = ("qpt", "eta", "phi")
 CERTAIN = 20.0  # logit of a hit of the track; its negative for the others
@@ -44,7 +47,7 @@ class Collector(Callback):
         return Tracks.concatenate(self.batches)
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Any], *args: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Keeps one batch."""
         targets = outputs["targets"]
@@ -67,8 +70,8 @@ class Collector(Callback):
             estimates[name] = estimate(_numpy(own), named)
         tracks = Tracks(_numpy(targets["sample_id"]), particle, true, estimates)
         if (assigned := f"{self.track}_{self.hit}_valid") in preds:
-            masks = targets[f"{self.particle}_{self.hit}_valid"], preds[assigned], targets[f"{self.hit}_valid"]
-            tracks = tracks.with_hits(*map(_numpy, masks))
+            belongs, real = targets[f"{self.particle}_{self.hit}_valid"], targets[f"{self.hit}_valid"]
+            tracks = tracks.with_hits(_numpy(belongs), _numpy(preds[assigned]), _numpy(real))
         self.batches.append(tracks)
 
     def other_estimates(self, trainer: Trainer, outputs: dict[str, Any]) -> dict[str, tuple[Tensor, Named]]:
@@ -93,11 +96,12 @@ class ParameterCollector(Collector):
         ValueError: If the model regresses no track parameter.
     """
 
-    def __init__(self, network: nn.Module, others: bool = True) -> None:
+    def __init__(self, network: MaskFormer, others: bool = True) -> None:
         task = regression(network)
         super().__init__(task.output_object, network.target_object, network.input_name, fields_by_quantity(task.fields))
-        self.given_truth = TrueAssignment(network, task) if others and hasattr(task, "logit_key") else None
-        self.with_fit = task if others and getattr(task, "response", None) and task.response.ready else None
+        pooling = task if others and isinstance(task, WeightedPoolingObjectHitRegressionTask) else None
+        self.given_truth = TrueAssignment(network, pooling) if pooling else None
+        self.with_fit = pooling if pooling and pooling.response and pooling.response.ready else None
 
     @property
     def tracks(self) -> Tracks:
@@ -116,17 +120,18 @@ class ParameterCollector(Collector):
                 estimates[TRUE_HITS] = targets[f"{self.particle}_valid"], self.given_truth.predict(targets)
         if self.with_fit:
             preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
-            estimates[FIT_ALONE] = preds[f"{self.track}_valid"], self._fit_alone(outputs["outputs"])
+            estimates[FIT_ALONE] = preds[f"{self.track}_valid"], self._fit_alone(self.with_fit, outputs["outputs"])
         return estimates
 
-    def _fit_alone(self, outputs: dict[str, Named]) -> Named:
+    def _fit_alone(self, task: WeightedPoolingObjectHitRegressionTask, outputs: dict[str, Named]) -> Named:
         """Predictions of the fit, named as those of the task."""
-        described = outputs[self.with_fit.name]
-        known = dict(zip(FITTED, described[self.with_fit.late_key("fit")].unbind(-1), strict=True))  # [B, N] each
+        assert task.response is not None  # it corrects the fit
+        described = outputs[task.name]
+        known = dict(zip(FITTED, described[task.late_key("fit")].unbind(-1), strict=True))  # [B, N] each
         known |= {"pt": 1 / known["qpt"].abs(), "q": known["qpt"].sign()}
         named = {f"{self.track}_{field}": known[quantity] for quantity, field in self.fields.items()}
-        if self.with_fit.response.fit_errors:
-            errors = dict(zip(FITTED, described[self.with_fit.late_key("units")].unbind(-1), strict=True))
+        if task.response.fit_errors:
+            errors = dict(zip(FITTED, described[task.late_key("units")].unbind(-1), strict=True))
             named |= {f"{self.track}_{self.fields[quantity]}_error": errors[quantity] for quantity in FITTED}
         return named
 
@@ -138,7 +143,7 @@ class ParameterCollector(Collector):
             self.with_fit.describing = False
 
 
-def has_parameters(network: nn.Module) -> bool:
+def has_parameters(network: MaskFormer) -> bool:
     """Whether a task of the model regresses track parameters.
 
     Args:
@@ -147,7 +152,7 @@ def has_parameters(network: nn.Module) -> bool:
     return any(fields_by_quantity(getattr(task, "fields", [])) for task in network.tasks)
 
 
-def regression(network: nn.Module) -> nn.Module:
+def regression(network: MaskFormer) -> RegressionTask:
     """The task whose fields are the track parameters.
 
     Args:
@@ -158,7 +163,7 @@ def regression(network: nn.Module) -> nn.Module:
     """
     for task in network.tasks:
         if fields_by_quantity(getattr(task, "fields", [])):
-            return task
+            return cast(RegressionTask, task)
     names = {task.name: list(getattr(task, "fields", [])) for task in network.tasks}
     raise ValueError(f"no task of the model regresses pt, eta, phi, q or qpt; their fields are {names}")
 
@@ -173,7 +178,7 @@ class TrueAssignment:
         task: Task of it that reads assignment logits.
     """
 
-    def __init__(self, network: nn.Module, task: nn.Module) -> None:
+    def __init__(self, network: MaskFormer, task: WeightedPoolingObjectHitRegressionTask) -> None:
         self.network = network
         self.task = task
         self._hook = task.register_forward_pre_hook(self._keep, with_kwargs=True)
@@ -184,7 +189,7 @@ class TrueAssignment:
         """Leaves the model as it was."""
         self._hook.remove()
 
-    def _keep(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def _keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._x, self._outputs = args[0], kwargs["outputs"]  # the last call is that of the final layer
 
     @torch.no_grad()
@@ -206,6 +211,6 @@ class TrueAssignment:
         return self.task.predict(self.task(x, outputs={"truth": {self.task.logit_key: logits}}))
 
 
-def _numpy(tensor: Tensor) -> NDArray:
+def _numpy(tensor: Tensor) -> NDArray[Any]:
     tensor = tensor.detach().cpu()
     return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()

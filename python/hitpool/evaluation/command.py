@@ -109,13 +109,14 @@ def evaluate(
             _test(model, [collector := ParameterCollector(model.model.model, others=False)], output, threads)
             collected.append(collector.tracks)
         tracks = side_by_side(dict(zip(names, collected, strict=True)))
-    if stored is not None:
+    if reference is not None and stored is not None:
         reference = reference.rstrip("_")
         tracks = tracks.with_estimate(reference, reference_estimate(*stored, tracks))
-    bound = bound_of_data_set(objects.datamodule.dataset("test").index.generator, tracks)
+    index = objects.datamodule.dataset("test").index
+    bound = bound_of_data_set(index.generator, tracks)
     if bound is not None:
         tracks = tracks.with_estimate(BOUND, bound)
-    _write(tracks, reference, output, report.label or data_set_name(objects.datamodule.test_dir))
+    _write(tracks, reference, output, report.label or data_set_name(index.directory))
 
 
 def _checkpoint(run: Path) -> Path:

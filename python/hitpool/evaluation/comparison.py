@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +169,8 @@ def eta_edges(eta: ArrayLike) -> NDArray[np.float64]:
         array([0. , 0.3, 0.6, 0.9])
     """
     largest = float(np.abs(eta).max())
-    return ETA_WIDTH * np.arange(max(math.ceil(largest / ETA_WIDTH - 1e-6), 1) + 1)
+    bins = max(math.ceil(largest / ETA_WIDTH - 1e-6), 1)
+    return np.asarray(ETA_WIDTH * np.arange(bins + 1), np.float64)
 
 
 EDGES = {"pt": momentum_edges, "eta": eta_edges}
@@ -232,7 +234,9 @@ class Bins:
         ]
 
 
-def compare_in_bins(tracks: Tracks, quantity: str, edges: ArrayLike, reference: str | None = None) -> Bins:
+def compare_in_bins(
+    tracks: Tracks, quantity: str, edges: Sequence[float] | NDArray[np.float64], reference: str | None = None
+) -> Bins:
     """As `compare`, in bins of a true quantity.
 
     Args:

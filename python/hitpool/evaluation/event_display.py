@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,15 +38,15 @@ class Event:
         probability: Probability of each hit to belong to predicted track j, [N, M]; None without a model.
     """
 
-    low: NDArray
-    high: NDArray
-    technology: NDArray
+    low: NDArray[Any]
+    high: NDArray[Any]
+    technology: NDArray[Any]
     particle_hits: NDArray[np.bool_]
-    pt: NDArray
-    eta: NDArray
-    phi: NDArray
-    charge: NDArray
-    probability: NDArray | None = None
+    pt: NDArray[Any]
+    eta: NDArray[Any]
+    phi: NDArray[Any]
+    charge: NDArray[Any]
+    probability: NDArray[Any] | None = None
 
 
 def plot_event(event: Event, source: str, threshold: float = 0.1) -> Figure:
@@ -105,22 +106,22 @@ def _colors(event: Event) -> list[str]:
     return [TECHNOLOGY_COLORS.get(int(code), "0.5") for code in event.technology]
 
 
-def _draw_hits(axes: Axes, points: NDArray, event: Event) -> None:
+def _draw_hits(axes: Axes, points: NDArray[Any], event: Event) -> None:
     colors = np.array(_colors(event), dtype=object)
     true = event.particle_hits.any(0)
-    axes.scatter(*points[~true].T, c=list(colors[~true]), marker="x", s=26, linewidths=1.2, zorder=3)
-    axes.scatter(*points[true].T, c=list(colors[true]), marker="o", s=16, linewidths=0, zorder=4)
+    axes.scatter(points[~true, 0], points[~true, 1], c=list(colors[~true]), marker="x", s=26, linewidths=1.2, zorder=3)
+    axes.scatter(points[true, 0], points[true, 1], c=list(colors[true]), marker="o", s=16, linewidths=0, zorder=4)
 
 
-def _draw_rings(axes: Axes, points: NDArray, event: Event, threshold: float) -> None:
+def _draw_rings(axes: Axes, points: NDArray[Any], event: Event, threshold: float) -> None:
     for track, probability in enumerate([] if event.probability is None else event.probability):
-        assigned = points[probability >= threshold]
+        x, y = points[probability >= threshold].T
         color = TRACK_COLORS[track % len(TRACK_COLORS)]
         size = 75 + 75 * track
-        axes.scatter(*assigned.T, s=size, facecolors="none", edgecolors=color, linewidths=1.1, zorder=5)
+        axes.scatter(x, y, s=size, facecolors="none", edgecolors=color, linewidths=1.1, zorder=5)
 
 
-def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArray]) -> None:
+def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArray[Any]]) -> None:
     for eta, phi, hits in zip(event.eta, event.phi, event.particle_hits, strict=True):
         reach = 1.06 * np.hypot(*views[side][hits].T).max(initial=1.0)  # a little beyond the last hit
         r = reach / np.cosh(eta)
@@ -129,7 +130,7 @@ def _draw_tracks(side: Axes, front: Axes, event: Event, views: dict[Axes, NDArra
 
 
 def _legend(event: Event, threshold: float) -> list[Line2D]:
-    def entry(text: str, **look: object) -> Line2D:
+    def entry(text: str, **look: Any) -> Line2D:
         return Line2D([], [], **{"linestyle": "", "color": "0.3", "markersize": 7, **look}, label=text)
 
     codes = sorted({int(code) for code in event.technology} & TECHNOLOGIES.keys())

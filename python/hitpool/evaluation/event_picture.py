@@ -62,7 +62,8 @@ def _probabilities(data: Path, number: int, checkpoint: Path) -> np.ndarray:
         network = objects.model.model
         preds = network.predict(network(inputs))["final"]
     named = {name: tensor[0] for task in preds.values() for name, tensor in task.items()}
-    return named["track_hit_valid_prob"][named["track_valid"]].float().numpy()
+    probabilities: np.ndarray = named["track_hit_valid_prob"][named["track_valid"]].float().numpy()
+    return probabilities
 
 
 def draw(

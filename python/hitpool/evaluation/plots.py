@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.ticker
@@ -43,8 +44,8 @@ def style() -> Iterator[None]:
     """Context with the style of all figures: tick marks, fonts and sizes of mplhep's ATLAS style."""
     with matplotlib.rc_context():
         matplotlib.rcParams.update(mplhep.style.ATLAS)
-        options = {"axes.unicode_minus": True, "axes.autolimit_mode": "data", "axes.formatter.limits": (-6, 6)}
-        matplotlib.rcParams.update(options)  # limits: no power of ten above the axis, where the label is
+        matplotlib.rc("axes", unicode_minus=True, autolimit_mode="data")
+        matplotlib.rc("axes.formatter", limits=(-6, 6))  # no power of ten above the axis, where the label is
         yield
 
 
@@ -55,7 +56,7 @@ def label(axes: Axes, text: str) -> None:
         axes: Axes to write on.
         text: The words, as they are: a dollar sign is one.
     """
-    look = {"fontsize": "large", "fontweight": "bold", "fontstyle": "italic"}
+    look: dict[str, Any] = {"fontsize": "large", "fontweight": "bold", "fontstyle": "italic"}
     axes.text(0, 1.015, text, transform=axes.transAxes, parse_math=False, **look)
 
 
@@ -206,12 +207,11 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
     looks = _looks(names, reference)
     with style():
         figure = Figure(figsize=(8, 7 if ratio else 6))
-        panels = np.atleast_1d(
+        upper, lower = (
             figure.subplots(2, sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.06})
             if ratio
-            else figure.subplots()
+            else [figure.subplots()] * 2
         )
-        upper, lower = panels[0], panels[-1]
         for name, look in looks.items():
             _draw(upper, bins, against, bins.column(quantity, "sigma68", name), look, name)
         if BOUND in names:
@@ -228,7 +228,7 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
             lower.axhline(1, color=GREY, linewidth=1, linestyle=":")
             lower.set(ylabel=RATIOS[ratio].format(reference))
             lower.set_ylim(0, 1.1 * lower.get_ylim()[1])
-            lower.yaxis.label.set_size("small")
+            lower.yaxis.label.set_fontsize("small")
         _finish(upper, lower, bins, against, "True", source)
         upper.legend(title=f"{sum(bins.tracks)} tracks", loc="upper right", alignment="left")
     return figure

@@ -34,8 +34,8 @@ class PredictionWriter(Callback):
         self.hit = hit
         self.per_hit = (f"{track}_{hit}_", f"{hit}_")
         self.path = Path()
-        self.target: PartialFile | None = None
-        self.file: h5py.File | None = None
+        self.target: PartialFile
+        self.file: h5py.File
         self.opened = ExitStack()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hitpool.quantity import quantity_of
 from hitpool.residuals import periodic_residual, relative_residual, residual
 
 SOURCES = ("pt", "eta", "phi", "q", "qpt")
@@ -56,7 +57,7 @@ def quantity_field(names: Iterable[str], quantity: str, advice: str) -> str | No
     Raises:
         ValueError: If there are several.
     """
-    candidates = [name for name in names if name.rsplit("_", 1)[-1] == quantity]
+    candidates = [name for name in names if quantity_of(name) == quantity]
     if len(candidates) > 1:
         raise ValueError(f"several fields are called {quantity}: {', '.join(candidates)}; {advice}")
     return candidates[0] if candidates else None

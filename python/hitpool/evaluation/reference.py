@@ -64,6 +64,6 @@ def reference_estimate(
         tracks: The particles.
     """
     values = complete({quantity: array[tracks.event] for quantity, array in values.items()})
-    valid = np.isfinite([values[quantity] for quantity in set(values) & set(tracks.true)]).all(0)
+    valid = np.all(np.isfinite([values[quantity] for quantity in set(values) & set(tracks.true)]), axis=0)
     errors = {quantity: array[tracks.event] for quantity, array in errors.items()}
     return Estimate(valid, values, errors=residual_errors(errors, tracks.true))

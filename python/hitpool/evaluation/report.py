@@ -68,9 +68,9 @@ class TestReport(Collector):
             WriteError: If nothing can be written into the run directory.
         """
         folder = Path(trainer.log_dir or trainer.default_root_dir)
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_writable(folder)
-        datamodule = getattr(trainer, "datamodule", None)
+        datamodule: Any = getattr(trainer, "datamodule", None)
         if not hasattr(datamodule, "train_targets"):
             raise TypeError(
                 "TestReport: needs a data module with train_targets() for the trivial predictor, got "
@@ -85,7 +85,7 @@ class TestReport(Collector):
         self.batches = []
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: dict[str, Any], *args: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Keeps one batch.
 
@@ -96,7 +96,7 @@ class TestReport(Collector):
         needed = [f"{self.track}_valid", f"{self.track}_{self.hit}_valid"]
         if missing := [name for name in needed if name not in predicted]:
             raise KeyError(f"TestReport: no predictions {missing}; the tasks predict {sorted(predicted)}")
-        super().on_test_batch_end(trainer, pl_module, outputs, *args)
+        super().on_test_batch_end(trainer, pl_module, outputs, *args, **kwargs)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the table and writes the files."""
@@ -109,7 +109,7 @@ class TestReport(Collector):
         results = measure(tracks)
         console = Console()
         console.print(results_table(results, tracks))
-        if trainer.fast_dev_run:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         plotted = save_plots(tracks, folder / "plots", self.source)
         written = [folder / "results.json", *plotted]
@@ -131,8 +131,8 @@ def save_plots(tracks: Tracks, folder: Path, source: str) -> list[Path]:
     """
     labels = {"pt": r"($p_\mathrm{T}$ $-$ true) / true", "eta": r"$\eta$ $-$ true", "phi": r"$\phi$ $-$ true"}
     written = []
-    for name, values in residuals(tracks, tracks.compared).items():
-        figure = plots.plot_residuals(*values, labels[name], source, RESOLUTIONS[name].unit)
+    for name, (own, trivial) in residuals(tracks, tracks.compared).items():
+        figure = plots.plot_residuals(own, trivial, labels[name], source, RESOLUTIONS[name].unit)
         written.append(plots.save(figure, folder / f"residual_{name}.png"))
     particle, model = tracks.particle, tracks.estimates[MODEL]
     if "pt" in tracks.true and particle.any():

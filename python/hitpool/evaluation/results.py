@@ -14,7 +14,7 @@ from hitpool.evaluation.assignment import FRACTIONS, paired_by_hits
 from hitpool.evaluation.bootstrap import Number, fraction
 from hitpool.evaluation.comparison import compare
 from hitpool.evaluation.tables import number_as_json, table
-from hitpool.evaluation.tracks import MODEL, TRIVIAL, Estimate, Tracks
+from hitpool.evaluation.tracks import MODEL, TRIVIAL, Estimate, Tracks, counted
 
 CAPTION = (
     "Matching of tracks to particles is the only use of truth besides the comparison itself: in the first "
@@ -101,8 +101,8 @@ def with_trivial(tracks: Tracks, means: Mapping[str, float]) -> Tracks:
         np.ones(shape, bool),
         {quantity: np.full(shape, means[quantity]) for quantity in values},
         decides=True,
-        hits=np.broadcast_to(tracks.num_hits[:, None], shape),
-        shared_hits=np.broadcast_to(tracks.hits[:, :, None], (*shape, shape[1])),
+        hits=np.broadcast_to(counted(tracks.num_hits)[:, None], shape),
+        shared_hits=np.broadcast_to(counted(tracks.hits)[:, :, None], (*shape, shape[1])),
     )
     return tracks.with_estimate(TRIVIAL, trivial)
 

@@ -36,6 +36,16 @@ class Estimate:
     shared_hits: NDArray[np.int64] | None = None
 
 
+def counted(hits: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Numbers of hits that were counted.
+
+    Args:
+        hits: One of the fields of `Estimate` or `Tracks`.
+    """
+    assert hits is not None, "hits were not counted, see Tracks.with_hits"
+    return hits
+
+
 @dataclass(frozen=True)
 class Tracks:
     """Particles of E events in N slots, and estimates of their tracks.
@@ -67,14 +77,15 @@ class Tracks:
     @property
     def compared(self) -> NDArray[np.bool_]:
         """Particles of which there are all estimates, [E, N] bool."""
-        return self.particle & np.logical_and.reduce([own.valid for own in self.measured.values()])
+        everywhere: NDArray[np.bool_] = np.logical_and.reduce([own.valid for own in self.measured.values()])
+        return self.particle & everywhere
 
     @property
     def missing(self) -> dict[str, int]:
         """Number of particles without a track, by estimate."""
         return {name: int((self.particle & ~own.valid).sum()) for name, own in self.measured.items()}
 
-    def select(self, index: NDArray) -> Tracks:
+    def select(self, index: NDArray[np.int64 | np.bool_]) -> Tracks:
         """Picks events.
 
         Args:
@@ -83,7 +94,8 @@ class Tracks:
         Returns:
             The chosen events, in that order.
         """
-        return _each(lambda array: array[index], self)
+        chosen: Tracks = _each(lambda array: array[index], self)
+        return chosen
 
     @staticmethod
     def concatenate(parts: Sequence[Tracks]) -> Tracks:
@@ -100,7 +112,7 @@ class Tracks:
         """
         if not parts:
             raise ValueError("Tracks.concatenate: needs at least one batch, got none")
-        joined = _each(lambda *arrays: np.concatenate(arrays), *parts)
+        joined: Tracks = _each(lambda *arrays: np.concatenate(arrays), *parts)
         return joined.select(np.unique(joined.event, return_index=True)[1])
 
     def completed(self) -> Tracks:
@@ -183,7 +195,7 @@ def side_by_side(models: Mapping[str, Tracks]) -> Tracks:
     return Tracks(first.event, first.particle, true, {name: own.estimates[MODEL] for name, own in models.items()})
 
 
-def _each(function: Callable[..., NDArray], first: Any, *others: Any) -> Any:
+def _each(function: Callable[..., NDArray[Any]], first: Any, *others: Any) -> Any:
     """Applies a function to the arrays that are at the same place of tables."""
     if isinstance(first, np.ndarray):
         return function(first, *others)

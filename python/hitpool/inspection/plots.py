@@ -47,7 +47,7 @@ def plot_counts(counts: Counts, title: str, name: str) -> Figure:
     """Histogram of whole numbers, in at most 100 bins; those above the 99.9 % quantile are left out.
 
     Args:
-        counts: The numbers.
+        counts: The numbers, at least one.
         title: What is counted, "hits per event".
         name: Name of the data set.
 
@@ -55,6 +55,7 @@ def plot_counts(counts: Counts, title: str, name: str) -> Figure:
         The figure.
     """
     top = counts.quantile(0.999)
+    assert top is not None  # there are numbers
     width = max(1, -(-(top + 1) // 100))
     edges = np.arange(0, top + 1 + width, width)
     shown = np.zeros(len(edges) * width)

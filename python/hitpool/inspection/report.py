@@ -70,7 +70,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
 def technology_name(scan: Scan, value: float) -> str:
     """Name of a technology, where the code is that of the ATLAS muon studies; otherwise its number."""
     known = TECHNOLOGIES if scan.technology == TECHNOLOGY else {}
-    return known.get(value, f"{value:g}")
+    return known.get(int(value), f"{value:g}")
 
 
 def _table(first: str, title: str) -> Table:
@@ -122,6 +122,7 @@ def _columns(title: str, statistics: ColumnStatistics, quantiles: np.ndarray | N
 
 
 def _technologies(scan: Scan) -> Table:
+    assert scan.technology is not None  # else there are no codes
     table = _table(scan.technology, "technologies")
     numbers = np.array(list(scan.technologies.values()))
     names = ["share of hits"] + ["share of true hits"] * (scan.truth_link is not None)
@@ -159,7 +160,7 @@ def _quantiles(scan: Scan) -> np.ndarray:
 
 
 def _columns_json(statistics: ColumnStatistics, quantiles: np.ndarray | None = None) -> dict[str, Any]:
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(statistics.names):
         result[name] = {
             "min": _or_none(statistics.low[i]),

@@ -110,11 +110,11 @@ class Scan:
         path = self.index.path(self.index.file_index[events[0]])
         try:
             with open_event_file(path, self.index.hit_columns, self.index.track_columns) as file:
-                unused = len(file) - np.count_nonzero(rows < len(file))
+                unused = len(file) - int(np.count_nonzero(rows < len(file)))
                 self.findings.note(REMARK, "row that the index does not use", unused, f"{path} has {unused}")
                 usable = self._counts_are_good(file, events, rows)
                 events, rows = events[usable], rows[usable]
-                yield np.count_nonzero(~usable)
+                yield int(np.count_nonzero(~usable))
                 for covered, block in file.slabs(file.tracks, rows):
                     self._tracks(events[covered], block, file.num_tracks[rows[covered]])
                 for covered, block in file.slabs(file.hits, rows):
@@ -137,13 +137,7 @@ class Scan:
             bad = (value < 0) | (value > limit)
             overflow = bad & (value < 0) & (value >= -(2**15)) & (limit > 2**15 - 1)
             for kind, chosen in ((f"{name} overflows int16", overflow), (f"{name} impossible", bad & ~overflow)):
-                self._note(
-                    ERROR,
-                    kind,
-                    chosen,
-                    events,
-                    lambda i, value=value, name=name, limit=limit: f"{name} is {value[i]}, expected 0 to {limit}",
-                )
+                self._note(ERROR, kind, chosen, events, _count(name, value, limit))
             good &= ~bad
         return good
 
@@ -186,7 +180,7 @@ class Scan:
             events[owner],
             lambda i: f"it is {link[i]:g}, {expected} the {num_tracks[owner[i]]} tracks",
         )
-        true = ~bad & (link >= 0)
+        true: np.ndarray = ~bad & (link >= 0)
         self.true_hits += int(np.count_nonzero(true))
         most = int(num_tracks.max(initial=0))
         slot = owner[true] * most + link[true].astype(np.int64)
@@ -213,11 +207,11 @@ class Scan:
         for column in np.flatnonzero(~finite.all(0)):
             name = statistics.names[column]
             kind = f"{what} column {name} is not finite: not usable as {'input' if what == 'hit' else 'target'}"
-            self._note(DEFECT, kind, ~finite[:, column], events, lambda i, c=column: f"value {values[i, c]}")
+            self._note(DEFECT, kind, ~finite[:, column], events, _value(values[:, column]))
         for column in np.flatnonzero(outside.any(0)):
             low, high = statistics.expected[column]
             kind = f"{what} column {statistics.names[column]} outside {low:g} to {high:g}"
-            self._note(REMARK, kind, outside[:, column], events, lambda i, c=column: f"value {values[i, c]:g}")
+            self._note(REMARK, kind, outside[:, column], events, _value(values[:, column], "g"))
 
     def _note(
         self,
@@ -231,7 +225,7 @@ class Scan:
         if chosen.any():
             first = int(np.argmax(chosen))
             example = self.index.where(int(events[first])) + (f": {describe(first)}" if describe else "")
-            self.findings.note(severity, kind, np.count_nonzero(chosen), example)
+            self.findings.note(severity, kind, int(np.count_nonzero(chosen)), example)
 
     def _units(self) -> None:
         """Notes columns whose values seem to have another unit than that of their quantity."""
@@ -242,9 +236,9 @@ class Scan:
         if known := coordinates(self.hits.names):
             quantity, names = known
             largest = max(self.hits.largest[self.hits.names.index(name)] for name in names)
-            if text := quantity.doubt(float(largest), OF_COORDINATES):
+            if doubt := quantity.doubt(float(largest), OF_COORDINATES):
                 kind = f"hit columns {', '.join(names)} seem to have another unit"
-                self.findings.note(DEFECT, kind, self.hits.count, text)
+                self.findings.note(DEFECT, kind, self.hits.count, doubt)
 
     def _conclude(self) -> None:
         """Findings that need everything."""
@@ -263,3 +257,13 @@ class Scan:
             self.findings.note(REMARK, f"events are ordered: {trend.name}", 1, text)
         if not self.hits_per_event.total:
             self.findings.note(ERROR, "no event can be read", 1, str(self.index.directory))
+
+
+def _count(name: str, counts: np.ndarray, limit: int) -> Callable[[int], str]:
+    """Describes one of some counts that are impossible."""
+    return lambda i: f"{name} is {counts[i]}, expected 0 to {limit}"
+
+
+def _value(values: np.ndarray, form: str = "") -> Callable[[int], str]:
+    """Describes one of some values."""
+    return lambda i: f"value {values[i]:{form}}"

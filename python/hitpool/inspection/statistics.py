@@ -63,23 +63,27 @@ class ColumnStatistics:
     def mean(self) -> np.ndarray:
         """Mean of the finite values of each column, NaN if there are none."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self._sum / (self.count - self.not_finite)
+            mean: np.ndarray = self._sum / (self.count - self.not_finite)
+        return mean
 
     @property
     def sd(self) -> np.ndarray:
         """Standard deviation of the finite values of each column."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.sqrt(np.maximum(self._squares / (self.count - self.not_finite) - self.mean**2, 0))
+            sd: np.ndarray = np.sqrt(np.maximum(self._squares / (self.count - self.not_finite) - self.mean**2, 0))
+        return sd
 
     @property
     def rms(self) -> np.ndarray:
         """Root mean square of the finite values of each column, NaN if there are none."""
-        return np.hypot(self.mean, self.sd)
+        rms: np.ndarray = np.hypot(self.mean, self.sd)
+        return rms
 
     @property
     def largest(self) -> np.ndarray:
         """Largest absolute finite value of each column, -inf if there are none."""
-        return np.maximum(self.high, -self.low)
+        largest: np.ndarray = np.maximum(self.high, -self.low)
+        return largest
 
 
 class Counts:

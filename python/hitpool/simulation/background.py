@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hitpool.muon import MDT, MM, RPC, STGC, TGC
 from hitpool.simulation.crossings import layer_crossings
-from hitpool.simulation.geometry import MDT, MM, RPC, STATIONS, STGC, TGC, TGC_GROUPS, TUBE_RADIUS, Layers
+from hitpool.simulation.geometry import STATIONS, TGC_GROUPS, TUBE_RADIUS, Layers
 from hitpool.simulation.material import Line
 from hitpool.simulation.propagation import Trajectory
 from hitpool.simulation.settings import Settings

@@ -13,6 +13,7 @@ from hitpool.simulation.propagation import Trajectory
 
 ROW_OFFSET = 1e3  # larger than any coordinate (m): makes all rows of a grid one increasing array
 MIN_ENDCAP_DIP = 0.5
+GridIndex = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,15 @@ def _endcap_crossings(trajectory: Trajectory, layers: Layers) -> Crossings:
     return _crossings(layers, found, sector, trajectory.z[after], coordinate, across + t * np.sin(delta), slope)
 
 
-def _crossings(layers: Layers, found, sector, z, coordinate, tangential, slope) -> Crossings:
+def _crossings(
+    layers: Layers,
+    found: NDArray[np.bool_],
+    sector: NDArray[np.int64],
+    z: NDArray[np.float64],
+    coordinate: NDArray[np.float64],
+    tangential: NDArray[np.float64],
+    slope: NDArray[np.float64],
+) -> Crossings:
     """Crossings inside the sensors; drift tubes reach half a pitch beyond the range of their wires."""
     half_length = np.where(layers.barrel, layers.reach, coordinate) * layers.half_tan
     inside = (
@@ -118,7 +127,9 @@ def _closest_sector(
     return sector, line.phi[:, None] - phi, along, across
 
 
-def _interval(grid: NDArray[np.float64], target: NDArray[np.float64]) -> tuple:
+def _interval(
+    grid: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], GridIndex, GridIndex, NDArray[np.float64], NDArray[np.float64]]:
     """First grid interval in which each row of `grid` reaches its targets.
 
     Returns whether there is one, the indices of its two ends, and the grid values there (0 and 1 where there
@@ -135,12 +146,26 @@ def _interval(grid: NDArray[np.float64], target: NDArray[np.float64]) -> tuple:
     return found, before, after, np.where(found, grid[before], 0.0), np.where(found, grid[after], 1.0)
 
 
-def _between(x, x0, x1, y0, y1) -> NDArray[np.float64]:
+def _between(
+    x: NDArray[np.float64],
+    x0: NDArray[np.float64],
+    x1: NDArray[np.float64],
+    y0: NDArray[np.float64],
+    y1: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Straight line through (x0, y0) and (x1, y1) at x."""
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-def _hermite(x, x0, x1, y0, y1, slope0, slope1) -> NDArray[np.float64]:
+def _hermite(
+    x: NDArray[np.float64],
+    x0: NDArray[np.float64],
+    x1: NDArray[np.float64],
+    y0: NDArray[np.float64],
+    y1: NDArray[np.float64],
+    slope0: NDArray[np.float64],
+    slope1: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Cubic through (x0, y0) and (x1, y1) with the given slopes, at x."""
     width = x1 - x0
     u = (x - x0) / width

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.files import Events
+from hitpool.muon import MDT, MM, RPC, STGC, TGC
 from hitpool.simulation.background import background_signals
 from hitpool.simulation.crossings import Crossings, layer_crossings
-from hitpool.simulation.geometry import GROUPS, MDT, MM, RPC, STGC, TGC, Layers, muon_layers
+from hitpool.simulation.geometry import GROUPS, Layers, muon_layers
 from hitpool.simulation.material import sample_passage
 from hitpool.simulation.propagation import propagate_muons
 from hitpool.simulation.readout import HIT_FEATURES, MM_PER_M, read_out
@@ -146,7 +147,8 @@ def _one_hit_per_channel(event: NDArray[np.int64], hits: NDArray[np.float64]) ->
     radius = hits[:, HIT_FEATURES.index("spacePoint_driftR")]
     order = np.lexsort((radius, hits[:, LINK] < 0, key))
     key = key[order]
-    return order[np.append(True, key[1:] != key[:-1])[: key.size]]
+    first: NDArray[np.int64] = order[np.append(True, key[1:] != key[:-1])[: key.size]]
+    return first
 
 
 def _finish(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,7 +214,7 @@ def _drift_layers(station: Station) -> Iterator[tuple[float, float, int]]:
             yield depth, 0.5 * TUBE_PITCH * (i % 2), multilayer * n + i + 1
 
 
-def _station_rows() -> Iterator[dict]:
+def _station_rows() -> Iterator[dict[str, Any]]:
     for group, station in enumerate(STATIONS):
         first_phi, half_width = station.sector
         common = {
@@ -239,7 +239,7 @@ def _station_rows() -> Iterator[dict]:
             yield common | own
 
 
-def _tgc_rows() -> Iterator[dict]:
+def _tgc_rows() -> Iterator[dict[str, Any]]:
     half_width = np.pi / TGC_SECTORS
     for group, (*codes, gaps) in zip(TGC_GROUPS, TGC_STATIONS, strict=True):
         for layer, position in enumerate(gaps, start=1):
@@ -264,7 +264,7 @@ def _tgc_rows() -> Iterator[dict]:
                 }
 
 
-def _wheel_rows() -> Iterator[dict]:
+def _wheel_rows() -> Iterator[dict[str, Any]]:
     """Per sector two layers of sTGC, four of MM, two of sTGC; sTGC and MM count their own layers."""
     for group, (stgc, micromegas, (first_phi, half_width), depth) in enumerate(WHEELS, start=GROUPS - len(WHEELS)):
         for i, layer in enumerate((1, 2, 1, 2, 3, 4, 3, 4)):

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hitpool.muon import MDT
 from hitpool.simulation.crossings import Crossings, layer_crossings
 from hitpool.simulation.events import STATION_LOSS, partly_linked, sensor_efficiency
-from hitpool.simulation.geometry import GROUPS, MDT, TUBE_PITCH, TUBE_RADIUS, Layers, muon_layers
+from hitpool.simulation.geometry import GROUPS, TUBE_PITCH, TUBE_RADIUS, Layers, muon_layers
 from hitpool.simulation.material import (
     MIN_MOMENTUM,
     Passage,
@@ -50,6 +51,7 @@ STEP = 0.01  # of the derivatives, in the unit of the parameter
 WIDEST = 1e5  # standard deviation of what no hit measures, in the unit of the parameter
 LEAST_LINKED = 0.5  # chambers that carry the link more rarely do not count
 CHUNK = 128  # tracks at a time
+Information = Callable[[Crossings, Layers, Settings], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _tube_information(cos_alpha: NDArray[np.float64]) -> NDArray[np.float64]:
     information = (MM_PER_M / drift_resolution(radius * MM_PER_M)) ** 2  # 1/m^2
     integral = np.concatenate([[0.0], np.cumsum((information[1:] + information[:-1]) / 2.0) * radius[1]])
     nearest = np.interp(0.5 * TUBE_PITCH * cos_alpha, radius, integral)
-    both = nearest + SECOND_TUBE * (integral[-1] - nearest)
+    both: NDArray[np.float64] = nearest + SECOND_TUBE * (integral[-1] - nearest)
     return both * 2.0 * cos_alpha / TUBE_PITCH
 
 
@@ -133,11 +135,11 @@ class Linearised:
         known = np.ones(self.unit.shape[1])
         known[:FREE] = WIDEST**-2
         weighted = (self.information[..., None] * self.jacobian).swapaxes(1, 2)
-        return np.linalg.inv(weighted @ self.jacobian + np.diag(known))
+        return np.asarray(np.linalg.inv(weighted @ self.jacobian + np.diag(known)), np.float64)
 
 
 def linearise(
-    muons: Muons, settings: Settings, layers: Layers | None = None, information: Callable = expected_information
+    muons: Muons, settings: Settings, layers: Layers | None = None, information: Information = expected_information
 ) -> Linearised:
     """Derivatives of all measurements by central differences, every track scattered where the expected one is.
 
@@ -205,7 +207,7 @@ def _crossings(
     layers: Layers,
     settings: Settings,
     plan: Plan | None = None,
-) -> tuple[Crossings, Plan]:
+) -> tuple[Crossings, Plan | None]:
     """Crossings of tracks with given parameters [K T, 17]; path and plan are those of the T expected tracks."""
     repeats = len(parameters) // max(1, len(path))
     path = np.tile(path, (repeats, 1))
@@ -230,7 +232,7 @@ def cramer_rao_bound(
     muons: Muons,
     settings: Settings | None = None,
     layers: Layers | None = None,
-    information: Callable = expected_information,
+    information: Information = expected_information,
 ) -> Bound:
     """Smallest standard deviations of q/pT, eta and phi that the hits of each muon allow on average.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from hitpool.muon import HITS, TRACKS
-from hitpool.simulation.geometry import MDT, MM, RPC, STGC, TGC, TGC_STRIP_ANGLE, TUBE_RADIUS, Layers
+from hitpool.muon import HITS, MDT, MM, RPC, STGC, TGC, TRACKS
+from hitpool.simulation.geometry import TGC_STRIP_ANGLE, TUBE_RADIUS, Layers
 from hitpool.simulation.signals import Signals
 
 HIT_FEATURES, TRACK_FEATURES = tuple(HITS), tuple(TRACKS)
@@ -128,7 +128,7 @@ def read_out(rng: np.random.Generator, signals: Signals, layers: Layers) -> NDAr
 
     precision = np.where(drift, drift_resolution(radius), strip_precision(layers)[row] * MM_PER_M)
     chamber, channel = layers.chamber(row, channel)
-    columns = {
+    columns: dict[str, ArrayLike] = {
         "time": time,
         "driftR": radius,
         "readOutSide": np.where(signals.sector % 2 == 0, 1, -1),

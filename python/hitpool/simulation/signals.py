@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from hitpool.muon import MDT
 from hitpool.simulation.crossings import Crossings
-from hitpool.simulation.geometry import MDT, TUBE_RADIUS, Layers
+from hitpool.simulation.geometry import TUBE_RADIUS, Layers
 
 DELTA_ELECTRONS = 0.04
 SECOND_TUBE = 0.2  # calibrated to the hits per track and the share of drift tubes of the full simulation
@@ -43,7 +44,7 @@ class Signals:
     radius: NDArray[np.float64]
     in_time: NDArray[np.bool_]
 
-    def take(self, which: NDArray) -> Signals:
+    def take(self, which: NDArray[np.int64 | np.bool_]) -> Signals:
         """Some of the signals.
 
         Args:

@@ -36,7 +36,7 @@ class Muons:
     charge: NDArray[np.float64]
     z0: NDArray[np.float64]
 
-    def take(self, which: NDArray | slice) -> Muons:
+    def take(self, which: NDArray[np.int64 | np.bool_] | slice) -> Muons:
         """Some of the muons.
 
         Args:
@@ -65,7 +65,9 @@ def wrap(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _redraw(
-    draw: Callable[[NDArray[np.int64]], NDArray[np.float64]], accept: Callable, size: int
+    draw: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    accept: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
+    size: int,
 ) -> NDArray[np.float64]:
     """Values of `draw(indices)`, drawn again where `accept(values)` is False."""
     values = np.empty(size)

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
+from hitpool.quantity import quantity_of
 from hitpool.residuals import mean, periodic_residual, relative_residual, residual, right_charge, rms, sigma68
 from hitpool.tasks.base import Task
 from hitpool.tasks.target_space import TargetSpace
@@ -181,7 +182,7 @@ class RegressionTask(Task):
         predicted = torch.stack([preds[f"{self.output_object}_{field}"][valid] for field in self.fields])  # [K, P]
         metrics = {}
         for k, (field, pred, true) in enumerate(zip(self.fields, _numpy(predicted), _numpy(physical.T), strict=True)):
-            quantity = field.rsplit("_", 1)[-1]
+            quantity = quantity_of(field)
             if self.space.sign[k] or quantity == "q":
                 metrics[f"{field}_accuracy"] = mean(right_charge(pred, true))
                 continue
