@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
+@dataclass(eq=False, repr=False)  # so that Lightning, which converts batches to float64, knows how to make another one
 class Hits(Mapping[str, Tensor]):
     """All fields of the hits of a batch in one tensor; by name, it is a mapping of the fields and of their validity.
 
@@ -24,12 +26,13 @@ class Hits(Mapping[str, Tensor]):
         ([[[1.0, 0.0], [2.0, 0.5]]], [[0.0, 0.5]])
     """
 
-    def __init__(self, name: str, fields: Sequence[str], table: Tensor, valid: Tensor) -> None:
-        self.name = name
-        self.fields = list(fields)
-        self.table = table
-        self.valid = valid
-        self._rows = {f"{name}_{field}": row for row, field in enumerate(fields)}
+    name: str
+    fields: list[str]
+    table: Tensor
+    valid: Tensor
+
+    def __post_init__(self) -> None:
+        self._rows = {f"{self.name}_{field}": row for row, field in enumerate(self.fields)}
 
     def chosen(self, fields: Sequence[str]) -> Tensor:
         """Some of the fields.
