@@ -18,7 +18,6 @@ ALLOWED = {  # what a part may import, besides itself
     "ops": "",
     "simulation": "files cores muon",
     "acts": "files cores",
-    "hepattn": "",
     "data": "ops files hits muon quantity",
     "nn": "ops hits",
     "fits": "ops nn muon",
