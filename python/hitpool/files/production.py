@@ -9,6 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hitpool.files.interrupt import interrupts_kept
 from hitpool.files.parallel import ordered_map
 
 Item = TypeVar("Item")
@@ -40,8 +41,9 @@ def produced(
     # The processes start before the progress bar does: its thread must not be forked.
     results = ordered_map(function, items, processes)
     progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-    with contextlib.closing(results), progress:
+    with contextlib.closing(results), progress, interrupts_kept() as check_interrupt:
         bar = progress.add_task("", total=done + sum(sizes), completed=done)
         for size, result in zip(sizes, results, strict=True):
             yield result
+            check_interrupt()
             progress.advance(bar, size)
