@@ -117,7 +117,7 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
                 numbers |= {
                     (quantity, key, name): float(value)
                     for name, value in zip(names, column, strict=True)
-                    if (key, name) != ("to_reference", reference)  # 1
+                    if (key, name) != ("to_reference", reference)  # its own is 1
                 }
             for name, of in errors.items():
                 if quantity in of:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from hitpool.fits.bending import GEV_PER_TESLA_METRE, Bending, bend, grid
+from hitpool.fits.bending import GEV_PER_TESLA_METRE, bend, grid
+from hitpool.fits.bending_plane import Frame, Solution, solve
 from hitpool.fits.field import BoxToroid, FieldMap
 from hitpool.fits.geometry import Geometry
 from hitpool.fits.learned_field import LearnedField
@@ -33,25 +34,6 @@ TRACK_QUANTITIES: tuple[str, ...] = ("eta", "phi", "qpt", "kappa", "kappa_error"
 TRACK_QUANTITIES += ("num_hits", "chi2", "log_likelihood")
 HIT_QUANTITIES = ("posterior", "hit_distance", "hit_radius", "hit_error", "hit_tube", "hit_taken")
 LARGEST_RADIUS, LARGEST = 0.05, 100.0  # m, of a drift tube and of a detector
-
-
-class _Frame(NamedTuple):
-    """Hits in the bending plane, and the functions of which their places are a sum."""
-
-    u: Tensor  # [T, K] m along the track
-    v: Tensor  # [T, K] m across it
-    tilt: Tensor  # [T, K] cosine between the planes of track and sector
-    functions: Tensor  # [T, K, 6]
-    slopes: Tensor  # [T, K, 6]
-    bending: Bending
-    kinks: Tensor  # [T, 2] m along the track
-    prior: Tensor  # [T, 6]
-
-
-class _Solution(NamedTuple):
-    values: Tensor  # [T, 6]
-    inverse: Tensor  # [T, 6, 6] of the scaled normal matrix
-    scale: Tensor  # [T, 6]
 
 
 class _Judged(NamedTuple):
@@ -240,8 +222,8 @@ class ToroidFit(nn.Module):
         azimuth, dip = start_azimuth(hits, sharp), _within(start_dip(hits, sharp))  # [T]
         kappa = torch.full_like(dip, 0.1)
         judged: _Judged | None = None
-        frame: _Frame | None = None
-        solution: _Solution | None = None
+        frame: Frame | None = None
+        solution: Solution | None = None
         for iteration in range(WIRE_ITERATIONS + len(DRIFT_WIDTHS)):
             momentum = 1 / kappa.abs().clamp(min=1e-3, max=0.5)
             weight = sharp if judged is None else judged.posterior
@@ -306,9 +288,9 @@ class ToroidFit(nn.Module):
         line: TransverseLine,
         dip: Tensor,
         momentum: Tensor,
-        before: _Frame | None,
-        solution: _Solution | None,
-    ) -> _Frame:
+        before: Frame | None,
+        solution: Solution | None,
+    ) -> Frame:
         cos, sin = dip.cos().unsqueeze(1), dip.sin().unsqueeze(1)
         delta = line.direction.unsqueeze(1) - hits.azimuth  # [T, K]
         tilt = delta.cos()
@@ -335,7 +317,7 @@ class ToroidFit(nn.Module):
         scattering = self.geometry.scattering(dip, momentum)
         flat = torch.ones_like(dip)
         prior = [self.geometry.vertex_spread * dip.cos(), flat, KAPPA_SPREAD * flat]
-        return _Frame(
+        return Frame(
             u=u,
             v=v,
             tilt=tilt,
@@ -346,10 +328,10 @@ class ToroidFit(nn.Module):
             prior=torch.stack([*prior, scattering, scattering, COLUMN_SPREAD * flat], dim=1),
         )
 
-    def _residual(self, frame: _Frame, solution: _Solution) -> Tensor:
+    def _residual(self, frame: Frame, solution: Solution) -> Tensor:
         return frame.v - (frame.functions @ solution.values.unsqueeze(-1)).squeeze(-1)  # [T, K]
 
-    def _fit_wires(self, hits: TrackHits, frame: _Frame, residual: Tensor | None, sharp: Tensor) -> _Solution:
+    def _fit_wires(self, hits: TrackHits, frame: Frame, residual: Tensor | None, sharp: Tensor) -> Solution:
         """Fit to wires and strips with robust weights."""
         weight = sharp * torch.where(hits.tube, WIRE_ERROR**-2, 1 / (hits.error.square() + 4e-6))
         if residual is None:
@@ -357,13 +339,13 @@ class ToroidFit(nn.Module):
             start = start_parameters(frame.u, frame.v, hits.probability, frame.functions, loose)
             residual = frame.v - (frame.functions @ start.unsqueeze(-1)).squeeze(-1)
         for width in WIRE_WIDTHS:
-            solution = _solve(frame, frame.v, weight / (1 + (residual / width).square()))
+            solution = solve(frame, frame.v, weight / (1 + (residual / width).square()))
             residual = self._residual(frame, solution)
         return solution
 
     def _fit_drift(
-        self, hits: TrackHits, frame: _Frame, residual: Tensor, solution: _Solution, dip: Tensor, width: float
-    ) -> tuple[_Solution, _Judged]:
+        self, hits: TrackHits, frame: Frame, residual: Tensor, solution: Solution, dip: Tensor, width: float
+    ) -> tuple[Solution, _Judged]:
         """Fit to drift circles, and what the fit before says."""
         p = hits.probability
         slope = (frame.slopes @ solution.values.unsqueeze(-1)).squeeze(-1)  # [T, K]
@@ -388,18 +370,7 @@ class ToroidFit(nn.Module):
         chi2 = (posterior * nearest.square() / error).sum(1)
         gain = torch.where(p > 0, (likelihood / foreign).log(), 0.0).sum(1)
         judged = _Judged(posterior, residual.abs() / stretch, chi2, gain)
-        return _solve(frame, frame.v - side * radius, posterior / variance), judged
-
-
-def _solve(frame: _Frame, measured: Tensor, weight: Tensor) -> _Solution:
-    """Weighted least squares with the priors, scaled to a unit diagonal."""
-    columns = torch.cat([frame.functions, measured.unsqueeze(-1)], dim=-1)  # [T, K, 7]
-    sums = (frame.functions * weight.unsqueeze(-1)).mT @ columns  # [T, 6, 7]
-    matrix = sums[..., :-1] + frame.prior.pow(-2).diag_embed()
-    scale = matrix.diagonal(dim1=-2, dim2=-1).rsqrt()  # [T, 6]
-    inverse = torch.linalg.inv_ex(matrix * scale.unsqueeze(-1) * scale.unsqueeze(-2))[0]
-    values = (inverse @ (sums[..., -1] * scale).unsqueeze(-1)).squeeze(-1) * scale
-    return _Solution(values, inverse, scale)
+        return solve(frame, frame.v - side * radius, posterior / variance), judged
 
 
 def _within(dip: Tensor) -> Tensor:

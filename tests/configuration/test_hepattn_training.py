@@ -1,0 +1,157 @@
+"""Each rule of the translation of data, trainer and optimizer, on small pieces of configurations."""
+
+from typing import Any
+
+import pytest
+
+from hitpool.configuration.hepattn import translate
+
+from .translations import module, translated
+
+
+def test_data_section() -> None:
+    section = {
+        "train_dir": "a",
+        "event_max_num_particles": 3,
+        "pin_memory": True,
+        "hit_eval_train": None,
+        "inputs": {"hit": ["r"]},
+        "targets": {"hit": ["on_valid_particle"], "particle": ["pt"]},
+    }
+    ours = {"train_dir": "a", "max_particles": 3, "inputs": {"hit": ["r"]}, "targets": {"particle": ["pt"]}}
+    model = {"model": module("MaskFormer", dim=8)}
+    plain, lines = translated({"data": section, "model": model})
+    as_class, _ = translated({"data": module("AtlasMuonDataModule", "experiments.atlas_muon.data", **section)})
+    assert plain["data"] == as_class["data"] == ours
+    assert lines == "without meaning here, left out: data: pin_memory; data.targets: hit"
+    muon, _ = translated({"data": section | {"inputs": {"hit": ["spacePoint_time", "r"]}}, "model": model})
+    assert muon["data"]["scale_factors"]["spacePoint_time"] == 1e-5  # as in the code of the fork
+    with pytest.raises(ValueError, match=r"data\.hit_eval_train is 'f\.h5'"):
+        translate({"data": {"hit_eval_train": "f.h5"}, "model": model})
+
+
+def trainer(gpu: bool = True, **settings: Any) -> tuple[dict[str, Any], str]:
+    fields = ["truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q"]
+    config = {"data": {"targets": {"particle": fields}}, "trainer": settings, "model": module("ModelWrapper")}
+    ours, lines = translated(config, gpu)
+    return ours["trainer"], lines
+
+
+def test_loggers_and_callbacks() -> None:
+    early = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "val/loss"}}
+    writer = module("PredictionWriter", "callbacks", write_inputs=False)
+    section, lines = trainer(
+        logger=module("MyCometLogger", "utils.loggers", name="x"),
+        callbacks=[
+            module("Compile", "callbacks"),
+            module("Checkpoint", "callbacks", monitor="val/loss"),
+            early,
+            writer,
+        ],
+        default_root_dir="logs",
+    )
+    assert section == {
+        "logger": None,
+        "callbacks": [
+            early,
+            {"class_path": "hitpool.evaluation.PredictionWriter", "init_args": {}},
+            {"class_path": "hitpool.evaluation.TestReport"},
+        ],
+    }
+    replaced = lines.splitlines()[-1]
+    assert replaced.startswith("replaced: ")
+    assert all(name in replaced for name in ("MyCometLogger", "Compile", "Checkpoint", "default_root_dir -> --runs"))
+    csv = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "x"}}
+    section, _ = trainer(logger=[{"class_path": "lightning.pytorch.loggers.CometLogger"}, csv])
+    assert section["logger"] == [csv]
+
+
+@pytest.mark.parametrize("settings", [{}, {"callbacks": None}, {"callbacks": [module("Compile", "callbacks")]}])
+def test_results_and_predictions_are_always_written(settings: dict[str, Any]) -> None:
+    section, _ = trainer(**settings)
+    assert section["callbacks"] == [
+        {"class_path": "hitpool.evaluation.PredictionWriter"},
+        {"class_path": "hitpool.evaluation.TestReport"},
+    ]
+
+
+def test_what_is_there_stays_and_is_not_added_again() -> None:
+    report = {"class_path": "hitpool.evaluation.TestReport", "init_args": {"charge": "truthMuon_q"}}
+    given = ["lightning.pytorch.callbacks.ModelSummary", "hitpool.evaluation.PredictionWriter", report]
+    assert trainer(callbacks=given)[0]["callbacks"] == given
+
+
+def test_gpu_is_asked_for_only_where_there_is_one() -> None:
+    asked = {"accelerator": "gpu", "devices": [1]}
+    section, lines = trainer(**asked)
+    assert {name: section[name] for name in asked} == asked
+    assert lines == ""
+    section, lines = trainer(gpu=False, **asked)
+    assert {name: section[name] for name in asked} == {"accelerator": "auto", "devices": "auto"}
+    assert "there is no GPU here" in lines
+
+
+CYCLE = {"initial": 1e-4, "max": 1e-3, "end": 1e-6, "pct_start": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"lrs_config": {**CYCLE, "skip_scheduler": False}, "optimizer": "lion"}, {**CYCLE}),
+        ({"lrs_config": {**CYCLE, "skip_scheduler": True}}, {**CYCLE, "max": 1e-4, "end": 1e-4}),
+        (
+            {
+                "optimizer": {"class_path": "lion_pytorch.Lion", "init_args": {"lr": 1e-4, "weight_decay": 0.5}},
+                "lr_scheduler": {
+                    "class_path": "hepattn.utils.schedulers.OneCycleLR",
+                    "init_args": {"max_lr": 1e-3, "pct_start": 0.1, "div_factor": 10, "final_div_factor": 100},
+                },
+            },
+            {**CYCLE, "weight_decay": 0.5},
+        ),
+        (
+            {
+                "lrs_config": {
+                    "class_path": "torch.optim.lr_scheduler.OneCycleLR",
+                    "init_args": {"max_lr": 1e-3, "total_steps": None, "pct_start": 0.1, "div_factor": 10},
+                }
+            },
+            {**CYCLE, "end": 1e-8},
+        ),
+    ],
+)
+def test_optimizer_and_learning_rate(section: dict[str, Any], expected: dict[str, Any]) -> None:
+    config = section | {"mtl": False, "model": module("Dense", input_size=2)}
+    plain, _ = translated({"model": config})
+    as_class, _ = translated({"model": module("TrackMLTracker", "experiments.atlas_muon", name="x", **config)})
+    assert plain["model"] == as_class["model"]
+    assert plain["model"]["lrs_config"] == pytest.approx(expected)
+    assert plain["model"].get("optimizer") in (None, "Lion")
+    assert set(plain["model"]) <= {"model", "optimizer", "lrs_config"}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"mtl": True}, r"model\.mtl is True"),
+        (
+            {"lr_scheduler": "torch.optim.lr_scheduler.OneCycleLR"},
+            "model.lr_scheduler: expected a mapping, got 'torch",
+        ),
+        (
+            {"lr_scheduler": {"class_path": "x.OneCycleLR", "init_args": {"max_lr": 1.0, "anneal_strategy": "linear"}}},
+            r"model\.lr_scheduler\.anneal_strategy is 'linear', hitpool has 'cos' only",
+        ),
+        ({"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR"}}, r"model\.lr_scheduler\.class_path"),
+    ],
+)
+def test_other_ways_to_train_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        translate({"model": section | {"model": module("Dense", input_size=2)}})
+
+
+def test_checkpoints_of_hepattn_are_not_continued() -> None:
+    model = {"model": module("Dense", input_size=2)}
+    assert "ckpt_path" not in translated({"ckpt_path": None, "model": model})[0]
+    with pytest.raises(ValueError, match=r"ckpt_path: hitpool cannot continue"):
+        translate({"ckpt_path": "epoch=3.ckpt", "model": model})
