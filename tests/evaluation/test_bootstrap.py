@@ -85,15 +85,6 @@ def test_more_successes_than_trials_are_refused() -> None:
         bootstrap.binomial_interval(3, 2)
 
 
-def test_efficiency_in_bins() -> None:
-    values = [5.0, 7.0, 9.99, 10.0, 20.0, 300.0]
-    passed = [True, True, False, True, True, True]
-    efficiency, low, high = bootstrap.efficiency_in_bins(values, passed, [5, 10, 15, 18, 20])
-    np.testing.assert_allclose(efficiency, [2 / 3, 1.0, np.nan, 1.0])
-    np.testing.assert_allclose([low[0], high[0]], bootstrap.binomial_interval(2, 3))
-    np.testing.assert_array_equal([low[2], high[2]], [0.0, 1.0])
-
-
 @pytest.mark.parametrize(("passed", "trials"), [(0, 50), (50, 50), (0, 1), (1, 1), (7, 50), (49, 50)])
 def test_interval_of_independent_trials_is_the_binomial_one(passed: int, trials: int) -> None:
     value = passed / trials

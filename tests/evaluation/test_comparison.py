@@ -13,11 +13,12 @@ from scipy.stats import binomtest, norm
 from hitpool import residuals
 from hitpool.evaluation import comparison
 from hitpool.evaluation.bootstrap import Number
-from hitpool.evaluation.comparison import Bins, Row, bin_numbers, compare, compare_in_bins, eta_edges, momentum_edges
+from hitpool.evaluation.comparison import Bins, Row, compare, compare_in_bins
 from hitpool.evaluation.plots import plot_fraction, plot_resolution
 from hitpool.evaluation.quantities import complete, fields_by_quantity, parameter_fields
 from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
 from hitpool.evaluation.tracks import BOUND, MODEL, Estimate, Tracks
+from hitpool.evaluation.variables import bin_numbers, eta_edges, momentum_edges
 
 COUNTS = {"particles": 9, "compared": 3}
 

@@ -25,14 +25,14 @@ def inked(path: Path) -> float:
 def test_residuals_are_fractions_of_all_tracks(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(0, 0.1, 2000)
     values[:100] = 50.0
-    figure = plots.plot_residuals(values, np.full(2000, 0.2), "dphi", "cosmics_$2026$", "rad")
+    figure = plots.plot_residuals({"model": values, "trivial": np.full(2000, 0.2)}, "dphi", "cosmics_$2026$", "rad")
     text = texts(figure)
     for part in (
         "dphi [rad]",
         "Fraction of tracks per bin",
         "cosmics_$2026$",
         "2000 tracks",
-        "5.0% outside",
+        "0.0% below, 5.0% above",
     ):
         assert part in text
     assert "ATLAS" not in text
@@ -45,29 +45,13 @@ def test_residuals_are_fractions_of_all_tracks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values", [[], [0.3], [0.0, 0.0], [np.nan, 0.1, 0.2]])
 def test_few_residuals_can_be_drawn(values: list[float], tmp_path: Path) -> None:
-    figure = plots.plot_residuals(values, np.zeros(len(values)), "residual", "mine/test")
+    figure = plots.plot_residuals({"model": values, "trivial": np.zeros(len(values))}, "residual", "mine/test")
     assert f"{len(values)} tracks" in texts(figure)
     assert ("1 not finite" in texts(figure)) == bool(np.isnan(values).any())
     assert inked(plots.save(figure, tmp_path / "residual.png")) > 0.01
 
 
-def test_efficiency_points_and_intervals(tmp_path: Path) -> None:
-    pt = np.array([7.0, 7.0, 7.0, 7.0, 80.0])
-    figure = plots.plot_efficiency(pt, {"found": [True, True, True, False, True]}, "mine/test")
-    line = figure.axes[0].containers[0].lines[0]
-    np.testing.assert_allclose(line.get_ydata(), [0.75, 1.0])
-    np.testing.assert_allclose(line.get_xdata(), [50**0.5, 7000**0.5])
-    for part in ("[GeV]", "Efficiency", "mine/test", "found"):
-        assert part in texts(figure)
-    assert inked(plots.save(figure, tmp_path / "efficiency.png")) > 0.02
-
-
-def test_efficiency_without_particles(tmp_path: Path) -> None:
-    figure = plots.plot_efficiency([], {"found": []}, "mine/test")
-    assert inked(plots.save(figure, tmp_path / "efficiency.png")) > 0.01
-
-
 def test_style_is_left_behind(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    plots.save(plots.plot_residuals([0.1, 0.2], [0.0, 0.0], "residual", "mine/test"), tmp_path / "residual.png")
+    plots.save(plots.plot_residuals({"model": [0.1, 0.2]}, "residual", "mine/test"), tmp_path / "residual.png")
     assert dict(matplotlib.rcParams) == before

@@ -66,10 +66,14 @@ def test_report_of_a_model(objects: Objects, tmp_path: Path, capsys: pytest.Capt
     assert rows["track_efficiency"]["trivial"] == 1.0
     assert 0.1 < rows["hit_purity"]["trivial"] < 0.6
     assert rows["pt_sigma68"]["trivial"] > 0.2
-    names = {"residual_pt.png", "residual_eta.png", "residual_phi.png", "efficiency_pt.png"}
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == names
-    for path in (tmp_path / "plots").iterdir():
-        assert path.read_bytes().startswith(b"\x89PNG")
+    names = {"residual_pt", "residual_eta", "residual_phi", "hit_confusion"}  # too few tracks for plots in bins
+    plots = sorted((tmp_path / "plots").iterdir())
+    assert {path.name for path in plots} == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    for path in plots:
+        assert path.read_bytes().startswith({".png": b"\x89PNG", ".pdf": b"%PDF"}[path.suffix])
+    page = (tmp_path / "index.html").read_text()
+    assert "hit assignment efficiency" in page
+    assert page.count("data:image/png;base64,") == len(names)
     printed = capsys.readouterr().out
     assert "hit assignment efficiency" in printed
     assert "results.json" in printed.replace("\n", "")
@@ -102,7 +106,7 @@ def test_plots_say_where_the_tracks_come_from(
     monkeypatch.setattr("hitpool.evaluation.plots.label", lambda axes, text: written.append(text))
     run(tmp_path, TestReport(label=given)).test(objects.model, objects.datamodule, verbose=False)
     name = f"{data_set.parent.name}/{data_set.name}"
-    assert written == [shown.format(data_set=name)] * 4
+    assert written == [shown.format(data_set=name)] * 3
 
 
 def test_names_of_fields_are_configuration(objects: Objects, tmp_path: Path) -> None:
@@ -111,7 +115,9 @@ def test_names_of_fields_are_configuration(objects: Objects, tmp_path: Path) -> 
     rows = json.loads((tmp_path / "results.json").read_text())["results"]
     assert "pt_sigma68" not in rows
     assert "phi_sigma68" in rows
-    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"residual_eta", "residual_phi"}
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {
+        f"residual_{q}" for q in ("eta", "phi", "qpt")
+    } | {"hit_confusion"}
 
 
 def test_wrong_names_of_objects_are_named(objects: Objects, tmp_path: Path) -> None:

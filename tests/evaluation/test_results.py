@@ -103,7 +103,13 @@ def test_no_fake_of_fifty_has_an_upper_limit(from_masks) -> None:
     tracks = from_masks(valid, valid, hits, hits, hits[:, 0])
     rows = of_model(tracks, {})
     limit = binomtest(0, 50).proportion_ci(0.6827).high
-    fractions = {"track_fake_rate": 0.0, "by_hits_fake_rate": 0.0, "track_efficiency": 1.0, "hit_efficiency": 1.0}
+    fractions = {
+        "track_fake_rate": 0.0,
+        "by_hits_fake_rate": 0.0,
+        "duplicate_rate": 0.0,
+        "track_efficiency": 1.0,
+        "hit_efficiency": 1.0,
+    }
     fractions |= {"hit_purity": 1.0, "count_accuracy": 1.0, "by_hits_efficiency": 1.0}
     assert fractions.keys() == rows.keys()
     for name, value in fractions.items():
@@ -125,7 +131,7 @@ def test_every_fraction_of_a_model_has_an_interval(three_events: Tracks) -> None
 
 def test_no_events(three_events: Tracks) -> None:
     rows = evaluate(three_events.select(np.array([], int)))
-    assert len(rows) == 17
+    assert len(rows) == 18
     for numbers in rows.values():
         assert all(math.isnan(value) for number in numbers.values() for value in vars(number).values())
 

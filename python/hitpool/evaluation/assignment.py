@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.evaluation.bootstrap import fraction
-from hitpool.evaluation.comparison import Row, bin_numbers, binned
+from hitpool.evaluation.comparison import Row
 from hitpool.evaluation.tracks import MODEL, Estimate, Tracks, counted
+from hitpool.evaluation.variables import bin_numbers, estimated_values, true_values
 
 Trials = tuple[NDArray[Any], NDArray[Any]]
 
@@ -50,6 +51,27 @@ def paired_by_hits(tracks: Tracks, name: str = MODEL) -> Tracks:
     match = match_by_hits(tracks, own)
     values = {quantity: np.take_along_axis(array, match, axis=1) for quantity, array in own.values.items()}
     return tracks.with_estimate(name, Estimate(match >= 0, values, own.decides))
+
+
+def duplicates(tracks: Tracks, estimate: Estimate) -> NDArray[np.bool_]:
+    """Valid tracks that are not the first of their particle.
+
+    A track is of the particle to which more than half of its hits belong; the first of several has most hits of it.
+
+    Args:
+        tracks: The particles, with counted hits.
+        estimate: The tracks, likewise, in any order.
+
+    Returns:
+        [E, N].
+    """
+    shared = counted(estimate.shared_hits)  # [E, N, N]
+    of = (2 * shared > counted(estimate.hits)[:, None, :]) & estimate.valid[:, None, :] & tracks.particle[:, :, None]
+    if not shared.size:
+        return np.zeros(estimate.valid.shape, bool)
+    first = np.where(of, shared, -1).argmax(-1)  # [E, N]
+    found: NDArray[np.bool_] = (of & (first[..., None] != np.arange(shared.shape[-1]))).any(1)
+    return found
 
 
 def _found(tracks: Tracks, own: Estimate) -> Trials:
@@ -94,6 +116,11 @@ def _fake_by_hits(tracks: Tracks, own: Estimate) -> Trials:
     return own.valid & ~taken, own.valid
 
 
+def _duplicate(tracks: Tracks, own: Estimate) -> Trials:
+    """Valid tracks that are duplicates."""
+    return duplicates(tracks, own), own.valid
+
+
 FRACTIONS: dict[str, Callable[[Tracks, Estimate], Trials]] = {
     "track_efficiency": _found,
     "track_fake_rate": _fake,
@@ -102,12 +129,20 @@ FRACTIONS: dict[str, Callable[[Tracks, Estimate], Trials]] = {
     "count_accuracy": _right_number,
     "by_hits_efficiency": _found_by_hits,
     "by_hits_fake_rate": _fake_by_hits,
+    "duplicate_rate": _duplicate,
 }
 """How well tracks are found and hits assigned: numbers of trials that passed, and of trials."""
 
 
+_OF_PARTICLES = {"efficiency": _found, "efficiency_by_hits": _found_by_hits}
+_OF_TRACKS = {"fake_rate": _fake, "fake_rate_by_hits": _fake_by_hits, "duplicate_rate": _duplicate}
+
+
 def detect(tracks: Tracks) -> list[Row]:
-    """Efficiency and fake rate of the validity of each model.
+    """How well each model finds tracks: the measures of validity.
+
+    They are efficiency and fake_rate of tracks in the slots of the particles, and of tracks whose hits were counted
+    efficiency_by_hits and fake_rate_by_hits, see `match_by_hits`, and duplicate_rate, see `duplicates`.
 
     Args:
         tracks: The estimates; shown are those that decide without the truth whether there is a track.
@@ -116,37 +151,56 @@ def detect(tracks: Tracks) -> list[Row]:
         A row of each, with 68.27 % intervals; NaN without trials.
     """
     everything = np.ones(tracks.particle.shape, bool)
-    return _validity(tracks, everything, {name: everything for name, own in tracks.estimates.items() if own.decides})
+    chosen = {name: everything for name, own in tracks.estimates.items() if own.decides}
+    return _validity(_trials(tracks), everything, chosen)
 
 
 def detect_in_bins(tracks: Tracks, quantity: str, edges: Sequence[float] | NDArray[np.float64]) -> list[list[Row]]:
-    """As `detect`, the efficiency in bins of the true quantity, the fake rate in bins of the estimated one.
+    """As `detect`, of particles in bins of the true variable, of tracks in bins of the estimated one.
 
     Args:
         tracks: The estimates.
-        quantity: Key of `hitpool.evaluation.comparison.EDGES`.
+        quantity: One of `hitpool.evaluation.variables`.
         edges: Bin edges, as in `bin_numbers`.
 
     Returns:
         The rows of each bin.
     """
-    true = bin_numbers(binned(quantity, tracks.true[quantity]), edges)  # [E, N]
+    true = bin_numbers(true_values(tracks, quantity), edges)  # [E, N]
     estimated = {
-        name: bin_numbers(binned(quantity, own.values[quantity]), edges)
+        name: bin_numbers(values, edges)
         for name, own in tracks.estimates.items()
-        if own.decides and quantity in own.values
+        if own.decides and (values := estimated_values(own, quantity)) is not None
     }
+    trials = _trials(tracks)
     return [
-        _validity(tracks, true == i, {name: number == i for name, number in estimated.items()})
+        _validity(trials, true == i, {name: number == i for name, number in estimated.items()})
         for i in range(len(edges) - 1)
     ]
 
 
-def _validity(tracks: Tracks, particles: NDArray[np.bool_], chosen: Mapping[str, NDArray[np.bool_]]) -> list[Row]:
+def _trials(tracks: Tracks) -> dict[str, dict[str, Trials]]:
+    """Trials [E, N] by measure and estimate."""
+    return {
+        measure: {
+            name: trials(tracks, own)
+            for name, own in tracks.estimates.items()
+            if own.decides and (trials in (_found, _fake) or own.shared_hits is not None)
+        }
+        for measure, trials in (_OF_PARTICLES | _OF_TRACKS).items()
+    }
+
+
+def _validity(
+    trials: Mapping[str, Mapping[str, Trials]], particles: NDArray[np.bool_], chosen: Mapping[str, NDArray[np.bool_]]
+) -> list[Row]:
     """Rows of some of the particles [E, N] and, by estimate, of the tracks."""
-    efficiency, fake_rate = {}, {}
-    for name, inside in chosen.items():
-        own = tracks.estimates[name]
-        efficiency[name] = fraction(*(each & particles for each in _found(tracks, own)))
-        fake_rate[name] = fraction(*(each & inside for each in _fake(tracks, own)))
-    return [Row("validity", "efficiency", efficiency), Row("validity", "fake_rate", fake_rate)]
+    rows = []
+    for measure, by_name in trials.items():
+        inside = dict.fromkeys(chosen, particles) if measure in _OF_PARTICLES else chosen
+        numbers = {
+            name: fraction(*(each & inside[name] for each in of)) for name, of in by_name.items() if name in inside
+        }
+        if numbers:
+            rows.append(Row("validity", measure, numbers))
+    return rows

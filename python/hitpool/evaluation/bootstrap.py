@@ -170,27 +170,3 @@ def fraction_interval(value: float, spread: float, trials: int, units: int) -> t
     number = min(value * (1 - value) / spread**2, trials) if spread > 0 and 0 < value < 1 else units
     low, high = binomial_interval(value * number, number)
     return float(low), float(high)
-
-
-def efficiency_in_bins(values: ArrayLike, passed: ArrayLike, edges: ArrayLike) -> NDArray[np.float64]:
-    """Efficiency with its 68.27 % Clopper-Pearson interval in bins of a variable.
-
-    Args:
-        values: The variable, such as the true pT in GeV, one entry per particle.
-        passed: Whether the particle was found.
-        edges: Bin edges, ascending; a bin holds low <= value < high, the last one also its high edge.
-
-    Returns:
-        Efficiency (NaN in an empty bin), lower limit, upper limit, [3, bins].
-
-    Example:
-        >>> efficiency_in_bins([5.0, 6.0, 20.0], [True, False, True], [5.0, 10.0, 50.0]).round(2)
-        array([[0.5 , 1.  ],
-               [0.08, 0.16],
-               [0.92, 1.  ]])
-    """
-    values, passed = np.asarray(values, np.float64), np.asarray(passed, bool)
-    total = np.histogram(values, edges)[0]
-    part = np.histogram(values[passed], edges)[0]
-    efficiency = np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
-    return np.concatenate([efficiency[None], binomial_interval(part, total)])

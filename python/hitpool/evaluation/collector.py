@@ -11,11 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hitpool.evaluation.quantities import RESOLUTIONS, fields_by_quantity
+from hitpool.evaluation.fields import all_fields, own_resolutions, regressions, units_of
+from hitpool.evaluation.quantities import RESOLUTIONS, Resolution, fields_by_quantity
 from hitpool.evaluation.tracks import FIT_ALONE, MODEL, TRUE_HITS, Estimate, Tracks, residual_errors
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.regression import RegressionTask
+from hitpool.training.module import TrackingModule
 
 FITTED = ("qpt", "eta", "phi")
 CERTAIN = 20.0  # logit of a hit of the track; its negative for the others
@@ -39,12 +41,26 @@ class Collector(Callback):
         self.particle = particle
         self.hit = hit
         self.fields = dict(fields)
+        self.resolutions: dict[str, Resolution] = {}
+        self.units: dict[str, str] = {}
         self.batches: list[Tracks] = []
 
     @property
     def tracks(self) -> Tracks:
         """All particles and tracks, ordered by event."""
         return Tracks.concatenate(self.batches)
+
+    def describe(self, network: MaskFormer, datamodule: Any) -> None:
+        """Notes how residuals of the fields are taken, and their units.
+
+        Args:
+            network: Model of the `hitpool.nn.MaskFormer` interface.
+            datamodule: Data module with the test events.
+        """
+        columns = units_of(datamodule)
+        known = own_resolutions(regressions(network), columns)
+        self.resolutions = {q: known[field] for q, field in self.fields.items() if q == field and field in known}
+        self.units = {quantity: columns[field] for quantity, field in self.fields.items() if field in columns}
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
@@ -56,19 +72,26 @@ class Collector(Callback):
         fields = {quantity: field for quantity, field in self.fields.items() if f"{self.track}_{field}" in preds}
         true = {quantity: _numpy(targets[f"{self.particle}_{field}"]) for quantity, field in fields.items()}
 
+        resolutions = RESOLUTIONS | self.resolutions
+
         def estimate(valid: NDArray[np.bool_], named: Named, decides: bool = False) -> Estimate:
-            values = {quantity: _numpy(named[f"{self.track}_{field}"]) for quantity, field in fields.items()}
+            values = {
+                quantity: _numpy(named[name])
+                for quantity, field in fields.items()
+                if (name := f"{self.track}_{field}") in named
+            }
             errors = {
                 quantity: _numpy(named[error])
                 for quantity, field in fields.items()
-                if (error := f"{self.track}_{field}_error") in named and quantity in RESOLUTIONS
+                if (error := f"{self.track}_{field}_error") in named and quantity in resolutions
             }
-            return Estimate(valid, values, decides, residual_errors(errors, true))
+            return Estimate(valid, values, decides, residual_errors(errors, true, resolutions))
 
         estimates = {MODEL: estimate(valid, preds, decides=True)}
         for name, (own, named) in self.other_estimates(trainer, outputs).items():
             estimates[name] = estimate(_numpy(own), named)
-        tracks = Tracks(_numpy(targets["sample_id"]), particle, true, estimates)
+        event = _numpy(targets["sample_id"])
+        tracks = Tracks(event, particle, true, estimates, resolutions=self.resolutions, units=self.units)
         if (assigned := f"{self.track}_{self.hit}_valid") in preds:
             belongs, real = targets[f"{self.particle}_{self.hit}_valid"], targets[f"{self.hit}_valid"]
             tracks = tracks.with_hits(_numpy(belongs), _numpy(preds[assigned]), _numpy(real))
@@ -98,7 +121,8 @@ class ParameterCollector(Collector):
 
     def __init__(self, network: MaskFormer, others: bool = True) -> None:
         task = regression(network)
-        super().__init__(task.output_object, network.target_object, network.input_name, fields_by_quantity(task.fields))
+        fields = all_fields(task.fields, [task])
+        super().__init__(task.output_object, network.target_object, network.input_name, fields)
         pooling = task if others and isinstance(task, WeightedPoolingObjectHitRegressionTask) else None
         self.given_truth = TrueAssignment(network, pooling) if pooling else None
         self.with_fit = pooling if pooling and pooling.response and pooling.response.ready else None
@@ -110,6 +134,7 @@ class ParameterCollector(Collector):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Asks for the results of the fit."""
+        self.describe(cast(TrackingModule, pl_module).model, cast(Any, trainer).datamodule)
         if self.with_fit:
             self.with_fit.describing = True
 
@@ -129,7 +154,9 @@ class ParameterCollector(Collector):
         described = outputs[task.name]
         known = dict(zip(FITTED, described[task.late_key("fit")].unbind(-1), strict=True))  # [B, N] each
         known |= {"pt": 1 / known["qpt"].abs(), "q": known["qpt"].sign()}
-        named = {f"{self.track}_{field}": known[quantity] for quantity, field in self.fields.items()}
+        named = {
+            f"{self.track}_{field}": known[quantity] for quantity, field in self.fields.items() if quantity in known
+        }
         if task.response.fit_errors:
             errors = dict(zip(FITTED, described[task.late_key("units")].unbind(-1), strict=True))
             named |= {f"{self.track}_{self.fields[quantity]}_error": errors[quantity] for quantity in FITTED}
@@ -149,11 +176,11 @@ def has_parameters(network: MaskFormer) -> bool:
     Args:
         network: Model of the `hitpool.nn.MaskFormer` interface.
     """
-    return any(fields_by_quantity(getattr(task, "fields", [])) for task in network.tasks)
+    return bool(regressions(network))
 
 
 def regression(network: MaskFormer) -> RegressionTask:
-    """The task whose fields are the track parameters.
+    """The task whose fields are the track parameters: the first with known quantities, or else the first.
 
     Args:
         network: Model of the `hitpool.nn.MaskFormer` interface.
@@ -161,11 +188,10 @@ def regression(network: MaskFormer) -> RegressionTask:
     Raises:
         ValueError: If there is none.
     """
-    for task in network.tasks:
-        if fields_by_quantity(getattr(task, "fields", [])):
-            return cast(RegressionTask, task)
-    names = {task.name: list(getattr(task, "fields", [])) for task in network.tasks}
-    raise ValueError(f"no task of the model regresses pt, eta, phi, q or qpt; their fields are {names}")
+    tasks = regressions(network)
+    if not tasks:
+        raise ValueError(f"no task of the model regresses parameters; its tasks are {[t.name for t in network.tasks]}")
+    return max(tasks, key=lambda task: bool(fields_by_quantity(task.fields)))  # the first with known quantities
 
 
 class TrueAssignment:

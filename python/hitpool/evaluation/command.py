@@ -5,31 +5,36 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
+from rich.table import Table
 
 from hitpool.config import Objects, load_checkpoint
 from hitpool.configuration.trust import OPTION
-from hitpool.evaluation.assignment import detect, detect_in_bins
+from hitpool.evaluation.assignment import detect
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
-from hitpool.evaluation.comparison import EDGES, Bins, compare, compare_in_bins
-from hitpool.evaluation.plots import FRACTIONS, plot_fraction, plot_resolution, save
-from hitpool.evaluation.quantities import RESOLUTIONS, derivable
+from hitpool.evaluation.comparison import Bins, compare
+from hitpool.evaluation.figures import draw_all
+from hitpool.evaluation.in_bins import measure_in_bins
+from hitpool.evaluation.page import write_page
+from hitpool.evaluation.quantities import derivable
 from hitpool.evaluation.reference import read_reference, reference_estimate
 from hitpool.evaluation.report import TestReport
 from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
 from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
+from hitpool.evaluation.variables import word
 from hitpool.files import check_writable, data_set_name, write_text
 from hitpool.training import runs as training_runs
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
 
+PRINTED = 4  # tables of bins of a model in the terminal: two each of the first two variables; the page has all
 RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
 
 
@@ -88,11 +93,13 @@ def evaluate(
     output = output or _run_directory(checkpoint) / "evaluation"
     report = _report(objects)
     report.label = label or (report.label if data is None else None)
+    report.run = _run_directory(checkpoint)
     checkpoints = [checkpoint, *map(_checkpoint, runs)]
     names, others = _names(checkpoints), _other_models(checkpoints[1:], objects, trust)
     if not (others or reference is not None or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
         return
+    report.draws = False
     collector = ParameterCollector(objects.model.model, others=not others)
     stored = None
     if reference is not None:
@@ -116,7 +123,14 @@ def evaluate(
     bound = bound_of_data_set(index.generator, tracks)
     if bound is not None:
         tracks = tracks.with_estimate(BOUND, bound)
-    _write(tracks, reference, output, report.label or data_set_name(index.directory))
+    source = report.label or data_set_name(index.directory)
+    tables, bins = _tables(tracks, reference, output)
+    drawn = draw_all(tracks, bins, output / "plots", report.run / "metrics.csv", source, reference)
+    tables = [*([report.table] if report.table else []), *tables]
+    settings = yaml.safe_dump(objects.config, sort_keys=False)
+    page = write_page(output / "index.html", f"Evaluation of {checkpoint}", source, tables, drawn, settings)
+    number = sum(map(len, drawn.values()))
+    print(f"written to {output}: resolution.json, {page.name}, plots ({number}, as PNG and PDF)")
 
 
 def _checkpoint(run: Path) -> Path:
@@ -189,37 +203,19 @@ def _report(objects: Objects) -> TestReport:
     return TestReport(regression(network).output_object, network.target_object, network.input_name)
 
 
-def _write(tracks: Tracks, reference: str | None, output: Path, source: str) -> None:
-    """Prints the tables; writes `resolution.json` and plots."""
+def _tables(tracks: Tracks, reference: str | None, output: Path) -> tuple[list[Table], dict[str, Bins]]:
+    """Prints the tables, the bins of two variables; writes `resolution.json`."""
     compared, particles = int(tracks.compared.sum()), int(tracks.particle.sum())
     rows = (compare(tracks, reference) if compared else []) + detect(tracks)
-    bins: dict[str, Bins] = {}
-    for quantity, choose in EDGES.items():
-        if quantity in tracks.true and particles:
-            edges = choose(tracks.true[quantity][tracks.particle])
-            own, found = compare_in_bins(tracks, quantity, edges, reference), detect_in_bins(tracks, quantity, edges)
-            bins[quantity] = replace(own, rows=[a + b for a, b in zip(own.rows, found, strict=True)])
-    console = Console()
-    console.print(comparison_table(rows, title(compared, particles, tracks.missing), reference))
-    for quantity, own in bins.items():
+    bins = measure_in_bins(tracks, reference)
+    tables = [comparison_table(rows, title(compared, particles, tracks.missing), reference)]
+    for variable, own in bins.items():
         for name in (name for name, estimate in tracks.estimates.items() if estimate.decides):
-            axis = {"pt": "pT [GeV]", "eta": "|eta|"}[quantity]
-            heading = f"{name}, in bins of true {axis}"
-            console.print(*bins_tables(own, heading, axis, name, reference), sep="\n")
+            axis = word(variable, own.unit)
+            tables += bins_tables(own, f"{name}, in bins of true {axis}", axis, name, reference)
+    console = Console()
+    for table in tables[: 1 + PRINTED * sum(estimate.decides for estimate in tracks.estimates.values())]:
+        console.print(table)
     counts = {"particles": particles, "compared": compared, "not_found": tracks.missing}
     write_text(output / "resolution.json", json.dumps(as_json(rows, bins, counts), indent=2, allow_nan=False) + "\n")
-    written = ["resolution.json"]
-    present = {(row.quantity, row.measure) for own in bins.values() for rows in own.rows for row in rows}
-    for against, own in bins.items():
-        figures = {
-            f"{quantity}_resolution_{against}": plot_resolution(own, against, quantity, source, reference)
-            for quantity in RESOLUTIONS
-            if (quantity, "sigma68") in present
-        } | {
-            f"{kind}_{against}": plot_fraction(own, against, kind, source, reference)
-            for kind, (quantity, measure, _) in FRACTIONS.items()
-            if (quantity, measure) in present
-        }
-        for name, figure in figures.items():
-            written.append(str(save(figure, output / "plots" / f"{name}.png").relative_to(output)))
-    console.print(f"written to {output}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
+    return tables, bins

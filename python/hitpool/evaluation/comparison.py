@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hitpool.evaluation.bootstrap import Number, bootstrap, fraction_interval
-from hitpool.evaluation.quantities import RESOLUTIONS
-from hitpool.evaluation.tracks import BOUND, Tracks
+from hitpool.evaluation.quantities import RESOLUTIONS, Resolution, resolution_of
+from hitpool.evaluation.tracks import BOUND, FIT_ALONE, Tracks
+from hitpool.evaluation.variables import bin_numbers, totals, true_values
 from hitpool.residuals import mean, median, right_charge, rms, sigma68
 
 LEAST_TRACKS = 20  # in a bin
-DECADE = (1, 1.5, 2, 3, 4, 5, 7)
-ETA_WIDTH = 0.3
 SHARES = ("beyond_20", "beyond_5_sigma68", "accuracy")
 FAR = 0.2  # relative residuals beyond are counted
 
@@ -28,46 +26,51 @@ class Row:
     """One measure of one quantity.
 
     Args:
-        quantity: Key of `RESOLUTIONS`, q, or validity.
+        quantity: Key of `Tracks.true`, or validity.
         measure: For residuals sigma68, rms, median, beyond_20 (share of relative residuals), beyond_5_sigma68 (share),
             to_bound (sigma68 of residual / bound), pull (of residual / the estimate's own error) and to_reference
-            (sigma68 / that of the reference); accuracy of q; efficiency and fake_rate of validity.
+            (sigma68 / that of the reference); accuracy of q; of validity see `hitpool.evaluation.assignment.detect`.
         numbers: By name of the estimate; that of the bound is its median, and for q what it allows.
+        resolution: What is compared; None if it is no parameter.
     """
 
     quantity: str
     measure: str
     numbers: dict[str, Number]
+    resolution: Resolution | None = None
 
 
 def quantities(tracks: Tracks) -> list[str]:
     """What all estimates and the truth have, in the order of the table; pT only where q/pT is not known.
 
+    A fit alone may have fewer.
+
     Args:
         tracks: The estimates.
     """
-    known = set(tracks.true).intersection(*(own.values for own in tracks.measured.values()))
+    whole = (own.values for name, own in tracks.measured.items() if name != FIT_ALONE)
+    known = set(tracks.true).intersection(*whole)
     known -= {"pt"} if "qpt" in known else set()
-    return [quantity for quantity in (*RESOLUTIONS, "q") if quantity in known]
+    others = (quantity for quantity in tracks.true if quantity not in (*RESOLUTIONS, "q"))
+    return [quantity for quantity in (*RESOLUTIONS, *others, "q") if quantity in known]
 
 
-def residuals(tracks: Tracks, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-    """Residuals by quantity.
+def residuals(tracks: Tracks, chosen: NDArray[np.bool_]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Residuals by quantity and estimate.
 
     Args:
-        tracks: S estimates.
+        tracks: The estimates.
         chosen: P of the particles, [E, N] bool.
 
     Returns:
-        [S, P] each.
+        [P] each.
     """
     return {
-        quantity: np.stack(
-            [
-                RESOLUTIONS[quantity].residual(own.values[quantity][chosen], tracks.true[quantity][chosen])
-                for own in tracks.measured.values()
-            ]
-        )
+        quantity: {
+            name: tracks.resolution(quantity).residual(own.values[quantity][chosen], tracks.true[quantity][chosen])
+            for name, own in tracks.measured.items()
+            if quantity in own.values
+        }
         for quantity in quantities(tracks)
         if quantity != "q"
     }
@@ -86,11 +89,13 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
     """
     chosen = tracks.compared if chosen is None else chosen
     event = np.broadcast_to(tracks.event[:, None], chosen.shape)[chosen]  # [P]
-    names, own_residuals = list(tracks.measured), residuals(tracks, chosen)
+    own_residuals = {
+        quantity: (list(of), np.stack([*of.values()])) for quantity, of in residuals(tracks, chosen).items()
+    }
     right = {
         name: right_charge(own.values["q"][chosen], tracks.true["q"][chosen])
         for name, own in tracks.measured.items()
-        if "q" in quantities(tracks)
+        if "q" in quantities(tracks) and "q" in own.values
     }
     errors = {
         name: {quantity: values[chosen] for quantity, values in own.errors.items()}
@@ -101,11 +106,11 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
     def measure(drawn: NDArray[np.int64] | slice) -> dict[tuple[str, str, str], float]:
         """By quantity, measure and estimate, from some of the particles."""
         numbers: dict[tuple[str, str, str], Any] = {}
-        for quantity, every in own_residuals.items():
+        for quantity, (names, every) in own_residuals.items():
             own = every[:, drawn]  # [S, P]
             spread = np.asarray(sigma68(own, axis=-1))  # [S]
             columns: dict[str, Any] = {"sigma68": spread, "rms": rms(own, axis=-1), "median": median(own, axis=-1)}
-            if RESOLUTIONS[quantity].relative:
+            if tracks.resolution(quantity).relative:
                 columns["beyond_20"] = mean(np.abs(own) > FAR, axis=-1)
             columns["beyond_5_sigma68"] = mean(np.abs(own) > 5 * spread[:, None], axis=-1)
             if quantity in bound:
@@ -120,7 +125,7 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
                     if (key, name) != ("to_reference", reference)  # its own is 1
                 }
             for name, of in errors.items():
-                if quantity in of:
+                if quantity in of and name in names:
                     numbers[quantity, "pull", name] = sigma68(own[names.index(name)] / of[quantity][drawn])
             if quantity in bound:
                 numbers[quantity, "sigma68", BOUND] = median(bound[quantity][drawn])
@@ -136,89 +141,36 @@ def compare(tracks: Tracks, reference: str | None = None, chosen: NDArray[np.boo
             if key in SHARES and name != BOUND
             else Number.symmetric(value, spread)
         )
-    return [Row(*key, numbers) for key, numbers in rows.items()]
-
-
-def momentum_edges(pt: ArrayLike) -> NDArray[np.float64]:
-    """Round bin edges that cover transverse momenta, about equally wide in log(pT).
-
-    Args:
-        pt: Transverse momenta in GeV, positive.
-
-    Example:
-        >>> momentum_edges([4.2, 21.0])
-        array([ 4.,  5.,  7., 10., 15., 20., 30.])
-    """
-    pt = np.asarray(pt, np.float64)
-    low, high = float(pt.min()), float(pt.max())
-    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    series = np.array([*(step * 10.0**power for power in powers for step in DECADE), 10.0 ** (powers[-1] + 1)])
-    first = np.searchsorted(series, low, side="right") - 1
-    last = np.searchsorted(series, high)
-    return series[first : max(last, first + 1) + 1]
-
-
-def eta_edges(eta: ArrayLike) -> NDArray[np.float64]:
-    """Bin edges from 0 that cover absolute pseudorapidities.
-
-    Args:
-        eta: Pseudorapidities.
-
-    Example:
-        >>> eta_edges([0.2, -0.7]).round(1)
-        array([0. , 0.3, 0.6, 0.9])
-    """
-    largest = float(np.abs(eta).max())
-    bins = max(math.ceil(largest / ETA_WIDTH - 1e-6), 1)
-    return np.asarray(ETA_WIDTH * np.arange(bins + 1), np.float64)
-
-
-EDGES = {"pt": momentum_edges, "eta": eta_edges}
-"""Quantities that have bins; eta by its absolute value."""
-
-
-def binned(quantity: str, values: ArrayLike) -> NDArray[np.float64]:
-    """What is binned of a quantity: the absolute value of eta, others as they are.
-
-    Args:
-        quantity: Key of `EDGES`.
-        values: Any shape.
-    """
-    return np.abs(values) if quantity == "eta" else np.asarray(values, np.float64)
-
-
-def bin_numbers(values: ArrayLike, edges: ArrayLike) -> NDArray[np.int64]:
-    """Number of the bin of each value.
-
-    Args:
-        values: Any shape.
-        edges: Bin edges, ascending; a bin holds low <= value < high, the last one also its high edge.
-
-    Returns:
-        Numbers, -1 outside and for NaN, same shape.
-
-    Example:
-        >>> bin_numbers([0.0, 1.0, 2.0, 3.0], [0, 1, 2])
-        array([ 0,  1,  1, -1])
-    """
-    values, edges = np.asarray(values, np.float64), np.asarray(edges, np.float64)
-    number = np.minimum(np.searchsorted(edges, values, side="right") - 1, len(edges) - 2)
-    return np.where((values >= edges[0]) & (values <= edges[-1]), number, -1)
+    return [Row(*key, numbers, None if key[0] == "q" else tracks.resolution(key[0])) for key, numbers in rows.items()]
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Measures in bins of a true quantity.
+    """Measures in bins of a variable.
 
     Args:
         edges: Bin edges, ascending.
         tracks: Number of compared particles in each bin.
         rows: Rows of each bin; none of residuals and charge below `LEAST_TRACKS` particles.
+        unit: Unit of the variable.
+        totals: Numbers below, in and above the bins: of compared particles (`tracks`), all `particles` and, by what is
+            estimated, all `valid tracks`, as far as they were counted.
     """
 
     edges: NDArray[np.float64]
     tracks: list[int]
     rows: list[list[Row]]
+    unit: str = ""
+    totals: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def resolution(self, quantity: str) -> Resolution:
+        """What is compared of a quantity.
+
+        Args:
+            quantity: As in `Row`.
+        """
+        own = (row.resolution for rows in self.rows for row in rows if row.quantity == quantity)
+        return next(filter(None, own), resolution_of(quantity))
 
     def column(self, quantity: str, measure: str, name: str) -> list[Number | None]:
         """A measure in each bin, None where it is missing.
@@ -237,19 +189,23 @@ class Bins:
 def compare_in_bins(
     tracks: Tracks, quantity: str, edges: Sequence[float] | NDArray[np.float64], reference: str | None = None
 ) -> Bins:
-    """As `compare`, in bins of a true quantity.
+    """As `compare`, in bins of a variable.
 
     Args:
         tracks: The estimates.
-        quantity: Key of `EDGES`.
+        quantity: One of `hitpool.evaluation.variables`.
         edges: Bin edges, as in `bin_numbers`.
         reference: As in `compare`.
+
+    Raises:
+        KeyError: If the variable is not known.
     """
-    number = bin_numbers(binned(quantity, tracks.true[quantity]), edges)
+    values = true_values(tracks, quantity)
+    number, edges = bin_numbers(values, edges), np.asarray(edges, np.float64)
     parts = [tracks.compared & (number == i) for i in range(len(edges) - 1)]
     sizes = [int(part.sum()) for part in parts]
     rows = [
         compare(tracks, reference, part) if size >= LEAST_TRACKS else []
         for part, size in zip(parts, sizes, strict=True)
     ]
-    return Bins(np.asarray(edges, np.float64), sizes, rows)
+    return Bins(edges, sizes, rows, tracks.unit(quantity), {"tracks": totals(values[tracks.compared], edges)})

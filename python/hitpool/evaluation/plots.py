@@ -1,9 +1,9 @@
-"""Plots of a test and of several estimates: numbers in, figures out. No window is opened; `save` writes PNG files."""
+"""Plots of a test and of several estimates: numbers in, figures out. No window is opened; `save` writes the files."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -14,29 +14,31 @@ import matplotlib.ticker
 import mplhep
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from hitpool.evaluation.bootstrap import Number, efficiency_in_bins
+from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.comparison import Bins
-from hitpool.evaluation.quantities import RESOLUTIONS
-from hitpool.evaluation.tracks import BOUND
+from hitpool.evaluation.tracks import BOUND, TRIVIAL
+from hitpool.evaluation.variables import HITS, axis_label, logarithmic
 from hitpool.files import write_bytes
 from hitpool.residuals import sigma68
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "0.55"
-AXES = {"pt": r"$p_\mathrm{T}$ [GeV]", "eta": r"$|\eta|$"}
 LOOKS = [(BLUE, "o", "full"), (ORANGE, "s", "none"), ("#009e73", "D", "none"), ("#cc79a7", "v", "full")]
 REFERENCE_LOOK = ("black", "^", "none")
 RATIOS = {"to_bound": "Residual / bound", "to_reference": "Ratio to {}"}
 FRACTIONS = {
-    "charge": ("q", "accuracy", "Wrong charges"),
-    "validity_efficiency": ("validity", "efficiency", "Efficiency"),
-    "validity_fake_rate": ("validity", "fake_rate", "Fake rate"),
-    **{f"{q}_pull": (q, "pull", f"Width of pull of {resolution.axis}") for q, resolution in RESOLUTIONS.items()},
+    "charge": ("q", {"accuracy": ""}, "Charge misidentification"),
+    "validity_efficiency": ("validity", {"efficiency": "", "efficiency_by_hits": ", by hits"}, "Efficiency"),
+    "validity_fake_rate": ("validity", {"fake_rate": "", "fake_rate_by_hits": ", by hits"}, "Fake rate"),
+    "validity_duplicate_rate": ("validity", {"duplicate_rate": ""}, "Duplicate rate"),
 }
-"""By name of the plot: quantity, measure, label of the axis."""
+"""By name of the plot: quantity, measures with what they add to the name of an estimate, label of the axis."""
+OF_TRACKS = ("fake_rate", "duplicate_rate")  # measures in bins of what is estimated
+NORMAL = np.exp(-0.5 * np.linspace(-5, 5, 201) ** 2) / np.sqrt(2 * np.pi)
 
 
 @contextmanager
@@ -60,34 +62,51 @@ def label(axes: Axes, text: str) -> None:
     axes.text(0, 1.015, text, transform=axes.transAxes, parse_math=False, **look)
 
 
+def plain_ticks(axis: Axis, steps: Sequence[float] = (1, 2, 5)) -> None:
+    """Labels a logarithmic axis with plain numbers.
+
+    Args:
+        axis: The axis.
+        steps: Labels in a decade.
+    """
+    axis.set_major_locator(matplotlib.ticker.LogLocator(subs=steps))
+    axis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+
+
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a figure as PNG, creating its folder.
+    """Writes a figure, creating its folder; the same figure gives the same bytes.
 
     Args:
         figure: The figure.
-        path: File to write, ending in .png.
+        path: File to write, ending in .png or .pdf.
 
     Returns:
         The path.
+
+    Raises:
+        ValueError: If it ends in something else.
     """
     path, content = Path(path), io.BytesIO()
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "pdf"):
+        raise ValueError(f"{path}: expected a file that ends in .png or .pdf")
     FigureCanvasAgg(figure)
     with style():  # fonts are looked up when a figure is drawn
-        figure.savefig(content, format="png")
+        figure.savefig(content, format=kind, metadata={"CreationDate": None} if kind == "pdf" else None)
     write_bytes(path, content.getbuffer())
     return path
 
 
 def plot_residuals(
-    values: ArrayLike, trivial: ArrayLike, axis_label: str, source: str, unit: str = "", bins: int = 60
+    residuals: Mapping[str, ArrayLike], axis_label: str, source: str, unit: str = "", bins: int = 60
 ) -> Figure:
-    """Histogram of residuals next to those of the trivial predictor, as fractions of the tracks.
+    """Histogram of the residuals of one or several estimates, as fractions of the tracks.
 
-    The axis covers five sigma68 of the model on both sides of 0; the legend says how much lies outside.
+    The axis covers five sigma68 of the first estimate on both sides of 0; the legend says how much lies outside.
 
     Args:
-        values: Residuals of the model, 1-D; those that are not finite are counted in the legend only.
-        trivial: Residuals of the trivial predictor, 1-D.
+        residuals: Residuals by name of the estimate, 1-D; those that are not finite are counted in the legend only.
         axis_label: Name of the residual, without unit.
         source: Words above the axes, where the tracks come from.
         unit: Unit, shown in brackets.
@@ -96,97 +115,67 @@ def plot_residuals(
     Returns:
         The figure.
     """
-    values, trivial = np.asarray(values, np.float64), np.asarray(trivial, np.float64)
-    finite = values[np.isfinite(values)]
-    width = 5 * sigma68(finite) if finite.size > 1 else 0.0
-    limit = width if width > 0 else max(2 * float(np.abs(finite).max(initial=0.0)), 1e-6)
-    edges = np.linspace(-limit, limit, bins + 1)
+    values = {name: np.asarray(own, np.float64) for name, own in residuals.items()}
+    finite = {name: own[np.isfinite(own)] for name, own in values.items()}
+    first = next(iter(finite.values()))
+    width = 5 * sigma68(first) if first.size > 1 else 0.0
+    limit = width if width > 0 else max(2 * float(np.abs(first).max(initial=0.0)), 1e-6)
     with style():
-        figure = Figure(figsize=(8, 6))
-        axes = figure.subplots()
-        for data, color, name in (
-            (trivial[np.isfinite(trivial)], GREY, "constant mean"),
-            (finite, BLUE, "model"),
-        ):
-            heights = np.histogram(data, edges)[0] / max(data.size, 1)
-            suffix = f" {unit}" if unit else ""
-            numbers = f"$\\sigma_{{68}}$ = {sigma68(data):.3g}{suffix}, {1 - heights.sum():.1%} outside"
-            axes.stairs(heights, edges, color=color, linewidth=2, label=f"{name}: {numbers}", zorder=3)
-            if name == "model":
-                axes.stairs(heights, edges, color=color, fill=True, alpha=0.3)
-        lost = values.size - finite.size
-        title = f"{values.size} tracks" + (f", {lost} not finite" if lost else "")
-        axes.legend(title=title, loc="upper right", alignment="left")
-        axes.set(
-            xlabel=axis_label + (f" [{unit}]" if unit else ""),
-            ylabel="Fraction of tracks per bin",
-            xlim=(-limit, limit),
-            ylim=(0, 1.4 * max(axes.get_ylim()[1], 1e-6)),
-        )
+        figure, axes = _histograms(finite, np.linspace(-limit, limit, bins + 1), f" {unit}" if unit else "")
+        axes.set(xlabel=axis_label + (f" [{unit}]" if unit else ""))
+        _legend(axes, values)
         label(axes, source)
     return figure
 
 
-def plot_efficiency(
-    pt: ArrayLike,
-    found: Mapping[str, ArrayLike],
-    source: str,
-    edges: ArrayLike = (5, 10, 15, 20, 30, 40, 50, 70, 100, 200),
-) -> Figure:
-    """Track efficiency against the true pT with 68.27 % Clopper-Pearson intervals.
+def plot_pulls(pulls: Mapping[str, ArrayLike], axis: str, source: str) -> Figure:
+    """Histogram of residuals in units of their own errors, with the normal distribution that right errors give.
 
     Args:
-        pt: True pT of the particles in GeV, 1-D.
-        found: Whether each particle was found, for up to three definitions of found (the legend entries).
-        source: Words above the axes, where the particles come from.
-        edges: Bin edges in GeV.
+        pulls: Pulls by name of the estimate, 1-D, as in `plot_residuals`.
+        axis: Of which parameter.
+        source: Words above the axes, where the tracks come from.
 
     Returns:
         The figure.
     """
-    edges = np.asarray(edges, np.float64)
-    centres = np.sqrt(edges[:-1] * edges[1:])
+    values = {name: np.asarray(own, np.float64) for name, own in pulls.items()}
+    edges = np.linspace(-5, 5, 51)
     with style():
-        figure = Figure(figsize=(8, 6))
-        axes = figure.subplots()
-        lowest = 1.0
-        looks = [
-            (BLUE, "o", BLUE, 6),
-            (ORANGE, "s", "none", 11),
-            ("black", "^", "none", 14),
-        ]  # open on top of filled
-        for (name, passed), (color, marker, inside, size) in zip(found.items(), looks, strict=False):
-            efficiency, low, high = efficiency_in_bins(pt, passed, edges)
-            filled = ~np.isnan(efficiency)
-            if filled.any():
-                lowest = min(lowest, float(low[filled].min()))
-            axes.errorbar(
-                centres[filled],
-                efficiency[filled],
-                xerr=np.stack([centres - edges[:-1], edges[1:] - centres])[:, filled],
-                yerr=np.stack([efficiency - low, high - efficiency])[:, filled].clip(min=0),
-                fmt=marker,
-                color=color,
-                markersize=size,
-                markerfacecolor=inside,
-                linewidth=1.5,
-                label=name,
-            )
-        axes.set_xscale("log")
-        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if edges[0] <= tick <= edges[-1]]
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-        bottom = max(0.0, np.floor(10 * lowest - 0.5) / 10)
-        axes.axhline(1, color=GREY, linewidth=1, linestyle=":")
-        axes.set(
-            xlabel=r"True $p_\mathrm{T}$ [GeV]",
-            ylabel="Efficiency",
-            xlim=(edges[0], edges[-1]),
-            ylim=(bottom, 1 + 0.35 * (1 - bottom)),
-        )
-        axes.legend(loc="upper right")
+        figure, axes = _histograms({name: own[np.isfinite(own)] for name, own in values.items()}, edges, "")
+        place = np.linspace(-5, 5, len(NORMAL))
+        axes.plot(place, NORMAL * (edges[1] - edges[0]), color="black", linestyle="--", linewidth=1.5, label="normal")
+        axes.set(xlabel=f"Pull of {axis} (residual / own error)")
+        _legend(axes, values)
         label(axes, source)
     return figure
+
+
+def _histograms(finite: Mapping[str, NDArray[Any]], edges: NDArray[Any], unit: str) -> tuple[Figure, Axes]:
+    """Fractions in bins, the first estimate filled; the legend names width, underflow and overflow."""
+    figure = Figure(figsize=(8, 6))
+    axes = figure.subplots()
+    colors = cycle(color for color, *_ in LOOKS)
+    for number, (name, own) in enumerate(finite.items()):
+        color = GREY if name == TRIVIAL else next(colors)
+        total = max(own.size, 1)
+        heights = np.histogram(own, edges)[0] / total
+        below, above = np.count_nonzero(own < edges[0]) / total, np.count_nonzero(own > edges[-1]) / total
+        numbers = f"$\\sigma_{{68}}$ = {sigma68(own):.3g}{unit}, {below:.1%} below, {above:.1%} above"
+        axes.stairs(heights, edges, color=color, linewidth=2, label=f"{name}: {numbers}", zorder=3)
+        if not number:
+            axes.stairs(heights, edges, color=color, fill=True, alpha=0.3)
+    axes.set(ylabel="Fraction of tracks per bin", xlim=(edges[0], edges[-1]))
+    return figure, axes
+
+
+def _legend(axes: Axes, values: Mapping[str, NDArray[Any]]) -> None:
+    first = next(iter(values.values()))
+    lost = int(np.count_nonzero(~np.isfinite(first)))
+    title = f"{first.size} tracks" + (f", {lost} not finite" if lost else "")
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-6))
+    _room(axes, 0.05)
+    axes.legend(title=title, loc="upper right", alignment="left", fontsize="small")
 
 
 def plot_resolution(bins: Bins, against: str, quantity: str, source: str, reference: str | None = None) -> Figure:
@@ -194,15 +183,15 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
 
     Args:
         bins: The comparison in bins; one of them is filled at least.
-        against: Quantity of the bins: pt or eta.
-        quantity: Key of `RESOLUTIONS`.
+        against: Variable of the bins.
+        quantity: A parameter of the tracks.
         source: Words above the axes, where the tracks come from.
         reference: Name of the reference, if there is one.
 
     Returns:
         The figure.
     """
-    names, resolution = _names(bins, quantity, "sigma68"), RESOLUTIONS[quantity]
+    names, resolution = _names(bins, quantity, "sigma68"), bins.resolution(quantity)
     ratio = next((key for key in RATIOS if _names(bins, quantity, key)), None)
     looks = _looks(names, reference)
     with style():
@@ -220,8 +209,7 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
         unit = f" [{resolution.unit}]" if resolution.unit else ""
         upper.set(ylabel=f"$\\sigma_{{68}}$ of {resolution.axis}{unit}")
         upper.set_yscale("log")
-        bottom, top = upper.get_ylim()
-        upper.set_ylim(bottom, top * (top / bottom) ** 0.5)  # room for the legend
+        plain_ticks(upper.yaxis)
         if ratio:
             for name in _names(bins, quantity, ratio):
                 _draw(lower, bins, against, bins.column(quantity, ratio, name), looks[name])
@@ -230,40 +218,80 @@ def plot_resolution(bins: Bins, against: str, quantity: str, source: str, refere
             lower.set_ylim(0, 1.1 * lower.get_ylim()[1])
             lower.yaxis.label.set_fontsize("small")
         _finish(upper, lower, bins, against, "True", source)
-        upper.legend(title=f"{sum(bins.tracks)} tracks", loc="upper right", alignment="left")
+        _room(upper, 0.08 if ratio else 0.06)
+        upper.legend(title=_counts(bins, "tracks"), loc="upper right", alignment="left")
     return figure
 
 
 def plot_fraction(bins: Bins, against: str, kind: str, source: str, reference: str | None = None) -> Figure:
-    """Wrong charges, efficiency, fake rate or width of pulls of every estimate.
+    """One number of every estimate, such as the share of wrong charges, the efficiency or the width of pulls.
 
     Args:
         bins: The comparison in bins; one of them is filled at least.
-        against: Quantity of the bins: pt or eta.
-        kind: Key of `FRACTIONS`.
+        against: Variable of the bins.
+        kind: Key of `FRACTIONS`, or `<parameter>_median` or `<parameter>_pull`.
         source: Words above the axes, where the tracks come from.
         reference: Name of the reference, if there is one.
 
     Returns:
         The figure.
     """
-    quantity, measure, axis = FRACTIONS[kind]
+    quantity, measures, axis = FRACTIONS[kind] if kind in FRACTIONS else _summary(bins, kind)
+    series = {
+        name + suffix: bins.column(quantity, measure, name)
+        for measure, suffix in measures.items()
+        for name in _names(bins, quantity, measure)
+        if (measure, name) != ("median", BOUND)
+    }
+    first = next(iter(measures))
+    counted = {"efficiency": "particles"}.get(first, "valid tracks" if first in OF_TRACKS else "tracks")
     with style():
         figure = Figure(figsize=(8, 6))
         axes = figure.subplots()
-        for name, look in _looks(_names(bins, quantity, measure), reference).items():
-            numbers = bins.column(quantity, measure, name)
-            if measure == "accuracy":
+        for name, look in _looks(list(series), reference).items():
+            numbers = series[name]
+            if first == "accuracy":
                 numbers = [number and Number(1 - number.value, 1 - number.high, 1 - number.low) for number in numbers]
             _draw(axes, bins, against, numbers, look, name)
         low, high = axes.get_ylim()
-        bottom, top = (max(0.0, low), 1.0) if measure == "efficiency" else (0.0, high)
-        axes.set(ylabel=axis, ylim=(bottom, top + 0.35 * (top - bottom)))  # room for the legend
-        if measure in ("efficiency", "pull"):
-            axes.axhline(1, color=GREY, linewidth=1, linestyle=":")
-        _finish(axes, axes, bins, against, "Estimated" if measure == "fake_rate" else "True", source)
-        axes.legend(loc="upper right")
+        bottom, top = (max(0.0, low), 1.0) if first == "efficiency" else (0.0, high)
+        if first == "median":
+            bottom, top = min(low, 0.0), max(high, 0.0)
+        axes.set(ylabel=axis, ylim=(bottom, top))
+        _room(axes, 0.07)
+        line = {"efficiency": 1.0, "pull": 1.0, "median": 0.0}.get(first)
+        if line is not None:
+            axes.axhline(line, color=GREY, linewidth=1, linestyle=":")
+        _finish(axes, axes, bins, against, "Estimated" if first in OF_TRACKS else "True", source)
+        axes.legend(title=_counts(bins, counted), loc="upper right", alignment="left")
     return figure
+
+
+def _summary(bins: Bins, kind: str) -> tuple[str, dict[str, str], str]:
+    """Entry as in `FRACTIONS` of a number that every parameter has."""
+    quantity, _, measure = kind.rpartition("_")
+    resolution = bins.resolution(quantity)
+    words = {"pull": "Width of pull of", "median": "Median residual of"}[measure]
+    unit = f" [{resolution.unit}]" if resolution.unit and measure == "median" else ""
+    return quantity, {measure: ""}, f"{words} {resolution.axis}{unit}"
+
+
+def _counts(bins: Bins, of: str) -> str:
+    """How many there are in the bins, and how many below and above."""
+    below, inside, above = bins.totals.get(of, (0, sum(bins.tracks), 0))
+    outside = ", ".join(f"{number} {where}" for number, where in ((below, "below"), (above, "above")) if number)
+    return f"{inside} {of}" + (f", {outside} the axis" if outside else "")
+
+
+def _room(axes: Axes, share: float) -> None:
+    """Moves the top of the axes so far up that data end below the legend, whose lines are a share of the height."""
+    lines = len(axes.get_legend_handles_labels()[0]) + 1
+    taken = min(share * lines + 0.05, 0.6)
+    bottom, top = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(bottom, bottom * (top / bottom) ** (1 / (1 - taken)))
+    else:
+        axes.set_ylim(bottom, bottom + (top - bottom) / (1 - taken))
 
 
 def _names(bins: Bins, quantity: str, measure: str) -> list[str]:
@@ -286,7 +314,7 @@ def _draw(
 ) -> None:
     """Points with errors in the bins that have a number."""
     low, high = bins.edges[:-1], bins.edges[1:]
-    centre = np.sqrt(low * high) if against == "pt" else (low + high) / 2
+    centre = np.sqrt(low * high) if logarithmic(against, bins.edges) else (low + high) / 2
     values, errors = _columns(numbers)
     color, marker, fill = look
     filled = np.isfinite(values)
@@ -312,10 +340,13 @@ def _columns(numbers: list[Number | None]) -> tuple[NDArray[np.float64], NDArray
 
 
 def _finish(upper: Axes, lower: Axes, bins: Bins, against: str, which: str, source: str) -> None:
-    lower.set(xlabel=f"{which} {AXES[against]}")
-    if against == "pt":
+    lower.set(xlabel=f"{which} {axis_label(against, bins.unit)}")
+    low, high = float(bins.edges[0]), float(bins.edges[-1])
+    lower.set_xlim(low, high)
+    if logarithmic(against, bins.edges):
         lower.set_xscale("log")
-        lower.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        lower.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    lower.set_xlim(bins.edges[0], bins.edges[-1])
+        lower.set_xlim(low, high)
+        plain_ticks(lower.xaxis, steps=(1, 2, 5) if high / low < 300 else (1,))
+    elif against == HITS:
+        lower.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     label(upper, source)

@@ -42,6 +42,24 @@ RESOLUTIONS = {
 }
 """Quantities of which sigma68 is compared; of q it is the charge accuracy."""
 
+UNITS = {"pt": "GeV", "phi": "rad", "qpt": "1/GeV"}
+"""Units of parameters, unless the data set says another one."""
+
+
+def resolution_of(field: str, unit: str = "", relative: bool = False, periodic: bool = False) -> Resolution:
+    """What is compared of a field that is none of the known quantities.
+
+    Args:
+        field: Its name.
+        unit: Its unit, empty if there is none or it is not known.
+        relative: Whether residuals are relative to the true value, as of what is learned as 1 / value.
+        periodic: Whether it is an angle in rad.
+    """
+    axis = field.replace("$", r"\$")
+    if relative:
+        return Resolution(f"{field}, relative", f"{axis}, relative", "", relative_residual, True)
+    return Resolution(field, axis, unit, periodic_residual if periodic else residual)
+
 
 def quantity_field(names: Iterable[str], quantity: str, advice: str) -> str | None:
     """Finds the field with a quantity.

@@ -1,30 +1,32 @@
-"""Callback that ends the test with a table of results, `results.json` and plots."""
+"""Callback that ends the test with a table of results, `results.json`, plots and a page of all of it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
+from rich.table import Table
 
-from hitpool.evaluation import plots
-from hitpool.evaluation.assignment import match_by_hits
 from hitpool.evaluation.collector import Collector
-from hitpool.evaluation.comparison import momentum_edges, residuals
-from hitpool.evaluation.quantities import RESOLUTIONS, parameter_fields
+from hitpool.evaluation.fields import all_fields, regressions
+from hitpool.evaluation.figures import draw_all
+from hitpool.evaluation.in_bins import measure_in_bins
+from hitpool.evaluation.page import write_page
 from hitpool.evaluation.results import as_json, measure, results_table, training_means, with_trivial
 from hitpool.evaluation.tracks import MODEL, Tracks
 from hitpool.files import check_writable, data_set_name, write_text
+from hitpool.training.module import TrackingModule
 
 
 class TestReport(Collector):
     """Collects the matched predictions of the test and reports how good they are.
 
-    At the end of the test it prints the table and writes `results.json` and `plots/*.png` into the run directory. The
-    trivial predictor is the mean over the training events.
+    At the end of the test it prints the table and writes `results.json`, `index.html`, and `plots/*.png` and `*.pdf`
+    into the run directory. The trivial predictor is the mean over the training events. All targets are reported.
 
     Args:
         track: Name of the predicted objects: the predictions are `<track>_valid`, `<track>_<hit>_valid`,
@@ -36,7 +38,7 @@ class TestReport(Collector):
         eta: Field of the pseudorapidity; by default the target whose name ends in eta.
         phi: Field of the azimuth in rad; by default the target whose name ends in phi.
         charge: Field of the charge, or another one with its sign; by default the target whose name ends in q, or else
-            in qpt.
+            in qpt, or else the only one that is learned as a sign.
         label: Words above the plots; by default the name of the data set.
     """
 
@@ -57,6 +59,9 @@ class TestReport(Collector):
         self.given = {"pt": pt, "eta": eta, "phi": phi, "q": charge}
         self.label = label
         self.source = ""
+        self.draws = True
+        self.run: Path | None = None  # of the training, if it is another folder than that of the test
+        self.table: Table | None = None
         self.means: dict[str, float] = {}
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -77,10 +82,12 @@ class TestReport(Collector):
                 f"{type(datamodule).__name__}; run trainer.test with a HitDataModule or without TestReport"
             )
         targets = {name: values.numpy() for name, values in datamodule.train_targets().items()}
-        self.fields = parameter_fields(targets, self.given)
+        network = cast(TrackingModule, pl_module).model
+        self.fields = all_fields(targets, regressions(network), self.given)
         self.means = training_means(
             {quantity: targets[field] for quantity, field in self.fields.items() if field in targets}
         )
+        self.describe(network, datamodule)
         self.source = self.label or data_set_name(datamodule.test_dir)
         self.batches = []
 
@@ -105,45 +112,26 @@ class TestReport(Collector):
         self.batches = []
         if not trainer.is_global_zero:
             return
-        tracks = with_trivial(Tracks.concatenate(batches), self.means)
-        results = measure(tracks)
+        tracks = Tracks.concatenate(batches)
+        listed = with_trivial(tracks.only([MODEL], without="qpt" if "pt" in tracks.true else ""), self.means)
+        results = measure(listed)
+        self.table = results_table(results, listed)
         console = Console()
-        console.print(results_table(results, tracks))
+        console.print(self.table)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        plotted = save_plots(tracks, folder / "plots", self.source)
-        written = [folder / "results.json", *plotted]
-        write_text(written[0], json.dumps(as_json(results, tracks), indent=2, allow_nan=False) + "\n")
-        names = ", ".join(str(path.relative_to(folder)) for path in written)
-        console.print(f"written to {folder}: {names}", highlight=False, markup=False, soft_wrap=True)
-
-
-def save_plots(tracks: Tracks, folder: Path, source: str) -> list[Path]:
-    """Draws the residuals of pT, eta and phi and the efficiency against pT.
-
-    Args:
-        tracks: The tracks of a model and of the trivial predictor, matched to the particles slot by slot.
-        folder: Where the PNG files go.
-        source: Words above the axes, where the tracks come from.
-
-    Returns:
-        The files: `residual_<parameter>.png` for what is predicted, `efficiency_pt.png` if pT is.
-    """
-    labels = {"pt": r"($p_\mathrm{T}$ $-$ true) / true", "eta": r"$\eta$ $-$ true", "phi": r"$\phi$ $-$ true"}
-    written = []
-    for name, (own, trivial) in residuals(tracks, tracks.compared).items():
-        figure = plots.plot_residuals(own, trivial, labels[name], source, RESOLUTIONS[name].unit)
-        written.append(plots.save(figure, folder / f"residual_{name}.png"))
-    particle, model = tracks.particle, tracks.estimates[MODEL]
-    if "pt" in tracks.true and particle.any():
-        found = {
-            "matched track declared valid": model.valid[particle],
-            "found by hits (> 50 % shared)": match_by_hits(tracks, model)[particle] >= 0,
-        }
-        pt = tracks.true["pt"][particle]
-        figure = plots.plot_efficiency(pt, found, source, momentum_edges(pt))
-        written.append(plots.save(figure, folder / "efficiency_pt.png"))
-    return written
+        write_text(folder / "results.json", json.dumps(as_json(results, listed), indent=2, allow_nan=False) + "\n")
+        written = ["results.json"]
+        if self.draws:
+            whole = tracks.completed()
+            bins = measure_in_bins(whole)
+            run = self.run or folder
+            drawn = draw_all(listed, bins, folder / "plots", run / "metrics.csv", self.source)
+            config = run / "config.yaml"
+            settings = config.read_text(encoding="utf-8") if config.is_file() else None
+            write_page(folder / "index.html", f"Test of {folder}", self.source, [self.table], drawn, settings)
+            written += ["index.html", f"plots ({sum(map(len, drawn.values()))}, as PNG and PDF)"]
+        console.print(f"written to {folder}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _from_all_ranks(batches: list[Tracks], world_size: int) -> list[Tracks]:

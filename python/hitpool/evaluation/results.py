@@ -19,7 +19,8 @@ from hitpool.evaluation.tracks import MODEL, TRIVIAL, Estimate, Tracks, counted
 CAPTION = (
     "Matching of tracks to particles is the only use of truth besides the comparison itself: in the first "
     "block by the model's minimal assignment cost (Hungarian), in the second by hits alone (more than half "
-    "of the hits of the particle and of the track are shared), so that slots do not matter. Hit efficiency, "
+    "of the hits of the particle and of the track are shared), so that slots do not matter; duplicate: a track with "
+    "more than half of its hits from a particle of which another track has more. Hit efficiency, "
     "charge and residuals: particles whose matched track is declared valid. Hit purity: all tracks declared "
     "valid, fakes included. sigma68: half the width of the central 68.27 % of the residuals; phi residuals "
     "are wrapped. Errors: 68.27 %; of fractions by Clopper and Pearson, with as many trials as scatter like a "
@@ -39,18 +40,34 @@ BY_HITS = {
     "count_accuracy": ("events with the right number of tracks", ""),
     "by_hits_efficiency": ("by hits: particles found", ""),
     "by_hits_fake_rate": ("by hits: tracks without particle", ""),
+    "duplicate_rate": ("by hits: duplicate tracks", ""),
 }
 PARAMETERS = {
     "charge_accuracy": ("charge accuracy", ""),
     "pt_sigma68": ("sigma68 of (pT - true) / true", ""),
     "pt_median": ("median of (pT - true) / true", ""),
+    "qpt_sigma68": ("sigma68 of (q/pT - true) / true", ""),
     "eta_sigma68": ("sigma68 of eta - true", ""),
     "phi_sigma68": ("sigma68 of phi - true", "rad"),
 }
-BLOCKS = [BY_MODEL | PARAMETERS, BY_HITS | {f"by_hits_{k}": (f"by hits: {v}", u) for k, (v, u) in PARAMETERS.items()}]
-"""Label and unit of each number, by the matching of tracks to particles."""
 
 Results = dict[str, dict[str, Number]]  # by name of the number and of the estimate
+Labels = dict[str, tuple[str, str]]  # label and unit by name of the number
+
+
+def blocks(tracks: Tracks) -> list[Labels]:
+    """What the table shows, by the matching of tracks to particles: by the model first, then by hits.
+
+    Args:
+        tracks: The tracks of a model.
+    """
+    others = {
+        f"{quantity}_sigma68": (f"sigma68 of {own.label}" + ("" if own.relative else " - true"), own.unit)
+        for quantity, own in tracks.resolutions.items()
+    }
+    parameters = PARAMETERS | others
+    by_hits = {f"by_hits_{name}": (f"by hits: {label}", unit) for name, (label, unit) in parameters.items()}
+    return [BY_MODEL | parameters, BY_HITS | by_hits]
 
 
 def training_means(values: Mapping[str, ArrayLike]) -> dict[str, float]:
@@ -114,8 +131,7 @@ def measure(tracks: Tracks) -> Results:
         tracks: The tracks of a model and of the trivial predictor, matched to the particles slot by slot.
 
     Returns:
-        Numbers of the model, with their intervals, and of the trivial predictor, by name as in `BLOCKS`: matched by the
-        model first, then by hits.
+        Numbers of the model, with their intervals, and of the trivial predictor, by name as in `blocks`.
     """
     found = {
         name: {who: fraction(*trials(tracks, own)) for who, own in tracks.estimates.items()}
@@ -125,7 +141,7 @@ def measure(tracks: Tracks) -> Results:
         for row in compare(matched):
             name = "charge" if row.quantity == "q" else row.quantity
             found[f"{prefix}{name}_{row.measure}"] = row.numbers
-    results = {name: found[name] for block in BLOCKS for name in block if name in found}
+    results = {name: found[name] for block in blocks(tracks) for name in block if name in found}
     for numbers in results.values():
         numbers[TRIVIAL] = Number(numbers[TRIVIAL].value, math.nan, math.nan)
     return results
@@ -143,15 +159,15 @@ def results_table(results: Results, tracks: Tracks) -> Table:
     """
     counts = _counts(tracks)
     heading = "Test: {events} events, {particles} particles, {valid_tracks} tracks declared valid".format(**counts)
-    blocks = [
+    lines = [
         [
             (f"{label} [{unit}]" if unit else label, results[name])
             for name, (label, unit) in block.items()
             if name in results
         ]
-        for block in BLOCKS
+        for block in blocks(tracks)
     ]
-    return table(heading, CAPTION, [MODEL, TRIVIAL], blocks)
+    return table(heading, CAPTION, [MODEL, TRIVIAL], lines)
 
 
 def as_json(results: Results, tracks: Tracks) -> dict[str, Any]:
@@ -164,7 +180,8 @@ def as_json(results: Results, tracks: Tracks) -> dict[str, Any]:
     Returns:
         Definitions, numbers of events, particles and tracks, and the results by name; null stands for undefined.
     """
-    labels = BLOCKS[0] | BLOCKS[1]
+    by_model, by_hits = blocks(tracks)
+    labels = by_model | by_hits
     stored = {
         name: {
             "name": name,

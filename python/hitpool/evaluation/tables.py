@@ -25,6 +25,9 @@ MEASURES = {
     "accuracy": "accuracy",
     "efficiency": "efficiency",
     "fake_rate": "fake rate",
+    "efficiency_by_hits": "efficiency by hits",
+    "fake_rate_by_hits": "fake rate by hits",
+    "duplicate_rate": "duplicate rate",
 }
 OTHERS = {"q": "charge", "validity": "validity"}
 CAPTION = (
@@ -36,7 +39,9 @@ CAPTION = (
     "that any fit of a track's hits can have (Cramér-Rao; median over the tracks); residual / bound: sigma68 of the "
     "residual of each track in units of its own bound; likewise for the errors that an estimate states. Validity: "
     "efficiency, share of the particles whose track is declared valid; fake rate, share of such tracks without "
-    "particle (in bins of the estimated quantity). Errors: 68.27 %, bootstrap over events; of fractions by Clopper and "
+    "particle (in bins of the estimated quantity); by hits, the track of a particle is one with more than half of the "
+    "hits of both; duplicate, a track with more than half of its hits from a particle of which another one has more. "
+    "Errors: 68.27 %, bootstrap over events; of fractions by Clopper and "
     "Pearson, with as many trials as scatter like that bootstrap."
 )
 
@@ -89,8 +94,8 @@ def comparison_table(rows: Sequence[Row], heading: str, reference: str | None = 
     """
     names = list(dict.fromkeys(name for row in rows for name in row.numbers))
     blocks = [
-        [(_quantity(quantity), {}), *((f"  {_measure(row, reference)}", row.numbers) for row in own)]
-        for quantity, own in groupby(rows, key=lambda row: row.quantity)
+        [(_quantity(own[0]), {}), *((f"  {_measure(row, reference)}", row.numbers) for row in own)]
+        for own in (list(group) for _, group in groupby(rows, key=lambda row: row.quantity))
     ]
     return table(heading, CAPTION, names, blocks)
 
@@ -107,7 +112,8 @@ def bins_tables(bins: Bins, heading: str, axis: str, name: str, reference: str |
     """
     present = {(row.quantity, row.measure): row for rows in bins.rows for row in rows if name in row.numbers}
     ratio = next((key for key in ("to_bound", "to_reference") if any(key in k for k in present)), "sigma68")
-    resolutions = dict.fromkeys([("qpt", "sigma68"), *((quantity, ratio) for quantity in RESOLUTIONS)])
+    parameters = [quantity for quantity, measure in present if measure == "sigma68"]
+    resolutions = dict.fromkeys([("qpt", "sigma68"), *((quantity, ratio) for quantity in parameters)])
     fractions = [("qpt", "beyond_20"), ("q", "accuracy"), ("validity", "efficiency"), ("validity", "fake_rate")]
     ranges = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(bins.edges)]
     tables = []
@@ -117,7 +123,8 @@ def bins_tables(bins: Bins, heading: str, axis: str, name: str, reference: str |
         grid.add_column(_escaped(axis), no_wrap=True)
         grid.add_column("tracks", justify="right")
         for key in shown:
-            label = f"{_quantity(key[0])}: {_measure(present[key], reference)}" + (" [%]" if factor == 100 else "")
+            row = present[key]
+            label = f"{_quantity(row)}: {_measure(row, reference)}" + (" [%]" if factor == 100 else "")
             grid.add_column(_escaped(label), justify="right")
         columns = [[_cell(number, factor) for number in bins.column(*key, name)] for key in shown]
         for cells in zip(ranges, map(str, bins.tracks), *columns, strict=True):
@@ -138,14 +145,14 @@ def _escaped(label: str) -> str:
     return label.replace("[", r"\[")
 
 
-def _quantity(quantity: str) -> str:
-    return OTHERS[quantity] if quantity in OTHERS else RESOLUTIONS[quantity].label
+def _quantity(row: Row) -> str:
+    return row.resolution.label if row.resolution else OTHERS[row.quantity]
 
 
 def _measure(row: Row, reference: str | None) -> str:
     """Measure with its unit."""
     measure = f"sigma68 / {reference}" if row.measure == "to_reference" else MEASURES[row.measure]
-    unit = RESOLUTIONS[row.quantity].unit if row.measure in ("sigma68", "rms", "median") else ""
+    unit = row.resolution.unit if row.resolution and row.measure in ("sigma68", "rms", "median") else ""
     return f"{measure} [{unit}]" if unit else measure
 
 
@@ -159,7 +166,8 @@ def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, 
     """
     return {
         "definitions": CAPTION,
-        "units": {quantity: resolution.unit for quantity, resolution in RESOLUTIONS.items()},
+        "units": {quantity: resolution.unit for quantity, resolution in RESOLUTIONS.items()}
+        | {row.quantity: row.resolution.unit for row in rows if row.resolution},
         "counts": dict(counts),
         "all": _rows_as_json(rows),
         "bins": {

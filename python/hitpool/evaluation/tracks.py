@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hitpool.evaluation.quantities import RESOLUTIONS, complete
+from hitpool.evaluation.quantities import RESOLUTIONS, UNITS, Resolution, complete, resolution_of
 
 MODEL, TRIVIAL, TRUE_HITS, FIT_ALONE, BOUND = "model", "trivial", "true hits", "fit alone", "bound"
 """Names of estimates."""
@@ -26,6 +26,8 @@ class Estimate:
         errors: Standard deviations of the residuals by quantity, as far as they are estimated, [E, N] each.
         hits: Hits assigned to each track, [E, N] integers.
         shared_hits: Hits of particle i that are assigned to track j, [E, N, N] integers.
+        confusion: Hits of particles and other hits (rows) that are assigned to the track of their particle, to another
+            track only, and to none (columns), [E, 2, 3] integers.
     """
 
     valid: NDArray[np.bool_]
@@ -34,6 +36,7 @@ class Estimate:
     errors: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     hits: NDArray[np.int64] | None = None
     shared_hits: NDArray[np.int64] | None = None
+    confusion: NDArray[np.int64] | None = None
 
 
 def counted(hits: NDArray[np.int64] | None) -> NDArray[np.int64]:
@@ -57,6 +60,8 @@ class Tracks:
         estimates: Estimates by name.
         hits: True hits of each particle, [E, N] integers; None if hits were not counted.
         num_hits: Hits of the event, [E] integers, likewise.
+        resolutions: What is compared of quantities that have names of their own.
+        units: Units of parameters where they are not those of `UNITS`.
     """
 
     event: NDArray[np.int64]
@@ -65,6 +70,8 @@ class Tracks:
     estimates: dict[str, Estimate]
     hits: NDArray[np.int64] | None = None
     num_hits: NDArray[np.int64] | None = None
+    resolutions: dict[str, Resolution] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event)
@@ -84,6 +91,34 @@ class Tracks:
     def missing(self) -> dict[str, int]:
         """Number of particles without a track, by estimate."""
         return {name: int((self.particle & ~own.valid).sum()) for name, own in self.measured.items()}
+
+    def resolution(self, quantity: str) -> Resolution:
+        """What is compared of a quantity.
+
+        Args:
+            quantity: Key of `true` other than q.
+        """
+        return self.resolutions.get(quantity) or RESOLUTIONS.get(quantity) or resolution_of(quantity)
+
+    def unit(self, quantity: str) -> str:
+        """Unit of a parameter; empty if it has none, or it is not known.
+
+        Args:
+            quantity: Key of `true`.
+        """
+        return self.units.get(quantity, UNITS.get(quantity, ""))
+
+    def only(self, estimates: Iterable[str], without: str = "") -> Tracks:
+        """The tracks with some of the estimates, and without a parameter.
+
+        Args:
+            estimates: Their names.
+            without: A quantity.
+        """
+        kept = {name: self.estimates[name] for name in estimates}
+        for name, own in kept.items():
+            kept[name] = replace(own, values={q: values for q, values in own.values.items() if q != without})
+        return replace(self, true={q: values for q, values in self.true.items() if q != without}, estimates=kept)
 
     def select(self, index: NDArray[np.int64 | np.bool_]) -> Tracks:
         """Picks events.
@@ -151,22 +186,39 @@ class Tracks:
         assigned = assigned & valid[:, None]  # [E, N, M]
         # float32 counts exactly up to 2^24 and multiplies much faster than integers
         shared = belongs.astype(np.float32) @ assigned.astype(np.float32).swapaxes(1, 2)  # [E, N, N]
-        own = replace(self.estimates[name], hits=assigned.sum(-1, dtype=np.int64), shared_hits=shared.astype(np.int64))
+        own = replace(
+            self.estimates[name],
+            hits=assigned.sum(-1, dtype=np.int64),
+            shared_hits=shared.astype(np.int64),
+            confusion=_confusion(belongs, assigned & self.estimates[name].valid[..., None], valid),
+        )
         counted = {"hits": belongs.sum(-1, dtype=np.int64), "num_hits": valid.sum(-1, dtype=np.int64)}
         return replace(self.with_estimate(name, own), **counted)
 
 
+def _confusion(belongs: NDArray[np.bool_], assigned: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Counts as in `Estimate.confusion` from the hits of particles and of valid tracks [E, N, M]."""
+    true, right = belongs.any(1), (belongs & assigned).any(1)  # [E, M]
+    wrong = assigned.any(1) & ~right
+    none = valid & ~right & ~wrong
+    counts = [(hits & kind).sum(-1) for hits in (true, valid & ~true) for kind in (right, wrong, none)]
+    return np.stack(counts, axis=-1).reshape(-1, 2, 3).astype(np.int64)
+
+
 def residual_errors(
-    errors: Mapping[str, NDArray[np.float64]], true: Mapping[str, NDArray[np.float64]]
+    errors: Mapping[str, NDArray[np.float64]],
+    true: Mapping[str, NDArray[np.float64]],
+    resolutions: Mapping[str, Resolution] = RESOLUTIONS,
 ) -> dict[str, NDArray[np.float64]]:
     """Standard deviations of residuals.
 
     Args:
         errors: Standard deviations of parameters by quantity.
         true: True parameters by quantity.
+        resolutions: What is compared of them.
     """
     return {
-        quantity: own / (np.abs(true[quantity]) if RESOLUTIONS[quantity].relative else 1.0)
+        quantity: own / (np.abs(true[quantity]) if resolutions[quantity].relative else 1.0)
         for quantity, own in errors.items()
     }
 
@@ -192,7 +244,9 @@ def side_by_side(models: Mapping[str, Tracks]) -> Tracks:
                 "data.max_particles and data.num_test must be the same"
             )
     true = {quantity: values for own in models.values() for quantity, values in own.true.items()}
-    return Tracks(first.event, first.particle, true, {name: own.estimates[MODEL] for name, own in models.items()})
+    resolutions = {quantity: kind for own in models.values() for quantity, kind in own.resolutions.items()}
+    estimates = {name: own.estimates[MODEL] for name, own in models.items()}
+    return replace(first, true=true, estimates=estimates, resolutions=resolutions)
 
 
 def _each(function: Callable[..., NDArray[Any]], first: Any, *others: Any) -> Any:
