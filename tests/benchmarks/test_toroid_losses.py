@@ -1,11 +1,11 @@
 """A small form of toroid_losses.py, on a model with random weights."""
 
-import sys
-from pathlib import Path
-
+import frozen_assignment
 import numpy as np
 import pytest
 import torch
+import toroid_losses
+import true_paths
 
 from hitpool.config import Objects, load
 from hitpool.evaluation.comparison import compare
@@ -16,11 +16,6 @@ from hitpool.fits.toroid_hits import most_probable_hits
 from hitpool.simulation import simulate
 from hitpool.tasks.raw_fields import raw_fields
 from hitpool.training.refinement import refined_task
-
-sys.path.insert(0, str(Path(__file__).parent))
-import frozen_assignment
-import toroid_losses
-import true_paths
 
 EVENTS = 60
 
