@@ -39,6 +39,20 @@ class Encoder(nn.Module):
         super().__init__()
 
 
+class MaskFormerDecoder(nn.Module):
+    def __init__(
+        self,
+        num_decoder_layers: int,
+        num_queries: int,
+        mask_attention: bool,
+        use_query_masks: bool,
+        decoder_layer_config: dict,
+    ) -> None:
+        super().__init__()
+        self.num_decoder_layers = num_decoder_layers
+        self.num_queries = num_queries
+
+
 class Matcher(nn.Module):
     def __init__(self, default_solver: str, adaptive_solver: bool, parallel_solver: bool, n_jobs: int) -> None:
         super().__init__()
@@ -51,12 +65,12 @@ class MaskFormer(Upstream):
         sorter: Sorter,
         input_nets: nn.ModuleList,
         encoder: nn.Module,
-        decoder: dict,
+        decoder: MaskFormerDecoder,
         matcher: nn.Module,
         tasks: nn.ModuleList,
     ) -> None:
-        layers, queries = decoder["num_decoder_layers"], decoder["num_queries"]
-        super().__init__(list(tasks), input_nets[0].fields, dim, queries, layers, sorter=sorter)
+        layers = decoder.num_decoder_layers
+        super().__init__(list(tasks), input_nets[0].fields, dim, decoder.num_queries, layers, sorter=sorter)
 
     def loss(self, outputs: dict, targets: dict[str, Tensor]) -> dict:
         losses = super().loss(outputs, targets)
