@@ -117,6 +117,10 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 def _run(task: nn.Module, calls: list[tuple[tuple, dict]]) -> None:
     for args, kwargs in calls:
-        outputs = [tensor for tensor in tree_flatten(task(*args, **kwargs))[0] if tensor.requires_grad]
-        torch.autograd.backward([tensor.sum() for tensor in outputs])
-        task.zero_grad()
+        inputs = [*_with_gradients((args, kwargs)), *task.parameters()]
+        outputs = _with_gradients(task(*args, **kwargs))
+        torch.autograd.grad([tensor.sum() for tensor in outputs], inputs, allow_unused=True)
+
+
+def _with_gradients(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor) and leaf.requires_grad]
