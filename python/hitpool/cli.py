@@ -22,17 +22,17 @@ usage: hitpool <command> [options]
 Track parameters from transformers: pooling of detector hits by their assignment probability.
 
 commands:
-  fit        train a model and test its best checkpoint; simulates events if no data are given
-  validate   measure a checkpoint on the validation events
-  test       measure a checkpoint on the test events and print the table of results
-  predict    write the predictions of a checkpoint to HDF5
-  simulate   write a data set of simulated muon events
-  acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
-  evaluate   measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
-  export     write a trained model for use without Python
-  data       look at a data set, or make one from ROOT files (data inspect, data convert)
-  config     packaged configurations (config list, config show)
-  completion print the script by which a shell completes commands and options
+  fit         train a model and test its best checkpoint; simulates events if no data are given
+  validate    measure a checkpoint on the validation events
+  test        measure a checkpoint on the test events and print the table of results
+  predict     write the predictions of a checkpoint to HDF5
+  simulate    write a data set of simulated muon events
+  acts        write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
+  evaluate    measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
+  export      write a trained model for use without Python
+  data        look at a data set, or make one from ROOT files (data inspect, data convert)
+  config      packaged configurations (config list, config show)
+  completion  print the script by which a shell completes commands and options
 
 hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look on few events:
   hitpool fit --name quick --simulate.folder data-quick --trainer.max_epochs 1 \\
@@ -161,7 +161,8 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
     if command == "completion":
         from hitpool.commands.completion import run
 
-        return partial(run, options)
+        whole = [(name,) for name in _commands(HELP) if name not in HELP_OF_PARTS]
+        return partial(run, options, _work, [*whole, *PARTS])
     if command in ("-h", "--help"):
         return partial(print, HELP, end="")
     if command == "--version":
