@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from jsonargparse import ArgumentParser
-from lightning.pytorch import Trainer
 
-from hitpool.configuration.command_line import configuration
+from hitpool.configuration.files import find, read
 from hitpool.configuration.merging import inside
-from hitpool.configuration.resolving import USES
-from hitpool.data import HitDataModule
-from hitpool.training.module import TrackingModule
+from hitpool.configuration.subcommands import USES
 from hitpool.training.samples import Samples
 
 EXAMPLES = {
@@ -100,7 +97,12 @@ help
   --help_all                   all options
   --debug                      show the traceback of an error
 """  # noqa: E501
-PARTS = {"trainer": Trainer, "data": HitDataModule, "model": TrackingModule, "simulate": Samples}
+PARTS = {
+    "trainer": "lightning.pytorch.Trainer",
+    "data": "hitpool.data.HitDataModule",
+    "model": "hitpool.training.TrackingModule",
+    "simulate": "hitpool.training.Samples",
+}
 LONGEST_DEFAULT = 60  # characters of a value that is shown as the default
 
 
@@ -110,7 +112,7 @@ def overview(command: str) -> str:
     Args:
         command: fit, validate, test or predict.
     """
-    default = configuration([])
+    default = read(find("muon.yaml")).content
     fit = command == "fit"
     return COMMON.format(
         command=command,
@@ -147,7 +149,7 @@ def _classes(path: str, config: dict[str, Any]) -> Iterator[tuple[str, type, dic
     if first not in PARTS:
         raise ValueError(f"--help={path}: expected a part that begins with {', '.join(PARTS)}")
     if not rest:
-        yield first, PARTS[first], config.get(first) or {}
+        yield first, cast(type, pydoc.locate(PARTS[first])), config.get(first) or {}
         return
     node, keys = config.get(first) or {}, [first]
     for key in rest:
