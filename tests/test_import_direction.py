@@ -12,7 +12,7 @@ ALLOWED = {  # what a part may import, besides itself
     "files": "",
     "weights": "",
     "residuals": "",
-    "muon": "",
+    "muon": "quantity",
     "hits": "",
     "quantity": "",
     "ops": "",
@@ -26,7 +26,7 @@ ALLOWED = {  # what a part may import, besides itself
     "configuration": "parser_message muon tasks data training files weights",
     "commands": "configuration fits tasks data training files cores weights",
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals",
-    "export": "ops hits nn tasks data training config files muon quantity",
+    "export": "ops hits nn tasks data training config files muon",
     "inspection": "data evaluation files muon",
     "conversion": "files cores",
 }

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from hitpool import __version__
 from hitpool.export.checked import CheckedModel
-from hitpool.export.deployed import DeployedModel, needed_columns, unit
+from hitpool.export.deployed import DeployedModel, needed_columns
 from hitpool.files import check_writable, write_bytes
+from hitpool.muon import unit
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
 from hitpool.training.progress import say
