@@ -27,6 +27,7 @@ ALLOWED = {  # what a part may import, besides itself
     "commands": "configuration fits tasks data training files cores weights",
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals",
     "export": "ops hits nn tasks data training config files muon",
+    "predictor": "config data export muon",
     "inspection": "data evaluation files muon",
     "conversion": "files cores",
 }

@@ -95,6 +95,9 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert all(torch.equal(value, exported[1][key]) for key, value in exported[0].items())
     main(["evaluate", "--checkpoint=mail/best.ckpt", "--output=evaluated"])
     assert Path("evaluated/resolution.json").is_file()
+    main(["compare", "evaluated", "runs/again/version_0", "--output=compared"])
+    assert Path("compared/comparison.md").read_text().startswith("| number | evaluated | runs/again/version_0 |")
+    assert Path("compared/plots/qpt_sigma68_pt.png").is_file()
 
 
 def test_what_would_do_nothing_is_refused(

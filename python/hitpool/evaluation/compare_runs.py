@@ -18,7 +18,7 @@ from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.plots import label, save, style
 from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.tables import MEASURES, table
-from hitpool.evaluation.tested_runs import LOSSES, Measured, group, label_of, read_run
+from hitpool.evaluation.tested_runs import LOSSES, Measured, Point, group, label_of, read_run
 from hitpool.files import check_writable, write_text
 
 CAPTION = (
@@ -74,22 +74,21 @@ def compare_runs(runs: Sequence[Path], output: Path) -> None:
     console.print(table(heading, CAPTION, names, [list(zip(texts, rows, strict=True))]))
     write_text(output / "comparison.csv", _csv(measured))
     write_text(output / "comparison.md", _markdown(texts, names, rows))
-    written = ["comparison.csv", "comparison.md"]
-    for name, figure in figures(measured, units):
-        written.append(str(save(figure, output / "plots" / f"{name}.png").relative_to(output)))
+    drawn = [save(figure, output / "plots" / f"{name}.png") for name, figure in figures(measured, units, heading)]
     for own in tested:
         if not own.measured.bins:
             command = f"hitpool evaluate --checkpoint {own.path / 'ckpts' / 'best.ckpt'}"
             print(f"{own.path} is not in the plots of resolution and efficiency: '{command}' measures them")
-    console.print(f"written to {output}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
+    print(f"written to {output}: comparison.csv, comparison.md, plots ({len(drawn)})")
 
 
-def figures(measured: Sequence[Measured], units: dict[str, str]) -> Iterator[tuple[str, Figure]]:
+def figures(measured: Sequence[Measured], units: dict[str, str], source: str) -> Iterator[tuple[str, Figure]]:
     """Draws the runs on top of each other.
 
     Args:
         measured: The runs.
         units: Unit by quantity.
+        source: Words above the axes.
 
     Yields:
         Name and figure.
@@ -101,17 +100,17 @@ def figures(measured: Sequence[Measured], units: dict[str, str]) -> Iterator[tup
         if measure == "sigma68":
             unit = units.get(quantity, "")
             axis = rf"$\sigma_{{68}}$ of {resolution.axis if resolution else quantity}" + (f" [{unit}]" if unit else "")
-        yield f"{quantity}_{measure}_{variable}", _plot_bins(measured, (variable, quantity, measure), axis)
+        yield f"{quantity}_{measure}_{variable}", _plot_bins(measured, (variable, quantity, measure), axis, source)
     for loss in LOSSES:
         if any(loss in curves for own in measured for curves in own.curves):
-            yield loss.replace("/", "_"), _plot_curves(measured, loss)
+            yield loss.replace("/", "_"), _plot_curves(measured, loss, source)
 
 
-def _plot_bins(measured: Sequence[Measured], point: tuple[str, str, str], axis: str) -> Figure:
+def _plot_bins(measured: Sequence[Measured], point: Point, axis: str, source: str) -> Figure:
     """A number against a variable, with the error of one run or the spread of several."""
     variable, _, measure = point
     with style():
-        figure = Figure(figsize=(8, 6))
+        figure = Figure(figsize=(8, 6), layout="constrained")
         axes = figure.subplots()
         for number, own in enumerate(measured):
             if point not in own.bins:
@@ -127,6 +126,7 @@ def _plot_bins(measured: Sequence[Measured], point: tuple[str, str, str], axis: 
                 [centre - edges[:-1], edges[1:] - centre],
                 fmt=MARKERS[number % len(MARKERS)],
                 color=f"C{number}",
+                fillstyle="none" if number % 2 else "full",
                 label=own.label,
             )
             if logarithmic:
@@ -134,18 +134,16 @@ def _plot_bins(measured: Sequence[Measured], point: tuple[str, str, str], axis: 
                 axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlim(edges[0], edges[-1])
-        if measure == "sigma68":
-            axes.set_yscale("log")
         which = "Estimated" if measure == "fake_rate" else "True"
         axes.set(xlabel=f"{which} {VARIABLES.get(variable, variable)}", ylabel=axis)
-        _finish(axes, logarithmic=measure == "sigma68")
+        _finish(axes, source, from_zero=measure in ("sigma68", "fake_rate"))
     return figure
 
 
-def _plot_curves(measured: Sequence[Measured], loss: str) -> Figure:
+def _plot_curves(measured: Sequence[Measured], loss: str, source: str) -> Figure:
     """A loss after each epoch: mean of the runs and, as a band, the range of their values."""
     with style():
-        figure = Figure(figsize=(8, 6))
+        figure = Figure(figsize=(8, 6), layout="constrained")
         axes = figure.subplots()
         for number, own in enumerate(measured):
             curves = [curves[loss] for curves in own.curves if loss in curves]
@@ -158,19 +156,19 @@ def _plot_curves(measured: Sequence[Measured], loss: str) -> Figure:
             if len(curves) > 1:
                 axes.fill_between(epochs, values.min(0), values.max(0), color=f"C{number}", alpha=0.25, linewidth=0)
         axes.set(xlabel="Epochs", ylabel={"train/loss": "Loss in training", "val/loss": "Loss in validation"}[loss])
-        axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.xaxis.set_minor_locator(NullLocator())
-        _finish(axes, logarithmic=True)
+        _finish(axes, source)
     return figure
 
 
-def _finish(axes: Axes, logarithmic: bool) -> None:
-    """Legend, with room for it."""
+def _finish(axes: Axes, source: str, from_zero: bool = False) -> None:
+    """Legend, with room for it, and words above."""
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.4 if logarithmic else high + 0.4 * (high - low))
+    low = 0.0 if from_zero else low
+    axes.set_ylim(low, high + 0.35 * (high - low))
     axes.legend(loc="upper right")
-    label(axes, "Comparison of runs")
+    label(axes, source)
 
 
 def _csv(measured: Sequence[Measured]) -> str:

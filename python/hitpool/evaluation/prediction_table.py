@@ -78,9 +78,9 @@ class PredictionTable(Callback):
             with trainer.precision_plugin.forward_context():
                 pair = network.pair("final", outputs["outputs"], targets)  # [B, N]
             columns |= _matched_truth(targets, network.target_object, pair)
-        slots = {name: _numpy(tensor) for name, tensor in columns.items()}
-        event, slot = np.indices(_numpy(next(iter(columns.values()))).shape)  # [B, N] each
-        self.batches.append({"event": _numpy(targets["sample_id"])[event], "slot": slot, **slots})
+        slots = torch.arange(network.decoder.num_queries)
+        event, slot = torch.meshgrid(targets["sample_id"].cpu(), slots, indexing="ij")  # [B, N] each
+        self.batches.append({name: _numpy(own) for name, own in {"event": event, "slot": slot, **columns}.items()})
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the rows of all processes, from the first one."""
@@ -113,7 +113,7 @@ def _of_all_ranks(batches: list[Slots], trainer: Trainer) -> list[Slots]:
     """Batches of all processes, in the first one."""
     if trainer.world_size == 1:
         return batches
-    gathered = [[] for _ in range(trainer.world_size)] if trainer.is_global_zero else None
+    gathered: list[list[Slots]] | None = [[] for _ in range(trainer.world_size)] if trainer.is_global_zero else None
     torch.distributed.gather_object(batches, gathered)
     return [batch for own in gathered or [] for batch in own]
 
