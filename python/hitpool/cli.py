@@ -25,11 +25,12 @@ commands:
   fit         train a model and test its best checkpoint; simulates events if no data are given
   validate    measure a checkpoint on the validation events
   test        measure a checkpoint on the test events and print the table of results
-  predict     write the predictions of a checkpoint to HDF5
+  predict     write the predictions of a checkpoint as a table, in HDF5, Parquet or ROOT
   init        look at a data set and write a first configuration for it
   simulate    write a data set of simulated muon events
   acts        write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
   evaluate    measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
+  compare     show the tests of several runs side by side
   export      write a trained model for use without Python
   data        look at a data set, or make one from ROOT files (data inspect, data convert)
   config      packaged configurations (config list, config show)
@@ -159,6 +160,10 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         work = evaluate(options)
         _hide_expected_messages()
         return work
+    if command == "compare":
+        from hitpool.evaluation.compare_runs import run as compare
+
+        return partial(compare, options)
     if command == "export":
         return _export(options)
     if command in HELP_OF_PARTS:

@@ -24,8 +24,11 @@ EXAMPLES = {
 """,
     "validate": "  hitpool validate --name quick --ckpt_path last\n",
     "test": "  hitpool test --name quick --data.test_dir other/events\n",
-    "predict": "  hitpool predict --name quick --trainer.callbacks.1.filename elsewhere.h5\n",
+    "predict": "  hitpool predict --name quick --output predictions.parquet\n",
 }
+OUTPUT = """\
+  --output FILE                table to write: .h5, .parquet or .root (predictions.h5 in the run directory)
+"""
 SIMULATION = """\
 
 events to simulate, if there are no data folders
@@ -77,7 +80,7 @@ what
   --trust                      let the configuration of a checkpoint or of a run name classes of anybody, which may run
                                any code
   --print_config               show the whole configuration and end
-
+{output}
 data
   --data.train_dir DIR         data set; also val_dir and test_dir
   --data.num_train NUMBER      use some of the events; also num_val and num_test (-1: all)
@@ -115,6 +118,7 @@ def overview(command: str) -> str:
     default = read(find("muon.yaml")).content
     fit = command == "fit"
     return COMMON.format(
+        output=OUTPUT if command == "predict" else "",
         command=command,
         use=USES[command],
         examples=EXAMPLES[command],

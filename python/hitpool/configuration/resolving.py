@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_dumper
@@ -105,4 +106,6 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     parser.link_arguments("name", "model.name")
     if command:
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well.")
+    if command == "predict":
+        parser.add_argument("--output", type=Path | None, default=None, help="Table to write: .h5, .parquet or .root.")
     return parser
