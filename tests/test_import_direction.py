@@ -22,7 +22,7 @@ ALLOWED = {  # what a part may import, besides itself
     "nn": "ops hits",
     "fits": "ops nn muon",
     "tasks": "ops nn fits hits quantity residuals",
-    "hepattn": "hits nn tasks",
+    "hepattn": "nn tasks",
     "training": "ops simulation nn fits tasks data files cores weights",
     "configuration": "parser_message muon tasks data training files weights hepattn",
     "commands": "configuration fits tasks data training files cores weights",

@@ -6,22 +6,15 @@ from hitpool.hepattn.arguments import own_arguments
 
 
 def update(node: Any) -> None:
-    """Rewrites tasks of versions in which hitpool's own tasks had the names and widths of hepattn's.
+    """Rewrites tasks that were written when hitpool's own had the names and widths of hepattn's.
 
-    Such a task has the argument `input_constituent`, if only as null; then a `pooled_dim` of null could mean `dim`.
+    They have the argument `input_constituent`, if only as null; then a `pooled_dim` of null could mean `dim`.
 
     Args:
         node: A configuration, or a piece of one, which is changed.
 
     Raises:
         ValueError: The kind of hits of a task has two names, or none.
-
-    Example:
-        >>> arguments = {"name": "track_hit_valid", "input_hit": "hit", "input_constituent": None}
-        >>> config = [{"class_path": "hitpool.tasks.ObjectHitMaskTask", "init_args": arguments}]
-        >>> update(config)
-        >>> config[0]["init_args"]
-        {'name': 'track_hit_valid', 'input_hit': 'hit'}
     """
     for entry in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         update(entry)

@@ -33,22 +33,19 @@ class FirstParticles:
             physical: Targets [P, K] in physical units; P may be 0. Where all have the same value the spread is 1.
             training: Whether they are trained on.
         """
-        if self.space.standardize is not True:
+        before = self._sums
+        if self.space.standardize is not True or (before is None and not self.space.spread.isnan().any()):
             return
-        if self._sums is None:
-            if not self.space.spread.isnan().any():
-                return
-            if not training:
-                warnings.warn(
-                    "standardize is true and nothing was trained yet: until then mean and spread of the targets are "
-                    "those of the evaluated particles",
-                    stacklevel=2,
-                )
-            self.training = training
-        elif training and not self.training:
+        if before is not None and self.training and (not training or before[0, 0].item() >= ENOUGH):
+            return
+        if before is None and not training:
+            warnings.warn(
+                "standardize is true and nothing was trained yet: until then mean and spread of the targets are those "
+                "of the evaluated particles",
+                stacklevel=2,
+            )
+        if training and not self.training:
             self.training, self._sums = True, None
-        elif self.training and (not training or self._sums[0, 0].item() >= ENOUGH):
-            return
         values = torch.where(self.space.inverse, 1 / physical, physical).double()
         sums = torch.stack([torch.ones_like(values), values, values.square()]).sum(1)  # [3, K]
         if training and torch.distributed.is_available() and torch.distributed.is_initialized():

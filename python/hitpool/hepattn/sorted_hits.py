@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.hits import Hits
 from hitpool.nn.fields import stack_fields
 
 
@@ -34,14 +33,10 @@ def in_order(x: Mapping[str, Any], input_name: str, fields: Sequence[str]) -> Ma
         >>> in_order({"inputs": inputs, "hit_phi": torch.tensor([[-0.5, 0.0, 0.5]])}, "hit", ["r"])
         {'hit_r': tensor([[2., 3., 1.]])}
     """
-    inputs = x.get("inputs")
-    if inputs is None or isinstance(inputs, Hits):
-        return x if inputs is None else inputs
-    both = [
-        key
-        for key in x
-        if key in inputs and key.startswith(f"{input_name}_") and not key.endswith(("_embed", "_valid"))
-    ]
+    if "inputs" not in x:
+        return x
+    inputs, kinds = x["inputs"], ("_embed", "_valid")
+    both = [key for key in x if key in inputs and key.startswith(f"{input_name}_") and not key.endswith(kinds)]
     if len(both) > 1:
         raise ValueError(f"{both} are in x and in x['inputs']: expected one field, by which the hits are sorted")
     if not both:

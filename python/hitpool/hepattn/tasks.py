@@ -22,12 +22,8 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
         name: Key of its outputs, losses and predictions.
         input_hit: Kind of hits, as the fork calls it.
         input_constituent: The same, as upstream calls it; exactly one of them is needed.
-        dim: Features D of the embeddings.
-        pooled_dim: Features of raw and of encoded hits each; None for D/2, or for D if the next three arguments are all
-            given, as they are for the fork's wide head.
-        regression_hidden_dim: Width of the head's hidden layers; None for half of its input.
-        regression_num_layers: Linear layers of the head; None for 1.
-        dropout: Probability of dropping a hidden feature of the head in training; None for 0.
+        pooled_dim: Features of raw and of encoded hits each; None for half of `dim`, or for `dim` if
+            `regression_hidden_dim`, `regression_num_layers` and `dropout` are all given, as for the fork's wide head.
         **kwargs: The other arguments of hitpool's task.
 
     Raises:
@@ -39,32 +35,18 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
         name: str,
         input_hit: str | None = None,
         *,
-        dim: int,
         input_constituent: str | None = None,
         pooled_dim: int | None = None,
-        regression_hidden_dim: int | None = None,
-        regression_num_layers: int | None = None,
-        dropout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        own = own_arguments(
-            {
-                "name": name,
-                "input_hit": input_hit,
-                "input_constituent": input_constituent,
-                "dim": dim,
-                "pooled_dim": pooled_dim,
-                "regression_hidden_dim": regression_hidden_dim,
-                "regression_num_layers": regression_num_layers,
-                "dropout": dropout,
-            }
-        )
+        names = {"name": name, "input_hit": input_hit, "input_constituent": input_constituent}
+        own = own_arguments(names | {"pooled_dim": pooled_dim} | kwargs)
         if own["input_hit"] == "key":
             raise ValueError(
-                f"task {name}: the input is key, all kinds of hits together, which have no common raw fields; name "
-                "one kind, such as hit, and set unified_decoding: false"
+                f"task {name}: key is all kinds of hits together, which have no common raw fields; name one kind, such "
+                "as hit, and set unified_decoding: false"
             )
-        super().__init__(**own, **kwargs)
+        super().__init__(name, own["input_hit"], pooled_dim=own["pooled_dim"], **kwargs)
         self._in_decoder = False
         self._first = FirstParticles(self.space)
 
@@ -73,19 +55,7 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
         return self._in_decoder
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
-        """Regress from pooled hits.
-
-        Args:
-            x: Embeddings and validity as for hitpool's task; raw fields under `inputs` or directly, and logits, if they
-                are in no output.
-            outputs: Outputs of the tasks that already ran.
-
-        Returns:
-            As hitpool's task; nothing in front of a decoder layer for which the mask task does not run.
-
-        Raises:
-            ValueError: There are no logits for the final outputs, or they are of all kinds of hits.
-        """
+        """As hitpool's task; nothing in front of a decoder layer for which the mask task does not run."""
         in_decoder, self._in_decoder = self._in_decoder, False  # `should_run_at_layer` was asked for this run
         done = {name: found for name, found in (outputs or {}).items() if isinstance(found, Mapping)}
         places = [*done.values(), x]
@@ -98,7 +68,9 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
         if logits is None and in_decoder:
             return {}
         fields = [*self.hit_fields, *(self.track_fit.inputs if self.track_fit else ())]
-        own = {key: x[key] for key in (*self.inputs, f"{self.input_hit}_valid")}
+        own = {
+            key: x[key] for key in (f"{self.input_object}_embed", f"{self.input_hit}_embed", f"{self.input_hit}_valid")
+        }
         own["inputs"] = in_order(x, self.input_hit, list(dict.fromkeys(fields)))
         return super().forward(own, done if logits is None else {self.name: {self.logit_key: logits}})
 

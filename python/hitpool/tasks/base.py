@@ -22,7 +22,6 @@ class Task(nn.Module):
         super().__init__()
         self.name = name
         self.dim = dim
-        self.inputs: list[str] = []
         self.required_outputs: list[str] = []  # of tasks that come before this one
         self._outputs = outputs
         self.has_intermediate_loss = has_intermediate_loss
@@ -56,10 +55,7 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Weighted losses of matched outputs, as 0-dim tensors by name.
 
@@ -104,14 +100,6 @@ class Task(nn.Module):
             outputs: What `forward` returned.
         """
         return None
-
-    def key_mask(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Masks bool [B, M] by kind of input, True at hits to keep; none by default.
-
-        Args:
-            outputs: What `forward` returned.
-        """
-        return {}
 
     def embeddings(self, x: dict[str, Any], name: str) -> Tensor:
         """Embeddings that the task reads, in the type of its layers.

@@ -67,7 +67,6 @@ class ObjectHitMaskTask(Task):
         self.mask_attn = mask_attn
         self.pred_threshold = pred_threshold
         self.mask_attn_threshold = mask_attn_threshold
-        self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.object_net = Dense(dim, dim)
         self.hit_net = Dense(dim, dim)
 
@@ -86,10 +85,7 @@ class ObjectHitMaskTask(Task):
         return {f"{self.output_object_hit}_valid": valid, f"{self.output_object_hit}_valid_prob": prob}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         logit, target, valid = self._logit_and_target(outputs, targets)
         weight = torch.where(targets[f"{self.target_object}_valid"], 1.0, self.null_weight).unsqueeze(-1)  # [B, N, 1]

@@ -108,10 +108,7 @@ class RegressionTask(Task):
         return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
 
@@ -232,7 +229,6 @@ class ObjectRegressionTask(RegressionTask):
     ) -> None:
         super().__init__(name, output_object, target_object, fields, loss_weight, dim, **kwargs)
         self.input_object = input_object
-        self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, len(fields))
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:

@@ -86,16 +86,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         hit_response: HitResponse | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            name,
-            output_object,
-            target_object,
-            fields,
-            loss_weight,
-            dim,
-            inverse_fields=inverse_fields,
-            **kwargs,
-        )
+        super().__init__(name, output_object, target_object, fields, loss_weight, dim, inverse_fields, **kwargs)
         if not hit_fields:
             raise ValueError(f"task {name}: hit_fields is empty, name the raw hit fields to pool")
         if not 0 <= assignment_threshold <= 1:
@@ -112,7 +103,6 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.assignment_threshold = assignment_threshold
         self.logit_key = f"{output_object}_{input_hit}_logit"
         self.required_outputs = [self.logit_key]
-        self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
         self.response = response
