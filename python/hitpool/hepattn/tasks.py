@@ -81,4 +81,4 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self._first.forget()
+        self._first = FirstParticles(self.space)
