@@ -119,6 +119,8 @@ def test_missing_logits_or_fields_are_named(x: dict, outputs: dict) -> None:
         ValueError, match=r"no track_hit_logit. An ObjectHitMaskTask with output_object: track.*must come before"
     ):
         make()(x)
+    with pytest.raises(ValueError, match=r"expected raw fields in x\['inputs'\], and no key_valid, got \['hit_embed'"):
+        make()({name: value for name, value in x.items() if name != "inputs"}, outputs)
     with pytest.raises(KeyError, match=r"hit has no fields \['time'\]; add them to data.inputs.hit"):
         make(hit_fields=["x", "time"])(x, outputs)
 

@@ -16,10 +16,6 @@ def own_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: Both or none of the names are given.
-
-    Example:
-        >>> own_arguments({"name": "track_hit_valid", "input_constituent": "hit", "dim": 32})
-        {'name': 'track_hit_valid', 'dim': 32, 'input_hit': 'hit'}
     """
     given = [arguments[name] for name in NAMES if arguments.get(name) is not None]
     if len(given) != 1:

@@ -58,7 +58,3 @@ class FirstParticles:
         # new tensors, because an autograd graph may hold the old ones
         self.space.mean = torch.where(self.space.sign, 0.0, mean).to(self.space.mean.dtype)
         self.space.spread = torch.where(self.space.sign, 1.0, spread).to(self.space.spread.dtype)
-
-    def forget(self) -> None:
-        """Leaves the numbers that the space has now, such as those of a checkpoint."""
-        self._sums = None

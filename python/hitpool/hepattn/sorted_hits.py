@@ -24,7 +24,6 @@ def in_order(x: Mapping[str, Any], input_name: str, fields: Sequence[str]) -> Ma
         A mapping that has `<input_name>_<field>` [B, M] for each of them.
 
     Raises:
-        KeyError: A field is missing in what is sorted.
         ValueError: More than one field is in `x` and under `inputs`, or one with contents that are neither the same
             nor sorted.
 
@@ -48,20 +47,12 @@ def in_order(x: Mapping[str, Any], input_name: str, fields: Sequence[str]) -> Ma
 
 @torch.library.custom_op("hitpool::sorted_order", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
 def sorted_order(field: Tensor, found: Tensor, name: str) -> Tensor:
-    """Order in which a field was sorted; that of equal values is the order which argsort gives here.
+    """Order [B, M] in which a field [B, M] was sorted: found = field[order]; that of equal values is argsort's.
 
     An op of its own, so that a compiler does not replace argsort by one that treats equal values differently.
 
-    Args:
-        field: Unsorted [B, M].
-        found: The same values, sorted or not [B, M].
-        name: Name of the field.
-
-    Returns:
-        int64 [B, M] with found = field[order].
-
     Raises:
-        ValueError: `found` is something else.
+        ValueError: What was found is neither sorted nor as it was.
     """
     order = field.argsort(dim=-1)
     if _same(field.gather(-1, order), found):

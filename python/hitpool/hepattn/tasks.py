@@ -25,9 +25,6 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
         pooled_dim: Features of raw and of encoded hits each; None for half of `dim`, or for `dim` if
             `regression_hidden_dim`, `regression_num_layers` and `dropout` are all given, as for the fork's wide head.
         **kwargs: The other arguments of hitpool's task.
-
-    Raises:
-        ValueError: Options contradict or name fields that are not regressed.
     """
 
     def __init__(
@@ -81,4 +78,4 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self._first.forget()
+        self._first = FirstParticles(self.space)

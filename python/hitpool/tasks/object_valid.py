@@ -62,10 +62,7 @@ class ObjectValidTask(Task):
         return {f"{self.output_object}_valid": valid, f"{self.output_object}_valid_prob": prob}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         logit = outputs[f"{self.output_object}_logit"]
         target = targets[f"{self.target_object}_valid"]

@@ -42,8 +42,7 @@ class RegressionTask(Task):
         prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are
             not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
         standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
-            compute them from the training data with `fit_standardization`, as `hitpool fit` does. They are saved with
-            the weights.
+            take them from the training data with `fit_standardization`, as `hitpool fit` does. They are saved.
         loss: Function of the difference in the learned space; `cauchy`, log(1 + difference^2), all but ignores
             differences far above 1, as from tracks with foreign hits.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.

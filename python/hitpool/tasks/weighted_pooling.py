@@ -24,9 +24,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     Raw hit fields [B, M, F] and encoded hits [B, M, D] go through a network each, to P features.
     `weighted_pool` reduces both over the hits of each object, with the logits of the mask task. Query, raw
     mean, sum, max, min and encoded mean, sum, max, min, D + 8 P features, are the input of the head. By
-    default P = D/2, so these are 5 D.
-
-    Inside hepattn, use `hitpool.hepattn.tasks.WeightedPoolingObjectHitRegressionTask`.
+    default P = D/2, so these are 5 D. Inside hepattn, use `hitpool.hepattn.tasks` instead.
 
     Args:
         name: Key of its outputs, losses and predictions.
@@ -154,7 +152,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
         Raises:
             ValueError: There are no logits, mean and spread of the targets, which a track fit needs at once, are not
-                known, or `x` is that of a model of hepattn.
+                known, or `x` has no `inputs` or is that of a model of hepattn.
             KeyError: A raw field is missing.
             TypeError: The task was brought to a type below float32.
         """
@@ -316,8 +314,11 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
         """Logits of the mask task."""
-        if "key_valid" in x:
-            raise ValueError(f"task {self.name}: inside hepattn, use hitpool.hepattn.tasks.{type(self).__name__}")
+        if "key_valid" in x or "inputs" not in x:
+            raise ValueError(
+                f"task {self.name}: expected raw fields in x['inputs'], and no key_valid, got {sorted(x)}; inside "
+                "hepattn, use hitpool.hepattn.tasks.WeightedPoolingObjectHitRegressionTask"
+            )
         for done in outputs.values():
             if self.logit_key in done:
                 return done[self.logit_key]
