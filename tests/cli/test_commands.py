@@ -97,7 +97,7 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert Path("evaluated/resolution.json").is_file()
     main(["compare", "evaluated", "runs/again/version_0", "--output=compared"])
     assert Path("compared/comparison.md").read_text().startswith("| number | evaluated | runs/again/version_0 |")
-    assert Path("compared/plots/qpt_sigma68_pt.png").is_file()
+    assert Path("compared/plots/validity_efficiency_pt.png").is_file()
 
 
 def test_what_would_do_nothing_is_refused(

@@ -136,9 +136,7 @@ def test_runs_without_evaluation_are_said_to_be_missing_in_plots(tmp_path: Path,
 def test_a_run_that_has_not_been_tested_is_named(tmp_path: Path, runs: list[Path]) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "config.yaml").write_text("name: new\n")
-    with pytest.raises(
-        ValueError, match=r"new has not been tested: expected .*; 'hitpool evaluate .*new/ckpts"
-    ):
+    with pytest.raises(ValueError, match=r"new has not been tested: expected .*; 'hitpool evaluate .*new/ckpts"):
         compare_runs([runs[0], tmp_path / "new"], tmp_path / "compared")
     assert not (tmp_path / "compared" / "comparison.csv").exists()
 

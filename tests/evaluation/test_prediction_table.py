@@ -104,6 +104,15 @@ def test_hdf5_has_units(folder: Path) -> None:
         assert json.loads(file["tracks"].attrs["units"]) == UNITS
 
 
+def test_units_of_the_data_set_come_first(objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = objects.datamodule.dataset("test").index
+    monkeypatch.setitem(vars(index), "units", {"truthMuon_pt": "MeV", "truthMuon_eta": ""})
+    predict(objects, tmp_path, PredictionTable())
+    with h5py.File(tmp_path / "predictions.h5") as file:
+        stored = json.loads(file["tracks"].attrs["units"])
+    assert stored == UNITS | {"track_truthMuon_pt": "MeV", "particle_truthMuon_pt": "MeV"}
+
+
 def test_parquet_is_the_same_table(objects: Objects, table: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from pyarrow import parquet

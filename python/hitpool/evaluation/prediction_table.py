@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class PredictionTable(Callback):
         slots = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}  # [E, N] each
         rows = np.unique(slots["event"][:, 0], return_index=True)[1]  # an event of two processes is one
         columns = {name: own[rows].reshape(-1) for name, own in slots.items()}
-        write_table(self.path, "tracks", columns, {name: unit(name) for name in columns if unit(name)})
+        write_table(self.path, "tracks", columns, _units(columns, _units_of_data(trainer)))
         print(f"written: {self.path}")
 
 
@@ -107,6 +108,19 @@ def _matched_truth(targets: dict[str, Tensor], particle: str, pair: Tensor) -> d
     return {particle: number.masked_fill(~valid, -1)} | {
         name: tensor.gather(-1, number).masked_fill(~valid, torch.nan) for name, tensor in fields.items()
     }
+
+
+def _units_of_data(trainer: Trainer) -> dict[str, str]:
+    """Units by column, as far as the data set says them."""
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    return dict(getattr(datamodule.dataset("test").index, "units", {})) if datamodule else {}
+
+
+def _units(columns: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Units of the columns of the table that have one: of the data set, else what is known of the quantity."""
+    fields = {column: column.partition("_")[2].removesuffix("_error") for column in columns}  # behind track_, particle_
+    found = {column: known.get(field, unit(field)) for column, field in fields.items()}
+    return {column: name for column, name in found.items() if name}
 
 
 def _of_all_ranks(batches: list[Slots], trainer: Trainer) -> list[Slots]:

@@ -186,16 +186,16 @@ def _mean(numbers: list[Number]) -> Number:
 
 
 def _check_same_events(first: TestedRun, run: TestedRun) -> None:
-    for name in first.events.keys() & run.events.keys():
-        if first.events[name] != run.events[name]:
+    for name in first.events:
+        if first.events[name] != run.events.get(name, first.events[name]):
             there, here = (_counts(own.events[name]) for own in (first, run))
             raise ValueError(
                 f"{run.path} was tested on other events than {first.path}: {name} has {here}, expected {there}; "
                 "'hitpool evaluate --data FOLDER' tests both on the same ones"
             )
     edges, own = first.measured.edges, run.measured.edges
-    for variable in edges.keys() & own.keys():
-        if edges[variable] != own[variable]:
+    for variable in edges:
+        if edges[variable] != own.get(variable, edges[variable]):
             raise ValueError(
                 f"{run.path} was evaluated on other events than {first.path}: its bins of {variable} are "
                 f"{own[variable]}, expected {edges[variable]}"
