@@ -14,7 +14,10 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from hitpool.parser import ArgumentParser
 
 HELP = """\
 usage: hitpool <command> [options]
@@ -181,7 +184,7 @@ def _training(command: str, options: list[str]) -> Callable[[], None]:
         from hitpool import __version__
 
         print(f"hitpool {__version__}: {command}, loading PyTorch", flush=True)
-    import hitpool.commands.training
+    import hitpool.commands.training  # noqa: F401
 
     _hide_expected_messages()
     return partial(_train, command, options)
@@ -191,27 +194,25 @@ def _train(command: str, options: list[str]) -> None:
     from hitpool.commands.help import of_part
     from hitpool.commands.training import run
     from hitpool.configuration.command_line import configuration, interpret
+    from hitpool.configuration.resolving import refuse_unknown_options
     from hitpool.training.checkpoints import AtomicCheckpointIO
 
     if parts := [option.removeprefix("--help=") for option in options if option.startswith("--help=")]:
         print(of_part(parts[0], configuration(options)), end="")
         return
     options = ["--help" if option == "--help_all" else option for option in options]
+    refuse_unknown_options(command, options)
     checkpoint_io = AtomicCheckpointIO()
     run(interpret(command, options, look_into=checkpoint_io.look_into), checkpoint_io)
 
 
 def _export(options: list[str]) -> Callable[[], None]:
-    from jsonargparse import ArgumentParser
-
     from hitpool.configuration.trust import OPTION
 
-    description = (inspect.getdoc(export) or "").partition("\nArgs:")[0]
-    parser = ArgumentParser(prog="hitpool export", description=description, exit_on_error=False)
-    parser.add_function_arguments(export, as_group=False, skip={"trust"})
+    parser = _parser(export, "export", skip=frozenset({"trust"}))
     parser.add_argument("--trust", **OPTION)
     arguments = parser.parse_args(options).as_dict()
-    import hitpool.export.torchscript
+    import hitpool.export.torchscript  # noqa: F401
 
     _hide_expected_messages()
     return partial(export, **arguments)
@@ -229,11 +230,17 @@ def _part(command: str, options: list[str]) -> Callable[[], None]:
 
 
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
-    from jsonargparse import auto_cli
+    function(**_parser(function, command).parse_args(options).as_dict())
+
+
+def _parser(function: Callable[..., None], command: str, skip: frozenset[str] = frozenset()) -> "ArgumentParser":
+    """Parser of a command whose options are the arguments of a function."""
+    from hitpool.parser import ArgumentParser
 
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
-    parser: dict[str, Any] = {"prog": f"hitpool {command}", "description": description}
-    auto_cli(function, args=options, as_positional=False, fail_untyped=False, exit_on_error=False, **parser)
+    parser = ArgumentParser(prog=f"hitpool {command}", description=description)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=False, skip=set(skip))
+    return parser
 
 
 def _commands(text: str) -> list[str]:

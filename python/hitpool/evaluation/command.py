@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from hitpool.configuration.trust import OPTION
+from hitpool.parser import ArgumentParser
 
 RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
 
@@ -24,7 +24,7 @@ def command(options: list[str]) -> Callable[[], None]:
         The command, to be called.
     """
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
-    parser = ArgumentParser(prog="hitpool evaluate", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool evaluate", description=description)
     parser.add_function_arguments(evaluate, as_group=False, skip={"runs", "trust"})
     parser.add_argument("--trust", **OPTION)
     parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
