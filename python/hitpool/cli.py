@@ -146,7 +146,7 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
     if command == "simulate":
         from hitpool.simulation import simulate
 
-        return partial(_call, simulate, command, options)
+        return partial(_simulate, simulate, options)
     if command == "acts":
         from hitpool.acts import acts
 
@@ -207,15 +207,17 @@ def _train(command: str, options: list[str]) -> None:
 
 
 def _export(options: list[str]) -> Callable[[], None]:
+    from hitpool.configuration.checkpoint_option import add_checkpoint_options, take_checkpoint
     from hitpool.configuration.trust import OPTION
 
-    parser = _parser(export, "export", skip=frozenset({"trust"}))
+    parser = _parser(export, "export", skip=("checkpoint", "trust"))
+    add_checkpoint_options(parser)
     parser.add_argument("--trust", **OPTION)
-    arguments = parser.parse_args(options).as_dict()
+    arguments = parser.parse_args(options)
     import hitpool.export.torchscript  # noqa: F401
 
     _hide_expected_messages()
-    return partial(export, **arguments)
+    return partial(export, take_checkpoint(arguments), **arguments.as_dict())
 
 
 def _part(command: str, options: list[str]) -> Callable[[], None]:
@@ -233,7 +235,14 @@ def _call(function: Callable[..., None], command: str, options: list[str]) -> No
     function(**_parser(function, command).parse_args(options).as_dict())
 
 
-def _parser(function: Callable[..., None], command: str, skip: frozenset[str] = frozenset()) -> "ArgumentParser":
+def _simulate(function: Callable[..., None], options: list[str]) -> None:
+    parser = _parser(function, "simulate", skip=("processes",))
+    workers = "Number of processes; all available cores by default."
+    parser.add_argument("--workers", "--processes", dest="processes", type=int | None, default=None, help=workers)
+    function(**parser.parse_args(options).as_dict())
+
+
+def _parser(function: Callable[..., None], command: str, skip: tuple[str, ...] = ()) -> "ArgumentParser":
     """Parser of a command whose options are the arguments of a function."""
     from hitpool.parser import ArgumentParser
 

@@ -20,10 +20,10 @@ class ArgumentParser(jsonargparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"exit_on_error": False, "allow_abbrev": False} | options)
 
-    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+    def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parses a command line, see `jsonargparse.ArgumentParser.parse_args`."""
         self.refuse_unknown(args or [])
-        return super().parse_args(args, *others, **options)  # type: ignore[arg-type]
+        return super().parse_args(args, *others, **options)
 
     def refuse_unknown(self, options: Sequence[str]) -> None:
         """Checks the names of options; what lies inside an object or a list is known to nobody yet.

@@ -43,7 +43,8 @@ def run(options: list[str], work: Work, commands: Sequence[tuple[str, ...]]) -> 
                 tree[command[:depth]] = _part(tree[command[: depth - 1]], command[depth - 1]).add_subparsers()
         plain = _part(tree[command[:-1]], command[-1])
         for names in _options(command, work):
-            plain.add_argument(*names).complete = shtab.FILE  # where a value is none, a name of a file does no harm
+            option: Any = plain.add_argument(*names)
+            option.complete = shtab.FILE  # where a value is none, a name of a file does no harm
     print(shtab.complete(root, shell))
 
 
@@ -52,7 +53,7 @@ def _part(parts: Any, name: str) -> argparse.ArgumentParser:
     return part
 
 
-def _options(command: tuple[str, ...], work: Work) -> Iterator[list[str]]:
+def _options(command: tuple[str, ...], work: Work) -> Iterator[Sequence[str]]:
     """Spellings of each option of a command."""
     first, *rest = command
     training = first in USES

@@ -142,6 +142,28 @@ def interpret(
     return arguments
 
 
+def choose_checkpoint(which: str | None, name: str | None, folder: str) -> Arguments:
+    """Finds a checkpoint as `--checkpoint`, `--name` and `--runs` name it.
+
+    Args:
+        which: A file, `best`, `last`, or None for `best` or else `last`.
+        name: Name of the training; that of muon.yaml if None.
+        folder: Folder of all runs.
+
+    Returns:
+        Arguments with run directory, checkpoint and notice.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    arguments = Arguments("test", {}, [], runs.folder(Path(folder), name or training_name(_base([]))))
+    if which in (None, "best", "last"):
+        _continue_newest(arguments, which)
+    else:
+        _continue_from(arguments, Path(str(which)))
+    return arguments
+
+
 def _stored(arguments: Arguments, look_into: Callable[[Path], dict[str, Any]]) -> Source | None:
     """The configuration of the checkpoint, or of the run that goes on from the beginning; None if there is none."""
     of_run = arguments.run / "config.yaml" if arguments.run else None

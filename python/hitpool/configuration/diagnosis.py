@@ -124,11 +124,11 @@ def _class(path: str) -> Any:
         package = importlib.import_module(module)
     except ModuleNotFoundError as error:
         parent, _, missing = str(error.name).rpartition(".")
-        known = dir(importlib.import_module(parent)) if parent else ("hitpool", "lightning", "torch")
-        raise ImportError(f"there is no module {error.name}{suggestion(missing, known)}") from None
+        there = dir(importlib.import_module(parent)) if parent else ["hitpool", "lightning", "torch"]
+        raise ImportError(f"there is no module {error.name}{suggestion(missing, there)}") from None
     if not hasattr(package, name):
-        known = {*dir(package), *getattr(package, "__all__", ())}
-        raise ImportError(f"there is no '{name}' in {module}{suggestion(name, known)}")
+        there = [*dir(package), *getattr(package, "__all__", ())]
+        raise ImportError(f"there is no '{name}' in {module}{suggestion(name, there)}")
     return getattr(package, name)
 
 

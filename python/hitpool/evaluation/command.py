@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jsonargparse.typing import PositiveInt
 
+from hitpool.configuration.checkpoint_option import add_checkpoint_options, take_checkpoint
 from hitpool.configuration.trust import OPTION
 from hitpool.parser import ArgumentParser
 
@@ -25,13 +26,15 @@ def command(options: list[str]) -> Callable[[], None]:
     """
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
     parser = ArgumentParser(prog="hitpool evaluate", description=description)
-    parser.add_function_arguments(evaluate, as_group=False, skip={"runs", "trust"})
+    add_checkpoint_options(parser)
+    parser.add_function_arguments(evaluate, as_group=False, skip={"checkpoint", "runs", "trust"})
     parser.add_argument("--trust", **OPTION)
     parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
-    arguments = parser.parse_args(options).as_dict()
+    arguments = parser.parse_args(options)
     import hitpool.evaluation.measurement  # noqa: F401
 
-    return partial(evaluate, runs=arguments.pop("compare"), **arguments)
+    checkpoint = take_checkpoint(arguments)
+    return partial(evaluate, checkpoint, runs=arguments.pop("compare"), **arguments.as_dict())
 
 
 def evaluate(
