@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonargparse
 
-from hitpool.data.names import similar, suggestion
+from hitpool.data.names import similar
 
 
 class ArgumentParser(jsonargparse.ArgumentParser):
@@ -35,11 +35,16 @@ class ArgumentParser(jsonargparse.ArgumentParser):
             ArgumentError: If there is no such option, with the one that is nearest.
         """
         known = {name for action in self._actions for name in action.option_strings}
+        groups = {prefix for name in known if not name.endswith(".help") for prefix in _above(name)}
         for name in (re.split(r"\+?=", option)[0].removesuffix("+") for option in options if option.startswith("--")):
-            parts = name.split(".")
-            inside = {".".join(parts[:end]) for end in range(2, len(parts))}  # whose own options depend on its class
-            if name not in known and not inside & known:
-                raise ArgumentError(None, f"there is no option {name}{near_option(name, known)}")
+            if name not in known and not any(prefix in known - groups for prefix in _above(name)):
+                raise ArgumentError(None, f"there is no option {name}{near_option(name, known - groups)}")
+
+
+def _above(name: str) -> list[str]:
+    """What an option lies in: --a.b and --a for --a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def near_option(name: str, known: Collection[str]) -> str:
@@ -50,13 +55,15 @@ def near_option(name: str, known: Collection[str]) -> str:
         known: The options that exist.
 
     Returns:
-        As `suggestion`; an option with the same last part is near as well.
+        The question, empty if none is near; what goes on from the name or has the same last part is near as well.
 
     Example:
         >>> near_option("--batch-size", ["--data.batch_size"])
         " (did you mean '--data.batch_size'?)"
     """
     name = re.sub(r"(?<=\w)-", "_", name)
+    longer = min((option for option in known if option.startswith(name)), default=None)
     last = {option.lstrip("-").rpartition(".")[2]: option for option in known}
     inner = similar(name.lstrip("-").rpartition(".")[2], last)
-    return suggestion(name, known) or (f" (did you mean '{last[inner]}'?)" if inner else "")
+    near = similar(name, known) or longer or (last[inner] if inner else None)
+    return f" (did you mean '{near}'?)" if near else ""

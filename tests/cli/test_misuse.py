@@ -206,8 +206,12 @@ OTHERS = [
     ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of full, sample, got foo"),
     ("simulate --output x --events 3 --foo", 2, "there is no option --foo"),
     ("acts --output x --events -1", 1, "hitpool acts: events: expected at least 1, got -1"),
-    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected a checkpoint, such as <run>"),
-    ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: nothing.ckpt does not exist"),
+    (
+        "evaluate --checkpoint data",
+        1,
+        "hitpool evaluate: --checkpoint: data does not exist; expected a checkpoint, such as <run>",
+    ),
+    ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: --checkpoint: nothing.ckpt does not exist"),
     ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
@@ -220,7 +224,7 @@ OTHERS = [
     ("data convert --input foo --output x --mapping data", 1, "mapping data does not exist"),
     ("data convert --input foo --output x --workers abc", 2, "workers: expected int, got abc"),
     ("predict --name foo", 1, "hitpool predict: runs/foo holds no run: train with"),
-    ("predict --trainer.foo", 1, "holds no run"),
+    ("predict --trainer.foo", 2, "there is no option --trainer.foo; "),
 ]
 
 
@@ -302,9 +306,10 @@ def test_a_fault_in_a_file_is_one_line_with_its_place(
 def test_the_file_that_says_it_is_named(place: Path, line: Callable) -> None:
     Path("a.yaml").write_text("data: {batch_size: many}")
     Path("b.yaml").write_text("data: {num_workers: many}")
-    files = ["--config=muon.yaml", "--config=a.yaml", "--config=b.yaml"]
-    assert "fit: a.yaml: data.batch_size: expected int" in line("fit", *files, "--data.num_workers=0")[1]
-    assert "fit: b.yaml: data.num_workers: expected int" in line("fit", *files, "--data.batch_size=9")[1]
+    Path("c.yaml").write_text("data: {batch_size: 9, num_workers: 0}")
+    files = ["--config=muon.yaml", "--config=c.yaml"]
+    assert "fit: a.yaml: data.batch_size: expected int" in line("fit", *files, "--config=a.yaml")[1]
+    assert "fit: b.yaml: data.num_workers: expected int" in line("fit", *files, "--config=b.yaml")[1]
     assert "fit: data.batch_size: expected int, got x" in line("fit", "--data.batch_size=x", "--data.num_workers=0")[1]
 
 

@@ -54,7 +54,7 @@ class Arguments:
             path: Keys and indices with dots.
         """
         names = [re.split(r"\+?=", option)[0].removeprefix("--") for option in self.given if option.startswith("--")]
-        if any(f"{path}.".startswith(f"{name}.") for name in names):
+        if any(f"{path}.".startswith(f"{name}.") or name.startswith(f"{path}.") for name in names):
             return None
         return next((source.path for source in reversed(self.sources) if has(source.content, path)), None)
 
@@ -238,6 +238,7 @@ def _no_run(folder: Path, others: list[str]) -> str:
 def _continue_from(arguments: Arguments, checkpoint: Path) -> None:
     if not checkpoint.is_file():
         raise FileNotFoundError(
-            f"--checkpoint: {checkpoint} does not exist; 'last' and 'best' name the most recent run's"
+            f"--checkpoint: {checkpoint} does not exist; expected a checkpoint, such as <run>/ckpts/best.ckpt, or "
+            "'last' or 'best' for that of the most recent run"
         )
     arguments.checkpoint, arguments.run = checkpoint, runs.of_checkpoint(checkpoint)
