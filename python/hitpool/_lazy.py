@@ -20,7 +20,7 @@ def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
         'hitpool.data.names'
     """
 
-    def __getattr__(name: str) -> Any:  # noqa: N807
+    def __getattr__(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = import_module(modules[name])

@@ -14,7 +14,10 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from hitpool.parser import ArgumentParser
 
 HELP = """\
 usage: hitpool <command> [options]
@@ -149,7 +152,7 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
     if command == "simulate":
         from hitpool.simulation import simulate
 
-        return partial(_call, simulate, command, options)
+        return partial(_simulate, simulate, options)
     if command == "acts":
         from hitpool.acts import acts
 
@@ -191,7 +194,7 @@ def _training(command: str, options: list[str]) -> Callable[[], None]:
         from hitpool import __version__
 
         print(f"hitpool {__version__}: {command}, loading PyTorch", flush=True)
-    import hitpool.commands.training
+    import hitpool.commands.training  # noqa: F401
 
     _hide_expected_messages()
     return partial(_train, command, options)
@@ -201,30 +204,30 @@ def _train(command: str, options: list[str]) -> None:
     from hitpool.commands.help import of_part
     from hitpool.commands.training import run
     from hitpool.configuration.command_line import configuration, interpret
+    from hitpool.configuration.resolving import refuse_unknown_options
     from hitpool.training.checkpoints import AtomicCheckpointIO
 
     if parts := [option.removeprefix("--help=") for option in options if option.startswith("--help=")]:
         print(of_part(parts[0], configuration(options)), end="")
         return
     options = ["--help" if option == "--help_all" else option for option in options]
+    refuse_unknown_options(command, options)
     checkpoint_io = AtomicCheckpointIO()
     run(interpret(command, options, look_into=checkpoint_io.look_into), checkpoint_io)
 
 
 def _export(options: list[str]) -> Callable[[], None]:
-    from jsonargparse import ArgumentParser
-
+    from hitpool.configuration.checkpoint_option import add_checkpoint_options, take_checkpoint
     from hitpool.configuration.trust import OPTION
 
-    description = (inspect.getdoc(export) or "").partition("\nArgs:")[0]
-    parser = ArgumentParser(prog="hitpool export", description=description, exit_on_error=False)
-    parser.add_function_arguments(export, as_group=False, skip={"trust"})
+    parser = _parser(export, "export", skip=("checkpoint", "trust"))
+    add_checkpoint_options(parser)
     parser.add_argument("--trust", **OPTION)
-    arguments = parser.parse_args(options).as_dict()
-    import hitpool.export.torchscript
+    arguments = parser.parse_args(options)
+    import hitpool.export.torchscript  # noqa: F401
 
     _hide_expected_messages()
-    return partial(export, **arguments)
+    return partial(export, take_checkpoint(arguments), **arguments.as_dict())
 
 
 def _part(command: str, options: list[str]) -> Callable[[], None]:
@@ -239,11 +242,24 @@ def _part(command: str, options: list[str]) -> Callable[[], None]:
 
 
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
-    from jsonargparse import auto_cli
+    function(**_parser(function, command).parse_args(options).as_dict())
+
+
+def _simulate(function: Callable[..., None], options: list[str]) -> None:
+    parser = _parser(function, "simulate", skip=("processes",))
+    workers = "Number of processes; all available cores by default."
+    parser.add_argument("--workers", "--processes", dest="processes", type=int | None, default=None, help=workers)
+    function(**parser.parse_args(options).as_dict())
+
+
+def _parser(function: Callable[..., None], command: str, skip: tuple[str, ...] = ()) -> "ArgumentParser":
+    """Parser of a command whose options are the arguments of a function."""
+    from hitpool.parser import ArgumentParser
 
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
-    parser: dict[str, Any] = {"prog": f"hitpool {command}", "description": description}
-    auto_cli(function, args=options, as_positional=False, fail_untyped=False, exit_on_error=False, **parser)
+    parser = ArgumentParser(prog=f"hitpool {command}", description=description)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=False, skip=set(skip))
+    return parser
 
 
 def _commands(text: str) -> list[str]:

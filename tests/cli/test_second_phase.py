@@ -78,7 +78,7 @@ def test_stopped_in_the_second_phase_it_is_repeated(
         with pytest.raises(SystemExit, match="130"):
             main(FIT)
     assert (
-        "stopped in the second phase; continue with: hitpool fit --name muon --ckpt_path last"
+        "stopped in the second phase; continue with: hitpool fit --name muon --checkpoint last"
         in capsys.readouterr().out
     )
     best = workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt"

@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from jsonargparse import ArgumentParser, capture_parser
+from jsonargparse import capture_parser
 
 from hitpool.configuration.files import find, read
 from hitpool.configuration.subcommands import USES
+from hitpool.parser import ArgumentParser
 
 Shell = Literal["bash", "zsh", "tcsh"]
 Work = Callable[[str, list[str]], Callable[[], None]]
@@ -25,7 +26,7 @@ def run(options: list[str], work: Work, commands: Sequence[tuple[str, ...]]) -> 
         ModuleNotFoundError: If shtab is not installed.
     """
     description = "Prints the script by which a shell completes commands, options and names of files."
-    parser = ArgumentParser(prog="hitpool completion", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool completion", description=description)
     parser.add_argument("shell", type=Shell, metavar="SHELL", help="bash, zsh or tcsh.")
     shell = parser.parse_args(options).shell
     try:
@@ -42,7 +43,8 @@ def run(options: list[str], work: Work, commands: Sequence[tuple[str, ...]]) -> 
                 tree[command[:depth]] = _part(tree[command[: depth - 1]], command[depth - 1]).add_subparsers()
         plain = _part(tree[command[:-1]], command[-1])
         for names in _options(command, work):
-            plain.add_argument(*names).complete = shtab.FILE  # where a value is none, a name of a file does no harm
+            option: Any = plain.add_argument(*names)
+            option.complete = shtab.FILE  # where a value is none, a name of a file does no harm
     print(shtab.complete(root, shell))
 
 
@@ -51,7 +53,7 @@ def _part(parts: Any, name: str) -> argparse.ArgumentParser:
     return part
 
 
-def _options(command: tuple[str, ...], work: Work) -> Iterator[list[str]]:
+def _options(command: tuple[str, ...], work: Work) -> Iterator[Sequence[str]]:
     """Spellings of each option of a command."""
     first, *rest = command
     training = first in USES

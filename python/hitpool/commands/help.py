@@ -19,10 +19,10 @@ EXAMPLES = {
   hitpool fit                                              # simulates 67,000 events and trains on them
   hitpool fit --name quick --trainer.max_epochs 2 --data.num_train 2000
   hitpool fit --data.train_dir events/train --data.val_dir events/val --data.test_dir events/test
-  hitpool fit --name quick --ckpt_path last --trainer.max_epochs 4    # goes on where it stopped
+  hitpool fit --name quick --checkpoint last --trainer.max_epochs 4    # goes on where it stopped
   hitpool fit --config muon_seed.yaml --model.model.tasks.2.loss_weight 3 --print_config
 """,
-    "validate": "  hitpool validate --name quick --ckpt_path last\n",
+    "validate": "  hitpool validate --name quick --checkpoint last\n",
     "test": "  hitpool test --name quick --data.test_dir other/events\n",
     "predict": "  hitpool predict --name quick --output predictions.parquet\n",
 }
@@ -76,7 +76,7 @@ what
                                muon_query.yaml, acts.yaml; one of hepattn; one with tasks alone. May be repeated.
   --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> ({name})
   --runs DIR                   folder of all runs (runs)
-  --ckpt_path FILE             checkpoint; 'last' and 'best' are those of the most recent run of that name
+  --checkpoint FILE            checkpoint; 'last' and 'best' are those of the most recent run of that name
   --trust                      let the configuration of a checkpoint or of a run name classes of anybody, which may run
                                any code
   --print_config               show the whole configuration and end

@@ -209,7 +209,9 @@ class Training:
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
         if self.trainer.should_stop and any(seconds is not None and seconds <= 0 for seconds in left):
-            say("the time limit was reached: --ckpt_path last goes on from here with a longer one (--trainer.max_time)")
+            say(
+                "the time limit was reached: --checkpoint last goes on from here with a longer one (--trainer.max_time)"
+            )
 
     def _say_how_to_continue(self, place: str) -> None:
         place = f"stopped in {place}"
@@ -219,7 +221,7 @@ class Training:
         folder = self.arguments.folder
         runs_option = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
         trust = ["--trust"] if foreign(self.config) else []
-        command = ["hitpool", "fit", *runs_option, "--name", folder.name, "--ckpt_path", "last", *trust]
+        command = ["hitpool", "fit", *runs_option, "--name", folder.name, "--checkpoint", "last", *trust]
         say(f"{place}; continue with: {shlex.join(command)}")
 
     @rank_zero_only

@@ -2,10 +2,9 @@
 
 import itertools
 
-from jsonargparse import ArgumentParser
-
 from hitpool.configuration.files import packaged
 from hitpool.data.names import suggestion
+from hitpool.parser import ArgumentParser
 
 
 def list_all(options: list[str]) -> None:
@@ -15,7 +14,7 @@ def list_all(options: list[str]) -> None:
         options: Arguments after `list`.
     """
     description = "Lists the packaged configurations, each with the comment at its beginning."
-    ArgumentParser(prog="hitpool config list", description=description, exit_on_error=False).parse_args(options)
+    ArgumentParser(prog="hitpool config list", description=description).parse_args(options)
     known = packaged()
     width = max(map(len, known))
     for name, path in known.items():
@@ -34,7 +33,7 @@ def show(options: list[str]) -> None:
         ValueError: If there is no such configuration.
     """
     description = "Prints a packaged configuration with its comments, to change a copy of it."
-    parser = ArgumentParser(prog="hitpool config show", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool config show", description=description)
     parser.add_argument("name", metavar="NAME", help=f"One of {', '.join(packaged())}; .yaml may be left out.")
     name = parser.parse_args(options).name
     known = packaged() | {path.stem: path for path in packaged().values()}

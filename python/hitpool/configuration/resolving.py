@@ -1,21 +1,23 @@
 """From what a command line means to a complete, checked configuration."""
 
+import copy
 import re
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_dumper
+from jsonargparse import ActionConfigFile, ArgumentError, Namespace, set_dumper
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 
 from hitpool import __version__
 from hitpool.configuration.check import check
-from hitpool.configuration.command_line import Arguments
+from hitpool.configuration.command_line import Arguments, known_options
 from hitpool.configuration.derived import derive
+from hitpool.configuration.diagnosis import with_index, wrong_class
 from hitpool.configuration.subcommands import COMMON, USES
 from hitpool.data import HitDataModule
-from hitpool.data.names import suggestion
+from hitpool.parser import ArgumentParser, near_option
 from hitpool.parser_message import one_line
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
@@ -42,9 +44,7 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
     try:
         config = _plain(_parsed(parser, arguments), parser)
     except ArgumentError as error:
-        line = one_line(str(error))
-        if unknown := re.match(r"there is no option (?:--|')([\w.]+)", line):
-            line += suggestion(unknown[1], list(parser.get_defaults().keys()))
+        line = _explained(str(error), arguments, parser)
         raise (ArgumentError(None, line) if command else ValueError(line)) from error
     if not 0 <= config["seed_everything"] < 2**32:
         raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {config['seed_everything']}")
@@ -52,9 +52,45 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
     return config
 
 
+def refuse_unknown_options(command: str, options: list[str]) -> None:
+    """Checks the names of options before anything is read; those inside an object are left to `resolve`.
+
+    Args:
+        command: fit, validate, test or predict.
+        options: Command line behind it.
+
+    Raises:
+        ArgumentError: If there is no such option.
+    """
+    _parser(command, sub_configs=False).refuse_unknown(known_options(options)[1])
+
+
+def _explained(message: str, arguments: Arguments, parser: ArgumentParser) -> str:
+    """What is wrong in a line: the file if it is in one, the place, and what was expected."""
+    if fault := wrong_class(arguments.config):
+        place, line = fault
+    else:
+        line = one_line(message)
+        if unknown := re.match(r"there is no option '([\w.]+)'", line):
+            place = unknown[1]
+            keys = list(parser.get_defaults().keys())
+            line += near_option(place, [*SECTIONS, *keys])
+        elif value := re.fullmatch(r"([\w.]+): (expected .*, got (.*))", line):
+            place = with_index(value[1], value[3], arguments.config)
+            line = f"{place}: {value[2]}"
+        else:
+            place = re.split("[: ]", line, maxsplit=1)[0]
+    file = arguments.file_of(place)
+    return f"{file}: {line}" if file else line
+
+
 def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     """The files, and over them the options, which may be the first to give what is required."""
-    return parser.parse_args(arguments.options, parser.parse_object(arguments.config, _skip_validation=True))
+    known = {key.partition(".")[0] for key in parser.get_defaults().keys()}  # noqa: SIM118  (it is no dict)
+    if unknown := [key for key in arguments.config if key not in known]:
+        raise ArgumentError(None, f"there is no option '{unknown[0]}'")  # the parser accepts an empty section
+    config = copy.deepcopy(arguments.config)  # the parser changes it
+    return parser.parse_args(arguments.options, parser.parse_object(config, _skip_validation=True))
 
 
 def _plain(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:
@@ -82,8 +118,6 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"hitpool {command}",
         description=f"{USES[command]} {COMMON}" if command else COMMON,
-        exit_on_error=False,
-        allow_abbrev=False,
         dump_header=[f"hitpool {__version__}"],
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Path to a configuration file in YAML.")
@@ -105,7 +139,9 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     parser.add_class_arguments(Samples, "simulate")
     parser.link_arguments("name", "model.name")
     if command:
-        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well.")
+        parser.add_argument(
+            "--ckpt_path", "--checkpoint", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well."
+        )
     if command == "predict":
         parser.add_argument("--output", type=Path | None, default=None, help="Table to write: .h5, .parquet or .root.")
     return parser

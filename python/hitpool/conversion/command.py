@@ -9,7 +9,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from hitpool.conversion.job import convert
 from hitpool.conversion.mapping import Mapping, read_mapping
 from hitpool.conversion.share import EVERYTHING
 from hitpool.cores import available_cores
+from hitpool.parser import ArgumentParser
 
 DESCRIPTION = """\
 Makes a data set from flat ROOT ntuples: trees or RNTuples with a list of numbers per event in each branch. The same
@@ -49,7 +49,7 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `convert`.
     """
-    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION)
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="ROOT files.")
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder of the data set.")
     parser.add_argument("--mapping", metavar="FILE", help=MAPPING_HELP)

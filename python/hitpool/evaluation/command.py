@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
+from hitpool.configuration.checkpoint_option import add_checkpoint_options, take_checkpoint
 from hitpool.configuration.trust import OPTION
+from hitpool.parser import ArgumentParser
 
 RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
 
@@ -24,14 +25,16 @@ def command(options: list[str]) -> Callable[[], None]:
         The command, to be called.
     """
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
-    parser = ArgumentParser(prog="hitpool evaluate", description=description, exit_on_error=False)
-    parser.add_function_arguments(evaluate, as_group=False, skip={"runs", "trust"})
+    parser = ArgumentParser(prog="hitpool evaluate", description=description)
+    add_checkpoint_options(parser)
+    parser.add_function_arguments(evaluate, as_group=False, skip={"checkpoint", "runs", "trust"})
     parser.add_argument("--trust", **OPTION)
     parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
-    arguments = parser.parse_args(options).as_dict()
+    arguments = parser.parse_args(options)
     import hitpool.evaluation.measurement  # noqa: F401
 
-    return partial(evaluate, runs=arguments.pop("compare"), **arguments)
+    checkpoint = take_checkpoint(arguments)
+    return partial(evaluate, checkpoint, runs=arguments.pop("compare"), **arguments.as_dict())
 
 
 def evaluate(

@@ -6,13 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.files import check_writable, read_index, write_text
 from hitpool.inspection.report import as_json, tables
 from hitpool.inspection.scan import Scan
+from hitpool.parser import ArgumentParser
 
 DESCRIPTION = """\
 Reads a data set once and shows its events, columns, truth and defects. The exit status is 1 if it cannot be used for
@@ -27,7 +27,7 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `inspect`.
     """
-    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION)
     parser.add_argument("directory", metavar="DIR", help="Folder of the data set.")
     parser.add_argument("--plots", metavar="DIR", help="Folder for plots (PNG).")
     parser.add_argument("--json", metavar="FILE.json", help="Write all numbers.")
