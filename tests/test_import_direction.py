@@ -24,7 +24,7 @@ ALLOWED = {  # what a part may import, besides itself
     "tasks": "ops nn fits hits quantity residuals",
     "training": "ops simulation nn fits tasks data files cores weights",
     "configuration": "parser_message muon tasks data training files weights",
-    "commands": "configuration fits tasks data training files cores weights",
+    "commands": "configuration failure fits tasks data training files cores weights",
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals",
     "export": "ops hits nn tasks data training config files muon quantity",
     "inspection": "data evaluation files muon",

@@ -30,6 +30,7 @@ class Arguments:
         notice: Sentence for the user on what is continued, or an empty string.
         translation: Lines for the user on how the configuration files were read.
         trusted: Whether the configuration may name classes of anybody.
+        given: Options as they were given.
     """
 
     subcommand: str | None
@@ -41,6 +42,7 @@ class Arguments:
     notice: str = ""
     translation: list[str] = field(default_factory=list)
     trusted: bool = True
+    given: list[str] = field(default_factory=list)
 
 
 def configuration(options: list[str]) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def interpret(
     given = [read(find(name)) for name in known.config]
     base = _base(given)
     name = training_name([*base, *given]) if known.name is None else known.name
-    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name))
+    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name), given=options)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
         if known.ckpt_path in ("last", "best") or (known.ckpt_path is None and subcommand != "fit"):

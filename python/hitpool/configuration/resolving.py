@@ -62,7 +62,22 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
 
 def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     """The files, and over them the options, which may be the first to give what is required."""
-    return parser.parse_args(arguments.options, parser.parse_object(arguments.config, _skip_validation=True))
+    base = parser.parse_object(arguments.config, _skip_validation=True)
+    config = parser.parse_args(arguments.options, base, _skip_validation=True)
+    _place_loggers(config.trainer.logger)
+    try:
+        parser.validate(config)
+    except (TypeError, KeyError) as error:
+        raise ArgumentError(None, str(error)) from error
+    return config
+
+
+def _place_loggers(given: Any) -> None:
+    """Lets the loggers that need a folder write into the working folder, as the others do, if none is named."""
+    for logger in given if isinstance(given, list) else [given]:
+        arguments = logger.get("init_args", {}) if isinstance(logger, dict | Namespace) else {}
+        if "save_dir" in arguments and arguments["save_dir"] is None:
+            arguments["save_dir"] = "."
 
 
 def _plain(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hitpool import __version__
 from hitpool.configuration.files import read
 from hitpool.files import write_text
 from hitpool.training import runs
+from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.weights import CheckpointError
 
 KEY = "hitpool_configuration"  # in a checkpoint
@@ -26,9 +27,12 @@ class RunConfig(Callback):
         self.config = config
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes `config.yaml` when nothing is left that could keep the training from starting."""
+        """Writes `config.yaml` when nothing is left that could keep the training from starting, and tells loggers."""
         if trainer.is_global_zero:
             self.write(Path(trainer.default_root_dir))
+        for logger in trainer.loggers:
+            if not isinstance(logger, MetricsTable | MetricsBoard):
+                logger.log_hyperparams(_with_indices(self.config))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration to a checkpoint, which is then complete without its run directory."""
@@ -38,6 +42,13 @@ class RunConfig(Callback):
         """Writes `config.yaml` into `run`."""
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_text(run / "config.yaml", f"# hitpool {__version__}\n{text}")
+
+
+def _with_indices(node: Any) -> Any:
+    """A configuration without lists of classes, as which loggers take nothing apart: the index is a key."""
+    if isinstance(node, list) and any(isinstance(entry, dict) for entry in node):
+        node = {str(index): entry for index, entry in enumerate(node)}
+    return {key: _with_indices(entry) for key, entry in node.items()} if isinstance(node, dict) else node
 
 
 def of_checkpoint(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
