@@ -1,12 +1,10 @@
 """Wrong widths and counts are errors that name the task or the fit, and the tensor."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 
-from hitpool.fits import HelixFit, SolenoidFit, ToroidFit
+from hitpool.fits import HelixFit, SolenoidFit, ToroidFit, TrackFit
 from hitpool.tasks import (
     ObjectHitMaskTask,
     ObjectRegressionTask,
@@ -96,10 +94,9 @@ def test_outputs(method: str, task: str, tensor: str, shape: tuple[int, ...], ex
 
 
 @pytest.mark.parametrize(
-    "make", [ToroidFit, SolenoidFit, lambda: HelixFit(hit_fields=["z"], field=2.0)], ids=["toroid", "solenoid", "helix"]
+    "fit", [ToroidFit(), SolenoidFit(field=2.0), HelixFit(["z"], field=2.0)], ids=lambda fit: type(fit).__name__
 )
-def test_fits(make: Callable) -> None:
-    fit = make()
+def test_fits(fit: TrackFit) -> None:
     name, fields = type(fit).__name__, len(fit.inputs)
     hits, logits, valid = torch.zeros(B, M, fields), torch.zeros(B, N, M), torch.ones(B, M, dtype=torch.bool)
     fit(hits, logits, valid)

@@ -356,7 +356,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         given = {name: (x[name], dimensions) for name, dimensions in read.items()}
         raw = x.get("inputs", x)
         if not isinstance(raw, Hits):
-            given |= {(name := f"{hit}_{field}"): (raw.get(name), "B M") for field in self.hit_fields}
+            given |= {f"{hit}_{field}": (raw.get(f"{hit}_{field}"), "B M") for field in self.hit_fields}
         check_shapes(f"task {self.name}", given | {self.logit_key: (logits, "B N M")}, D=self.dim)
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:
