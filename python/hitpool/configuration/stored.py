@@ -32,7 +32,7 @@ class RunConfig(Callback):
             self.write(Path(trainer.default_root_dir))
         for logger in trainer.loggers:
             if not isinstance(logger, MetricsTable | MetricsBoard):
-                logger.log_hyperparams(_with_indices(self.config))
+                logger.log_hyperparams(_flat(self.config))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration to a checkpoint, which is then complete without its run directory."""
@@ -44,11 +44,14 @@ class RunConfig(Callback):
         write_text(run / "config.yaml", f"# hitpool {__version__}\n{text}")
 
 
-def _with_indices(node: Any) -> Any:
-    """A configuration without lists of classes, as which loggers take nothing apart: the index is a key."""
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Values of a configuration by their path with dots, into lists of classes too."""
     if isinstance(node, list) and any(isinstance(entry, dict) for entry in node):
-        node = {str(index): entry for index, entry in enumerate(node)}
-    return {key: _with_indices(entry) for key, entry in node.items()} if isinstance(node, dict) else node
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return {path: node}
+    parts = [_flat(entry, f"{path}.{key}" if path else str(key)) for key, entry in node.items()]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def of_checkpoint(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
