@@ -1,6 +1,7 @@
 """From a resolved configuration to the objects that it describes, each alone."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
 from hitpool.training.loggers import MetricsBoard, MetricsTable, count_epochs_from_one
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar
+
+# advertisements, in Python too, where the other messages of Lightning's are for the caller to choose
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "💡 Tip" not in str(record.msg))
 
 
 def build_model(config: dict[str, Any]) -> TrackingModule:
