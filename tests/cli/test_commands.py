@@ -33,6 +33,10 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["fit", *tiny, "--trainer.max_epochs=2"])
     output = capsys.readouterr().out
     run = Path("runs/muon/version_0")
+    log = (run / "log.txt").read_text()
+    assert log.splitlines() == [line.rstrip() for line in output.splitlines()]
+    (start,) = yaml.safe_load((run / "starts.yaml").read_text())
+    assert start["command"] == " ".join(["hitpool", "fit", *tiny, "--trainer.max_epochs=2"])
     assert f"run directory: {run}" in output
     assert "sigma68 of (pT - true) / true" in output
     assert (
@@ -217,6 +221,7 @@ def test_nan_loss_ends_with_its_step_and_term(workplace: Path, tiny: list[str], 
         "--trainer.num_sanity_val_steps=0",
     )
     assert "train step 0 of epoch 1: the loss is nan (final_parameter_regression_l1 = nan)" in message
+    assert not list(workplace.glob("runs/*/*"))  # no step was trained, so there is nothing to keep
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> None:

@@ -61,7 +61,7 @@ class Log:
         """
         with self._lock, failures_named(path):
             self._file = self._open.enter_context(path.open("ab", buffering=0))
-        self._write(len(self.waiting) - self._kept)
+            self._write(len(self.waiting) - self._kept)
 
     def add(self, text: str) -> None:
         """Adds what is printed.
