@@ -26,7 +26,7 @@ ALLOWED = {  # what a part may import, besides itself
     "hepattn": "nn tasks",
     "training": "ops simulation nn fits tasks data files cores weights",
     "configuration": "parser_message muon tasks data training files weights hepattn parser",
-    "commands": "configuration fits tasks data training files cores weights parser",
+    "commands": "configuration failure fits tasks data training files cores weights parser",
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals parser",
     "export": "ops hits nn tasks data training config files muon quantity",
     "predictor": "config data export muon",

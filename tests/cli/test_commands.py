@@ -33,9 +33,16 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["fit", *tiny, "--trainer.max_epochs=2"])
     output = capsys.readouterr().out
     run = Path("runs/muon/version_0")
+    log = (run / "log.txt").read_text()
+    assert log.splitlines() == [line.rstrip() for line in output.splitlines()]
+    (start,) = yaml.safe_load((run / "starts.yaml").read_text())
+    assert start["command"] == " ".join(["hitpool", "fit", *tiny, "--trainer.max_epochs=2"])
     assert f"run directory: {run}" in output
     assert "sigma68 of (pT - true) / true" in output
-    assert f"everything is in {run}: ckpts/, config.yaml, metrics.csv, plots/, results.json" in output
+    assert (
+        f"everything is in {run}: ckpts/, config.yaml, log.txt, metrics.csv, plots/, results.json, starts.yaml"
+        in output
+    )
     assert {path.name for path in (run / "ckpts").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert len(list(run.glob("events.out.tfevents*"))) == 2
     assert (run / "plots" / "residual_pt.png").stat().st_size > 1000
@@ -219,7 +226,8 @@ def test_nan_loss_ends_with_its_step_and_term(workplace: Path, tiny: list[str], 
         "--model.model.tasks.2.loss_weight=.nan",
         "--trainer.num_sanity_val_steps=0",
     )
-    assert "train step 0 of epoch 0: the loss is nan (final_parameter_regression_l1 = nan)" in message
+    assert "train step 0 of epoch 1: the loss is nan (final_parameter_regression_l1 = nan)" in message
+    assert not list(workplace.glob("runs/*/*"))  # no step was trained, so there is nothing to keep
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> None:

@@ -25,15 +25,18 @@ from hitpool.configuration.trainer_options import predict_into, reports_test
 from hitpool.configuration.trust import foreign
 from hitpool.cores import available_cores
 from hitpool.data.doubts import SAMPLE
+from hitpool.failure import explain
 from hitpool.files import alone, remove_left_lock
 from hitpool.fits import TrackFit
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.checkpoints import AtomicCheckpointIO, check_of_training
+from hitpool.training.log import Log
 from hitpool.training.progress import say
 from hitpool.training.refinement import refined_task, second_phase
 from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
+from hitpool.training.starts import note_start
 from hitpool.training.threads import Threads
 from hitpool.weights import fitting_weights
 
@@ -45,14 +48,18 @@ class Training:
         arguments: What the command line means, see `hitpool.configuration.interpret`.
         held: Takes the lock of the run directory that is written to.
         checkpoint_io: Reads and writes checkpoints; what it has read already is not read again.
+        log: Keeps what is printed; None for nothing.
     """
 
-    def __init__(self, arguments: Arguments, held: ExitStack, checkpoint_io: AtomicCheckpointIO) -> None:
+    def __init__(
+        self, arguments: Arguments, held: ExitStack, checkpoint_io: AtomicCheckpointIO, log: Log | None
+    ) -> None:
         self.arguments = arguments
         assert arguments.subcommand is not None
         self.subcommand = arguments.subcommand
         self.held = held
         self.checkpoint_io = checkpoint_io
+        self.log = log
         self.config = resolve(arguments)
         self.checkpoint = self.config.pop("ckpt_path")
         if output := self.config.pop("output", None):
@@ -198,6 +205,9 @@ class Training:
             self.held.enter_context(alone(run))
             if new:
                 stored.write(run)
+            note_start(run, ["hitpool", self.subcommand, *self.arguments.given])
+        if self.log:
+            self.log.begin(run / "log.txt")
         return run
 
     def _threads(self, deterministic: bool | str | None) -> int | None:
@@ -248,6 +258,19 @@ def run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO | None = None) -
         checkpoint_io: What it has read already is not read again.
     """
     checkpoint_io = checkpoint_io or AtomicCheckpointIO()
+    try:
+        if arguments.subcommand == "fit" and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            with Log() as log:
+                _run(arguments, checkpoint_io, log)
+        else:
+            _run(arguments, checkpoint_io)
+    except SystemExit as stop:
+        if stop.code == 1 and isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way of handling Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO, log: Log | None = None) -> None:
     for line in arguments.translation:
         say(line, sys.stderr)
     if checkpoint := arguments.checkpoint:
@@ -256,8 +279,8 @@ def run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO | None = None) -
         say(arguments.notice)
     try:
         with ExitStack() as held:
-            Training(arguments, held, checkpoint_io).run()
-    except SystemExit as stop:
-        if stop.code == 1 and isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way of handling Ctrl-C
-            raise KeyboardInterrupt from None
+            Training(arguments, held, checkpoint_io, log).run()
+    except Exception as error:
+        if log:
+            log.note(explain(error)[0])
         raise

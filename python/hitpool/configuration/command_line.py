@@ -109,7 +109,7 @@ def interpret(
     given = [read(find(name)) for name in known.config]
     base = _base(given)
     name = training_name([*base, *given]) if known.name is None else known.name
-    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name))
+    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name), given=options)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
         if known.ckpt_path in ("last", "best") or (known.ckpt_path is None and subcommand != "fit"):

@@ -89,8 +89,23 @@ def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     known = {key.partition(".")[0] for key in parser.get_defaults().keys()}  # noqa: SIM118  (it is no dict)
     if unknown := [key for key in arguments.config if key not in known]:
         raise ArgumentError(None, f"there is no option '{unknown[0]}'")  # the parser accepts an empty section
-    config = copy.deepcopy(arguments.config)  # the parser changes it
-    return parser.parse_args(arguments.options, parser.parse_object(config, _skip_validation=True))
+    content = copy.deepcopy(arguments.config)  # the parser changes it
+    base = parser.parse_object(content, _skip_validation=True)
+    config = parser.parse_args(arguments.options, base, _skip_validation=True)
+    _place_loggers(config.trainer.logger)
+    try:
+        parser.validate(config)
+    except (TypeError, KeyError) as error:
+        raise ArgumentError(None, str(error)) from error
+    return config
+
+
+def _place_loggers(given: Any) -> None:
+    """Lets the loggers that need a folder write into the working folder, as the others do, if none is named."""
+    for logger in given if isinstance(given, list) else [given]:
+        arguments = logger.get("init_args", {}) if isinstance(logger, dict | Namespace) else {}
+        if "save_dir" in arguments and arguments["save_dir"] is None:
+            arguments["save_dir"] = "."
 
 
 def _plain(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:

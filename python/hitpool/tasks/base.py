@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hitpool.nn.precision import layer_dtype
+from hitpool.nn.shapes import check_shapes
 
 
 class Task(nn.Module):
@@ -110,8 +111,13 @@ class Task(nn.Module):
 
         Returns:
             [B, N or M, D].
+
+        Raises:
+            ValueError: Their shape is another one.
         """
-        return x[f"{name}_embed"].to(layer_dtype(self))
+        embedded = x[f"{name}_embed"]
+        check_shapes(f"task {self.name}", {f"{name}_embed": (embedded, "B L D")}, D=self.dim)
+        return embedded.to(layer_dtype(self))
 
     @property
     def revises(self) -> list[str]:

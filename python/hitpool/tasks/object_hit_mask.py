@@ -9,6 +9,7 @@ from torch import Tensor
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import MASK_COSTS, MASK_LOSSES
 from hitpool.nn.precision import at_least_float32
+from hitpool.nn.shapes import check_shapes
 from hitpool.tasks.base import Task, check_terms
 
 
@@ -73,8 +74,11 @@ class ObjectHitMaskTask(Task):
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         objects = self.object_net(self.embeddings(x, self.input_object))  # [B, N, D]
         hits = self.hit_net(self.embeddings(x, self.input_hit))  # [B, M, D]
+        valid = x[f"{self.input_hit}_valid"]  # [B, M]
+        embedded = {f"{self.input_hit}_embed": (hits, "B M D"), f"{self.input_object}_embed": (objects, "B N D")}
+        check_shapes(f"task {self.name}", embedded | {f"{self.input_hit}_valid": (valid, "B M")})
         logit = objects @ hits.mT  # [B, N, M]
-        padded = ~x[f"{self.input_hit}_valid"].unsqueeze(-2)  # [B, 1, M]
+        padded = ~valid.unsqueeze(-2)  # [B, 1, M]
         return {f"{self.output_object_hit}_logit": logit.masked_fill(padded, torch.finfo(logit.dtype).min)}
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
@@ -98,11 +102,16 @@ class ObjectHitMaskTask(Task):
     def _logit_and_target(
         self, outputs: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return (
-            outputs[f"{self.output_object_hit}_logit"],
-            targets[f"{self.target_object}_{self.input_hit}_valid"],
-            targets[f"{self.input_hit}_valid"].unsqueeze(-2),
-        )
+        logit = outputs[f"{self.output_object_hit}_logit"]
+        target = targets[f"{self.target_object}_{self.input_hit}_valid"]
+        valid = targets[f"{self.input_hit}_valid"]
+        given = {
+            f"{self.input_hit}_valid": (valid, "B M"),
+            f"{self.target_object}_{self.input_hit}_valid": (target, "B N M"),
+            f"{self.output_object_hit}_logit": (logit, "B N M"),
+        }
+        check_shapes(f"task {self.name}", given)
+        return logit, target, valid.unsqueeze(-2)
 
     @property
     def guides_decoder(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import OBJECT_COSTS, OBJECT_LOSSES
 from hitpool.nn.precision import at_least_float32
+from hitpool.nn.shapes import check_shapes
 from hitpool.tasks.base import Task, check_terms
 
 
@@ -64,15 +65,19 @@ class ObjectValidTask(Task):
     def loss(
         self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
-        logit = outputs[f"{self.output_object}_logit"]
-        target = targets[f"{self.target_object}_valid"]
+        logit, target = self._logit_and_target(outputs, targets)
         weight = torch.where(target, 1.0, self.null_weight)
         return {name: scale * OBJECT_LOSSES[name](logit, target, weight) for name, scale in self.losses.items()}
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
-        logit = outputs[f"{self.output_object}_logit"]
-        target = targets[f"{self.target_object}_valid"]
+        logit, target = self._logit_and_target(outputs, targets)
         return {name: scale * OBJECT_COSTS[name](logit, target) for name, scale in self.costs.items()}
+
+    def _logit_and_target(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        logit, target = outputs[f"{self.output_object}_logit"], targets[f"{self.target_object}_valid"]
+        given = {f"{self.target_object}_valid": (target, "B N"), f"{self.output_object}_logit": (logit, "B N")}
+        check_shapes(f"task {self.name}", given)
+        return logit, target
 
     @property
     def guides_decoder(self) -> bool:

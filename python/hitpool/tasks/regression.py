@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
+from hitpool.nn.shapes import check_shapes
 from hitpool.quantity import quantity_of
 from hitpool.residuals import mean, periodic_residual, relative_residual, residual, right_charge, rms, sigma68
 from hitpool.tasks.base import Task
@@ -103,7 +104,7 @@ class RegressionTask(Task):
         if not outputs:
             return {}
         self.space.check_known(self.name)
-        physical = self.space.decode(outputs[f"{self.output_object}_regr"])  # [B, N, K]
+        physical = self.space.decode(self._learned(outputs))  # [B, N, K]
         return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
 
     def loss(
@@ -118,7 +119,7 @@ class RegressionTask(Task):
         if not outputs:
             return {}
         valid, physical = self._known_targets(targets)
-        terms = self._terms(at_least_float32(outputs[f"{self.output_object}_regr"][valid]), physical)  # [P, K]
+        terms = self._terms(at_least_float32(self._learned(outputs, valid)[valid]), physical)  # [P, K]
         return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
@@ -130,10 +131,17 @@ class RegressionTask(Task):
         if not (self.cost_weight and outputs):
             return {}
         valid, physical = self._known_targets(targets)
-        pred = at_least_float32(outputs[f"{self.output_object}_regr"])  # [B, N, K]
+        pred = at_least_float32(self._learned(outputs, valid))  # [B, N, K]
         true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical.to(pred.dtype))
         terms = self._terms(pred.unsqueeze(2), true.unsqueeze(1)).mean(-1)  # [B, N, N]
         return {self.loss_name: self.cost_weight * terms.masked_fill(~valid.unsqueeze(1), 0.0)}
+
+    def _learned(self, outputs: dict[str, Tensor], valid: Tensor | None = None) -> Tensor:
+        """Predictions in the learned space [B, N, K], for objects with the validity [B, N]."""
+        learned = outputs[f"{self.output_object}_regr"]
+        given = {f"{self.target_object}_valid": (valid, "B N"), f"{self.output_object}_regr": (learned, "B N K")}
+        check_shapes(f"task {self.name}", given, K=len(self.fields))
+        return learned
 
     def _terms(self, pred: Tensor, physical: Tensor) -> Tensor:
         """Loss of each field [..., K] from predictions in the learned space and targets in physical units."""

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from hitpool.fits import FitResponse, HelixFit, HitResponse, TrackFit
 from hitpool.fits.response import QUANTITIES
+from hitpool.hits import Hits
 from hitpool.nn.dense import Dense
 from hitpool.nn.fields import stack_fields
 from hitpool.nn.precision import precise_dtype
+from hitpool.nn.shapes import check_shapes
 from hitpool.ops import weighted_pool
 from hitpool.tasks.fitted_fields import FittedFields
 from hitpool.tasks.regression import RegressionTask
@@ -229,6 +231,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         """What is known of each object before `late_part` [B, N, ...]."""
         dtype = precise_dtype(self, f"task {self.name}")
         logits = self._logits(x, outputs or {})  # [B, N, M]
+        self._check_shapes(x, logits)
         valid = x[f"{self.input_hit}_valid"]  # [B, M]
         queries = self.embeddings(x, self.input_object)  # [B, N, D]
         encoded = self.encoded_hit_net(self.embeddings(x, self.input_hit))  # [B, M, P]
@@ -311,6 +314,15 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 f"task {self.name}: {type(part).__name__} reads {missing} of the track fit, which "
                 f"{type(self.track_fit).__name__} does not give; {part.advice}, or leave out {type(part).__name__}"
             )
+
+    def _check_shapes(self, x: Mapping[str, Any], logits: Tensor) -> None:
+        hit = self.input_hit
+        read = {f"{self.input_object}_embed": "B N D", f"{hit}_embed": "B M D", f"{hit}_valid": "B M"}
+        given = {name: (x[name], dimensions) for name, dimensions in read.items()}
+        raw = x.get("inputs", x)
+        if not isinstance(raw, Hits):
+            given |= {f"{hit}_{field}": (raw.get(f"{hit}_{field}"), "B M") for field in self.hit_fields}
+        check_shapes(f"task {self.name}", given | {self.logit_key: (logits, "B N M")}, D=self.dim)
 
     def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
         """Logits of the mask task."""
