@@ -17,10 +17,8 @@ from hitpool.training.samples import Samples
 EXAMPLES = {
     "fit": """\
   hitpool fit                                              # simulates 67,000 events and trains on them
-  hitpool fit --name quick --trainer.max_epochs 2 --data.num_train 2000
   hitpool fit --data.train_dir events/train --data.val_dir events/val --data.test_dir events/test
   hitpool fit --name quick --checkpoint last --trainer.max_epochs 4    # goes on where it stopped
-  hitpool fit --config muon_seed.yaml --model.model.tasks.2.loss_weight 3 --print_config
 """,
     "validate": "  hitpool validate --name quick --checkpoint last\n",
     "test": "  hitpool test --name quick --data.test_dir other/events\n",
@@ -71,7 +69,7 @@ usage: hitpool {command} [options]
 
 examples
 {examples}
-what
+run
   -c, --config FILE            configuration, or the name of a packaged one: muon.yaml (the default), muon_seed.yaml,
                                muon_query.yaml, acts.yaml; one of hepattn; one with tasks alone. May be repeated.
   --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> ({name})
