@@ -41,7 +41,7 @@ def test_short_and_long_form(tmp_path):
         (GOOD | {"hits": ["x", "link", "x"]}, "hits names columns more than once: x"),
         (GOOD | {"hits": ["x", 3]}, "hits: expected column names"),
         (GOOD | {"tracks": {}}, "tracks: expected column names"),
-        (GOOD | {"tracks": {"pt": 3}}, r"tracks.pt: expected a branch or \{branch: name, factor: number\}, got 3"),
+        (GOOD | {"tracks": {"pt": 3}}, r"tracks.pt: expected a branch or \{branch: name, factor: number, unit: name\}, got 3"),
         (GOOD | {"tracks": {"pt": {"branch": "a", "scale": 2}}}, "tracks.pt: expected a branch or"),
         (GOOD | {"tracks": {"pt": {"branch": "a", "factor": "1e-3"}}}, "tracks.pt.factor: expected a finite number"),
     ],

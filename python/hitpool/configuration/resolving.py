@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from hitpool import __version__
 from hitpool.configuration.check import check
 from hitpool.configuration.command_line import Arguments
+from hitpool.configuration.derived import derive
 from hitpool.data import HitDataModule
 from hitpool.data.names import suggestion
 from hitpool.parser_message import one_line
@@ -46,6 +47,7 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
         ValueError: If the configuration is wrong and no subcommand is run, or if its parts do not fit together.
     """
     command = arguments.subcommand
+    derive(arguments.config)
     parser = _parser(command, sub_configs=arguments.trusted)
     try:
         config = _plain(_parsed(parser, arguments), parser)

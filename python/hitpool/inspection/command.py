@@ -32,7 +32,9 @@ def run(options: list[str]) -> None:
     parser.add_argument("--plots", metavar="DIR", help="Folder for plots (PNG).")
     parser.add_argument("--json", metavar="FILE.json", help="Write all numbers.")
     parser.add_argument(
-        "--truth_link", metavar="COLUMN", help="Column that links a hit to its track (spacePoint_truthLink)."
+        "--truth_link",
+        metavar="COLUMN",
+        help="Column that links a hit to its track; by default the one that the data set names.",
     )
     arguments = parser.parse_args(options)
     if arguments.json is not None:
