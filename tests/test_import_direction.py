@@ -28,6 +28,7 @@ ALLOWED = {  # what a part may import, besides itself
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals",
     "export": "ops hits nn tasks data training config files muon quantity",
     "inspection": "data evaluation files muon",
+    "draft": "data fits files inspection muon",
     "conversion": "files cores",
 }
 ROOT = Path(hitpool.__file__).parent

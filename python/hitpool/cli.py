@@ -25,6 +25,7 @@ commands:
   validate   measure a checkpoint on the validation events
   test       measure a checkpoint on the test events and print the table of results
   predict    write the predictions of a checkpoint to HDF5
+  init       look at a data set and write a first configuration for it
   simulate   write a data set of simulated muon events
   acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
   evaluate   measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
@@ -124,6 +125,10 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
 
         _hide_expected_messages()
         return partial(_train, command, options)
+    if command == "init":
+        from hitpool.draft.command import run as init
+
+        return partial(init, options)
     if command == "simulate":
         from hitpool.simulation import simulate
 

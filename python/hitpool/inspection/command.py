@@ -43,12 +43,7 @@ def run(options: list[str]) -> None:
         check_writable(Path(arguments.json).parent)
     if arguments.plots is not None:
         check_writable(arguments.plots)
-    scan = Scan(read_index(arguments.directory), arguments.truth_link)
-    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=len(scan.index))
-        scan.run(lambda events: progress.advance(bar, events))
-
+    scan = scan_with_progress(arguments.directory, arguments.truth_link)
     console = Console()
     if not console.is_terminal:
         console = Console(width=FILE_WIDTH)
@@ -65,3 +60,13 @@ def run(options: list[str]) -> None:
         )
     if not scan.findings.readable:
         sys.exit(1)
+
+
+def scan_with_progress(directory: Path | str, truth_link: str | None) -> Scan:
+    """Inspects a data set behind a progress bar; see `hitpool.inspection.inspect`."""
+    scan = Scan(read_index(directory), truth_link)
+    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(scan.index))
+        scan.run(lambda events: progress.advance(bar, events))
+    return scan
