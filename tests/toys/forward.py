@@ -4,7 +4,7 @@
 
 Tree `Spectrometer`: Digi_posX, Digi_posY, Digi_posZ [mm], Digi_station, Digi_track (row of the track, -1: noise);
 Gen_pT [MeV], Gen_eta, Gen_phi, Gen_q, Gen_tx, Gen_ty; and of the fit of the true hits, the limit of the detector,
-fit_qpt [1/GeV], fit_eta, fit_phi, fit_sigma_qpt, fit_sigma_eta, fit_sigma_phi. The dipole changes the momentum along
+fit_pt [GeV], fit_eta, fit_phi, fit_q, and its errors fit_sigma_qpt [1/GeV], fit_sigma_eta, fit_sigma_phi. The dipole changes the momentum along
 x in its middle; multiple scattering in each plane.
 """
 
@@ -93,5 +93,10 @@ def propagate(parameters: np.ndarray, kinks: np.ndarray) -> np.ndarray:
     return np.stack(points, axis=1)
 
 
+def write(options: list[str] | None = None) -> None:
+    """Runs the command."""
+    main(simulate, __doc__.splitlines()[0], "Spectrometer", "Digi", "Gen", options)
+
+
 if __name__ == "__main__":
-    main(simulate, __doc__.splitlines()[0], "Spectrometer", "Digi", "Gen")
+    write()

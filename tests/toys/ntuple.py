@@ -33,14 +33,18 @@ class Sample:
 
 def fit_columns(estimate: np.ndarray, sigma: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of fitted q / pT, eta and phi [T, 3 or more] and their errors."""
-    names = ("qpt", "eta", "phi")
-    columns = {name: estimate[:, i] for i, name in enumerate(names)}
-    columns["phi"] = np.arctan2(np.sin(columns["phi"]), np.cos(columns["phi"]))
-    return columns | {f"sigma_{name}": sigma[:, i] for i, name in enumerate(names)}
+    qpt, eta, phi = estimate[:, :3].T
+    columns = {"pt": 1 / np.abs(qpt), "eta": eta, "phi": np.arctan2(np.sin(phi), np.cos(phi)), "q": np.sign(qpt)}
+    return columns | {f"sigma_{name}": sigma[:, i] for i, name in enumerate(("qpt", "eta", "phi"))}
 
 
 def main(
-    simulate: Callable[[int, np.random.Generator], Sample], description: str, tree: str, hits: str, tracks: str
+    simulate: Callable[[int, np.random.Generator], Sample],
+    description: str,
+    tree: str,
+    hits: str,
+    tracks: str,
+    options: list[str] | None,
 ) -> None:
     """Simulates events and writes them.
 
@@ -50,12 +54,13 @@ def main(
         tree: Name of the tree.
         hits: What the names of the hit branches begin with.
         tracks: What the names of the track branches begin with.
+        options: Output and options; None takes those of the command line.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("output", type=Path, help="the ROOT file")
     parser.add_argument("--events", type=int, default=2000, help="number of events")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(options)
     random = np.random.default_rng(arguments.seed)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with uproot.recreate(arguments.output) as file:

@@ -3,8 +3,8 @@
     python tests/toys/solenoid.py barrel.root --events 2000
 
 Tree `tracker`: hit_x, hit_y, hit_z [cm], hit_layer, hit_barcode (0: noise); mc_barcode, mc_pt [GeV], mc_eta, mc_phi,
-mc_charge; and of the fit of the true hits, the limit of the detector, fit_qpt [1/GeV], fit_eta, fit_phi, fit_sigma_qpt,
-fit_sigma_eta, fit_sigma_phi. A helix with multiple scattering in each layer; no energy loss.
+mc_charge; and of the fit of the true hits, the limit of the detector, fit_pt [GeV], fit_eta, fit_phi, fit_q, and its errors
+fit_sigma_qpt [1/GeV], fit_sigma_eta, fit_sigma_phi. A helix with multiple scattering in each layer; no energy loss.
 """
 
 import numpy as np
@@ -95,5 +95,10 @@ def propagate(parameters: np.ndarray, kinks: np.ndarray) -> np.ndarray:
     return np.stack(points, axis=1)
 
 
+def write(options: list[str] | None = None) -> None:
+    """Runs the command."""
+    main(simulate, __doc__.splitlines()[0], "tracker", "hit", "mc", options)
+
+
 if __name__ == "__main__":
-    main(simulate, __doc__.splitlines()[0], "tracker", "hit", "mc")
+    write()
