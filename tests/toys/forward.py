@@ -3,9 +3,9 @@
     python tests/toys/forward.py forward.root --events 2000
 
 Tree `Spectrometer`: Digi_posX, Digi_posY, Digi_posZ [mm], Digi_station, Digi_track (row of the track, -1: noise);
-Gen_pT [MeV], Gen_eta, Gen_phi, Gen_q, Gen_tx, Gen_ty; and of the fit of the true hits, the limit of the detector,
-fit_pt [GeV], fit_eta, fit_phi, fit_q, and its errors fit_sigma_qpt [1/GeV], fit_sigma_eta, fit_sigma_phi. The dipole changes the momentum along
-x in its middle; multiple scattering in each plane.
+Gen_pT [MeV], Gen_eta, Gen_phi, Gen_q, Gen_tx, Gen_ty; and the fit of the true hits, which is the limit of the detector:
+fit_pt [GeV], fit_eta, fit_phi, fit_q and the errors fit_sigma_qpt [1/GeV], fit_sigma_eta, fit_sigma_phi. The dipole
+changes the momentum along x in its middle; there is multiple scattering in each plane.
 """
 
 import numpy as np

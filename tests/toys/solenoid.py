@@ -3,8 +3,9 @@
     python tests/toys/solenoid.py barrel.root --events 2000
 
 Tree `tracker`: hit_x, hit_y, hit_z [cm], hit_layer, hit_barcode (0: noise); mc_barcode, mc_pt [GeV], mc_eta, mc_phi,
-mc_charge; and of the fit of the true hits, the limit of the detector, fit_pt [GeV], fit_eta, fit_phi, fit_q, and its errors
-fit_sigma_qpt [1/GeV], fit_sigma_eta, fit_sigma_phi. A helix with multiple scattering in each layer; no energy loss.
+mc_charge; and the fit of the true hits, which is the limit of the detector: fit_pt [GeV], fit_eta, fit_phi, fit_q and
+the errors fit_sigma_qpt [1/GeV], fit_sigma_eta, fit_sigma_phi. Tracks are helices with multiple scattering in each
+layer, without energy loss.
 """
 
 import numpy as np
