@@ -64,10 +64,13 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["predict"])
     main(["predict", f"--trainer.callbacks.1.filename={workplace}/elsewhere.h5"])
     with h5py.File(run / "predictions.h5") as file, h5py.File(workplace / "elsewhere.h5") as other:
-        assert len(file) == len(other) == 24
-        pt = file["0/preds/final/parameter_regression/track_truthMuon_pt"][:]
-        assert pt.shape == (1, 2)
-        assert (pt == other["0/preds/final/parameter_regression/track_truthMuon_pt"][:]).all()
+        assert file["tracks"].shape == other["tracks"].shape == (48,)
+        assert (file["tracks"]["track_truthMuon_pt"] == other["tracks"]["track_truthMuon_pt"]).all()
+    written = (run / "predictions.h5").read_bytes()
+    main(["predict", "--output=part/tracks.h5", "--trainer.callbacks=null"])
+    with h5py.File("part/tracks.h5") as file:
+        assert file["tracks"].shape == (48,)
+    assert (run / "predictions.h5").read_bytes() == written
 
     rebuilt = load_checkpoint(run / "ckpts" / "best.ckpt")
     weights = torch.load(run / "ckpts" / "best.ckpt", weights_only=True)["state_dict"]
@@ -92,6 +95,9 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert all(torch.equal(value, exported[1][key]) for key, value in exported[0].items())
     main(["evaluate", "--checkpoint=mail/best.ckpt", "--output=evaluated"])
     assert Path("evaluated/resolution.json").is_file()
+    main(["compare", "evaluated", "runs/again/version_0", "--output=compared"])
+    assert Path("compared/comparison.md").read_text().startswith("| number | evaluated | runs/again/version_0 |")
+    assert Path("compared/plots/qpt_sigma68_pt.png").is_file()
 
 
 def test_what_would_do_nothing_is_refused(
@@ -156,7 +162,7 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
         (["--trainer.max_epoch=3"], "--trainer.max_epoch"),
         (["--model.model.encoder.num_layer=3"], "Encoder has no option 'num_layer' (did you mean"),
         (["--model.model.tasks.2.asignment_threshold=0.3"], "Task has no option 'asignment_threshold'"),
-        (["--model.model.tasks.2.input_constituent=hit"], "set either input_hit or input_constituent"),
+        (["--model.model.tasks.2.input_constituent=hit"], "Task has no option 'input_constituent'"),
         (["--model.optimizer=SGD"], "model.optimizer"),
         (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
         (["--model.model.init_args.dim=48"], "dim"),

@@ -39,7 +39,7 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
     assert "second phase: done before" in capsys.readouterr().out
     for name, value in response(run / "ckpts" / "best.ckpt").items():
         assert torch.equal(value, first[name])
-    main(["predict"])
+    main(["predict", "--trainer.callbacks.1.class_path=hitpool.evaluation.PredictionWriter"])
     with h5py.File(run / "predictions.h5") as file:
         preds = file["0/preds/final/parameter_regression"]
         for field in ("eta", "phi", "pt", "qpt"):

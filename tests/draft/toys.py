@@ -34,7 +34,7 @@ FIELD = 1.6  # T
 PLANES = np.array([300.0, 450.0, 600.0, 1500.0, 1800.0, 2100.0])  # mm, the dipole lies in the middle
 
 
-def barrel(folder: Path, events: int, seed: int = 0) -> list[Path]:
+def barrel(folder: Path, events: int, seed: int = 0) -> tuple[Path, Path]:
     """Cylinders in a solenoid: cm, MeV, tracks by identifiers that are no numbers of tracks; the ROOT file, mapping."""
     random = np.random.default_rng(seed)
     content: dict[str, list] = {name: [] for name in (*_branches(BARREL), "gen_barcode")}
@@ -57,11 +57,11 @@ def barrel(folder: Path, events: int, seed: int = 0) -> list[Path]:
         hits |= {"rec_layer": np.append(layer.ravel(), [0, 1, 2]), "rec_barcode": np.append(owner.ravel(), [7, 7, 8])}
         hits["rec_adc"] = random.gamma(3.0, 200.0, len(place))
         tracks = {"gen_mom": pt * 1000, "gen_eta": eta, "gen_phi": phi, "gen_charge": charge, "gen_barcode": barcode}
-        _append(content, hits | tracks, random)
+        _append(content, hits, tracks, random.permutation(len(layer.ravel()) + 3))
     return _write(folder, "barrel", content, BARREL)
 
 
-def forward(folder: Path, events: int, seed: int = 0) -> list[Path]:
+def forward(folder: Path, events: int, seed: int = 0) -> tuple[Path, Path]:
     """Planes along z around a dipole: mm, GeV, slopes instead of angles, tracks by their number; ROOT file, mapping."""
     random = np.random.default_rng(seed)
     content: dict[str, list] = {name: [] for name in _branches(FORWARD)}
@@ -78,7 +78,7 @@ def forward(folder: Path, events: int, seed: int = 0) -> list[Path]:
         hits = {"hitX": x + random.normal(0, 0.1, x.shape), "hitY": y + random.normal(0, 0.1, x.shape), "hitZ": z}
         hits = {name: values.ravel() for name, values in (hits | {"plane": plane, "link": owner}).items()}
         tracks = {"tx": slopes[0], "ty": slopes[1], "mom": momentum, "charge": charge}
-        _append(content, hits | tracks, random)
+        _append(content, hits, tracks, random.permutation(owner.size))
     return _write(folder, "forward", content, FORWARD)
 
 
@@ -87,16 +87,13 @@ def _branches(mapping: dict) -> list[str]:
     return [column["branch"] if isinstance(column, dict) else column for column in columns]
 
 
-def _append(content: dict[str, list], event: dict[str, np.ndarray], random: np.random.Generator) -> None:
-    """Adds an event, with its hits in random order."""
-    hits = len(next(iter(event.values())))
-    order = random.permutation(hits)
-    for number, (name, values) in enumerate(event.items()):
-        of_hits = number < 6 and len(values) == hits
-        content[name].append(values[order] if of_hits else values)
+def _append(content: dict[str, list], hits: dict, tracks: dict, order: np.ndarray) -> None:
+    """Adds an event, with its hits in another order."""
+    for name, values in ({name: own[order] for name, own in hits.items()} | tracks).items():
+        content[name].append(values)
 
 
-def _write(folder: Path, name: str, content: dict[str, list], mapping: dict) -> list[Path]:
+def _write(folder: Path, name: str, content: dict[str, list], mapping: dict) -> tuple[Path, Path]:
     import awkward as ak
     import uproot
 
@@ -105,4 +102,4 @@ def _write(folder: Path, name: str, content: dict[str, list], mapping: dict) -> 
         file.mktree("events", {branch: f"var * {ak.flatten(own).type.content}" for branch, own in arrays.items()})
         file["events"].extend(arrays)
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
-    return [folder / f"{name}.root", folder / f"{name}.yaml"]
+    return folder / f"{name}.root", folder / f"{name}.yaml"

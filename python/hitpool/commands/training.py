@@ -21,7 +21,7 @@ from hitpool.configuration import (
     resolve,
     seed,
 )
-from hitpool.configuration.trainer_options import reports_test
+from hitpool.configuration.trainer_options import predict_into, reports_test
 from hitpool.configuration.trust import foreign
 from hitpool.cores import available_cores
 from hitpool.data.doubts import SAMPLE
@@ -55,6 +55,8 @@ class Training:
         self.checkpoint_io = checkpoint_io
         self.config = resolve(arguments)
         self.checkpoint = self.config.pop("ckpt_path")
+        if output := self.config.pop("output", None):
+            predict_into(self.config["trainer"], Path(output))
         seed(self.config)
         samples = self._samples()
         self.model, self.datamodule = build_model(self.config), build_data(self.config)
@@ -123,7 +125,7 @@ class Training:
             say("for the table of results, put hitpool.evaluation.TestReport into trainer.callbacks")
 
     def predict(self) -> None:
-        """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
+        """Predicts with a checkpoint; `hitpool.evaluation.PredictionTable` writes the results."""
         self.trainer.predict(self.model, self.datamodule, ckpt_path=self.checkpoint, return_predictions=False)
 
     def _checkpoint_to_test(self) -> Path | None:

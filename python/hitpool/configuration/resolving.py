@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_dumper
@@ -12,24 +13,13 @@ from hitpool import __version__
 from hitpool.configuration.check import check
 from hitpool.configuration.command_line import Arguments
 from hitpool.configuration.derived import derive
+from hitpool.configuration.subcommands import COMMON, USES
 from hitpool.data import HitDataModule
 from hitpool.data.names import suggestion
 from hitpool.parser_message import one_line
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
-USES = {
-    "fit": "Trains a model and tests its best checkpoint. Without data folders, events are simulated.",
-    "validate": "Measures a checkpoint, by default the best of the most recent run, on the validation events.",
-    "test": "Measures a checkpoint, by default the best of the most recent run, on the test events.",
-    "predict": "Writes what a checkpoint, by default the best of the most recent run, predicts for the test events.",
-}
-COMMON = (
-    "--config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
-    "acts.yaml); configurations of hepattn and files with tasks alone are understood too. "
-    "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
-    "what there is. --trust lets the configuration of a checkpoint or of a run name classes of anybody."
-)
 SECTIONS = {"trainer": Trainer, "model": TrackingModule, "data": HitDataModule}
 
 
@@ -116,4 +106,6 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     parser.link_arguments("name", "model.name")
     if command:
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well.")
+    if command == "predict":
+        parser.add_argument("--output", type=Path | None, default=None, help="Table to write: .h5, .parquet or .root.")
     return parser

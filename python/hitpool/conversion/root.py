@@ -13,7 +13,7 @@ import numpy as np
 
 from hitpool.conversion.cuts import Ntuple
 from hitpool.conversion.links import identified, numbered
-from hitpool.conversion.mapping import Column, Mapping
+from hitpool.conversion.mapping import Column, Mapping, read_mapping
 
 _TREES = ("TTree", "TNtuple", "ROOT::RNTuple")
 
@@ -116,9 +116,10 @@ def _open_tree(path: Path, mapping: Mapping) -> Iterator[Any]:
             records = {record for branch in branches for record in _records_around(branch)}
             branches = [branch for branch in branches if branch not in records]
         if missing := [branch for branch in mapping.branches if branch not in branches]:
+            hint = "; a mapping says which branch becomes which column: --mapping" if mapping == read_mapping() else ""
             raise ValueError(
-                f"{path}: '{name}' has no branch {', '.join(map(repr, missing))}; available: {', '.join(branches)}; "
-                "--mapping says which branch becomes which column"
+                f"{path}: '{name}' has no branch {', '.join(map(repr, missing))}; available: "
+                f"{', '.join(branches)}{hint}"
             )
         yield tree
 

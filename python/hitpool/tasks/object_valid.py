@@ -49,7 +49,6 @@ class ObjectValidTask(Task):
         self.costs = costs
         self.null_weight = null_weight
         self.mask_queries = mask_queries
-        self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, 1)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:

@@ -6,51 +6,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.hits import Hits
 from hitpool.nn.fields import stack_fields
 
 
-def raw_fields(x: Mapping[str, Any], input_name: str, fields: Sequence[str], valid: Tensor | None = None) -> Tensor:
+def in_order(x: Mapping[str, Any], input_name: str, fields: Sequence[str]) -> Mapping[str, Any]:
     """Raw hit fields, hit by hit in the order of `<input_name>_embed`.
 
-    A model may sort the hits by one of their fields and leave `inputs` unsorted, as hepattn does with its
-    `Sorter`. The sorted field is then found in `x` too, and `inputs` are brought into its order.
+    hepattn's `Sorter` sorts the hits by one of their fields and leaves `inputs` unsorted. The sorted field is then
+    found in `x` too, and the fields are brought into its order.
 
     Args:
-        x: `<input_name>_<field>` [B, M] for each field, under `inputs` or directly.
+        x: `<input_name>_<field>` [B, M] for each field, under `inputs` (upstream) or directly (fork).
         input_name: Kind of input, such as `hit`.
-        fields: Names in the order of the last dimension.
-        valid: bool [B, M] in the order of `x`, False at padding, which becomes 0; None leaves it as it is.
+        fields: Names of those that are needed.
 
     Returns:
-        The fields [B, M, F], float32 or, if they are, float64; see `stack_fields`.
+        A mapping that has `<input_name>_<field>` [B, M] for each of them.
 
     Raises:
-        KeyError: A field is missing.
+        KeyError: A field is missing in what is sorted.
         ValueError: More than one field is in `x` and under `inputs`, or one with contents that are neither the same
             nor sorted.
 
     Example:
         >>> inputs = {"hit_r": torch.tensor([[1.0, 2.0, 3.0]]), "hit_phi": torch.tensor([[0.5, -0.5, 0.0]])}
-        >>> raw_fields({"inputs": inputs}, "hit", ["r"])[..., 0]
-        tensor([[1., 2., 3.]])
-        >>> raw_fields({"inputs": inputs, "hit_phi": torch.tensor([[-0.5, 0.0, 0.5]])}, "hit", ["r"])[..., 0]
-        tensor([[2., 3., 1.]])
+        >>> in_order({"inputs": inputs, "hit_phi": torch.tensor([[-0.5, 0.0, 0.5]])}, "hit", ["r"])
+        {'hit_r': tensor([[2., 3., 1.]])}
     """
-    inputs = x.get("inputs")
-    if inputs is None or isinstance(inputs, Hits):  # in the order of `x`
-        return stack_fields(x if inputs is None else inputs, input_name, fields, valid)
-    raw = stack_fields(inputs, input_name, fields)  # [B, M, F]
-    both = [
-        key
-        for key in x
-        if key in inputs and key.startswith(f"{input_name}_") and not key.endswith(("_embed", "_valid"))
-    ]
+    if "inputs" not in x:
+        return x
+    inputs, kinds = x["inputs"], ("_embed", "_valid")
+    both = [key for key in x if key in inputs and key.startswith(f"{input_name}_") and not key.endswith(kinds)]
     if len(both) > 1:
         raise ValueError(f"{both} are in x and in x['inputs']: expected one field, by which the hits are sorted")
-    if both:
-        raw = torch.take_along_dim(raw, sorted_order(inputs[both[0]], x[both[0]], both[0]).unsqueeze(-1), dim=1)
-    return raw if valid is None else raw.masked_fill_(~valid.unsqueeze(-1), 0)
+    if not both:
+        return inputs
+    order = sorted_order(inputs[both[0]], x[both[0]], both[0]).unsqueeze(-1)  # [B, M, 1]
+    raw = torch.take_along_dim(stack_fields(inputs, input_name, fields), order, dim=1)  # [B, M, F]
+    return {f"{input_name}_{field}": raw[..., k] for k, field in enumerate(fields)}
 
 
 @torch.library.custom_op("hitpool::sorted_order", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
