@@ -40,6 +40,7 @@ def test_cylinders_in_a_solenoid(converted, tmp_path, capsys):
     low, high = task["prediction_range"]["pt"]
     assert (low, high) == (pytest.approx(0.35, rel=0.1), pytest.approx(40, rel=0.1))
     assert task["track_fit"]["class_path"] == "hitpool.fits.HelixFit"
+    assert task["assignment_threshold"] == 0.5
     assert task["track_fit"]["init_args"]["field"] == pytest.approx(FIELD, rel=0.01)
     text = said(capsys)
     assert "x, y, z in mm, as the data set says" in text

@@ -176,8 +176,8 @@ track_fit:
             "# In a solenoid along z, a helix fit of the assigned hits helps; its results are corrected by the network:"
         )
         return textwrap.indent(f"{note}\n" + textwrap.indent(fit, "# "), 16 * " ")
-    note = "# The helix through the assigned hits, whose results the network corrects."
-    return textwrap.indent(f"{note}\n{fit}", 16 * " ")
+    note = "# The helix through the assigned hits, whose results the network corrects; a foreign hit harms it."
+    return textwrap.indent(f"{note}\nassignment_threshold: 0.5\n{fit}", 16 * " ")
 
 
 def _left_out(columns: Mapping[str, str], what: str) -> str:
