@@ -47,7 +47,8 @@ def judge_targets(scan: Scan) -> Targets:
     Raises:
         ValueError: If nothing is left.
     """
-    result, names, seen = Targets(), scan.index.track_columns, set()
+    result, names = Targets(), scan.index.track_columns
+    seen: set[str] = set()
     statistics = scan.tracks
     for i, name in enumerate(names):
         own, low, high = words(name), float(statistics.low[i]), float(statistics.high[i])
