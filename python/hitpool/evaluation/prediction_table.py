@@ -113,7 +113,7 @@ def _matched_truth(targets: dict[str, Tensor], particle: str, pair: Tensor) -> d
 def _units_of_data(trainer: Trainer) -> dict[str, str]:
     """Units by column, as far as the data set says them."""
     datamodule: Any = getattr(trainer, "datamodule", None)
-    return dict(getattr(datamodule.dataset("test").index, "units", {})) if datamodule else {}
+    return dict(datamodule.dataset("test").index.units) if datamodule else {}
 
 
 def _units(columns: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
