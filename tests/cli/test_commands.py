@@ -156,7 +156,7 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
         (["--trainer.max_epoch=3"], "--trainer.max_epoch"),
         (["--model.model.encoder.num_layer=3"], "Encoder has no option 'num_layer' (did you mean"),
         (["--model.model.tasks.2.asignment_threshold=0.3"], "Task has no option 'asignment_threshold'"),
-        (["--model.model.tasks.2.input_constituent=hit"], "set either input_hit or input_constituent"),
+        (["--model.model.tasks.2.input_constituent=hit"], "Task has no option 'input_constituent'"),
         (["--model.optimizer=SGD"], "model.optimizer"),
         (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
         (["--model.model.init_args.dim=48"], "dim"),

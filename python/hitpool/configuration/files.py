@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import yaml
 
+from hitpool.configuration.earlier import update
 from hitpool.configuration.fragments import tasks_alone
 from hitpool.configuration.hepattn import translate, uses_hepattn
 from hitpool.configuration.hepattn.sections import ORIGINAL_SCALE_FACTORS
@@ -95,6 +96,7 @@ def read(path: Path) -> Source:
         content = load_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {_where_and_what(error)}") from error
+    update(content)
     tasks = tasks_alone(content)
     if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")

@@ -7,6 +7,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from hitpool import __version__
+from hitpool.configuration.earlier import update
 from hitpool.configuration.files import read
 from hitpool.files import write_text
 from hitpool.training import runs
@@ -55,6 +56,7 @@ def of_checkpoint(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
         raise CheckpointError(
             f"checkpoint {path}: {KEY}: expected the sections of a configuration, got {type(config).__name__}"
         )
+    update(config)
     return config
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import MASK_COSTS, MASK_LOSSES
 from hitpool.nn.precision import at_least_float32
-from hitpool.tasks.base import Task, check_terms, one_input
+from hitpool.tasks.base import Task, check_terms
 
 
 class ObjectHitMaskTask(Task):
@@ -31,11 +31,9 @@ class ObjectHitMaskTask(Task):
         mask_attn: Queries attend to their hits only, in decoders with `mask_attention`.
         pred_threshold: Probability from which a hit is predicted to belong to an object.
         mask_attn_threshold: Probability from which a query attends to a hit.
-        input_constituent: Another name of `input_hit`.
 
     Raises:
-        ValueError: `input_hit` and `input_constituent` are both given or both missing, or a loss or cost does not
-            exist.
+        ValueError: A loss or cost does not exist.
 
     Source: Cheng et al., Per-pixel classification is not all you need (arXiv:2107.06278).
     """
@@ -43,7 +41,7 @@ class ObjectHitMaskTask(Task):
     def __init__(
         self,
         name: str,
-        input_hit: str | None = None,
+        input_hit: str,
         *,
         input_object: str,
         output_object: str,
@@ -55,9 +53,7 @@ class ObjectHitMaskTask(Task):
         mask_attn: bool = True,
         pred_threshold: float = 0.5,
         mask_attn_threshold: float = 0.1,
-        input_constituent: str | None = None,
     ) -> None:
-        input_hit = one_input(name, input_hit, input_constituent)
         super().__init__(name, dim, [f"{output_object}_{input_hit}_logit"], has_intermediate_loss=True)
         check_terms(name, "losses", losses, MASK_LOSSES)
         check_terms(name, "costs", costs, MASK_COSTS)
@@ -71,7 +67,6 @@ class ObjectHitMaskTask(Task):
         self.mask_attn = mask_attn
         self.pred_threshold = pred_threshold
         self.mask_attn_threshold = mask_attn_threshold
-        self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.object_net = Dense(dim, dim)
         self.hit_net = Dense(dim, dim)
 
@@ -90,10 +85,7 @@ class ObjectHitMaskTask(Task):
         return {f"{self.output_object_hit}_valid": valid, f"{self.output_object_hit}_valid_prob": prob}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         logit, target, valid = self._logit_and_target(outputs, targets)
         weight = torch.where(targets[f"{self.target_object}_valid"], 1.0, self.null_weight).unsqueeze(-1)  # [B, N, 1]

@@ -49,7 +49,6 @@ class ObjectValidTask(Task):
         self.costs = costs
         self.null_weight = null_weight
         self.mask_queries = mask_queries
-        self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, 1)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
@@ -63,10 +62,7 @@ class ObjectValidTask(Task):
         return {f"{self.output_object}_valid": valid, f"{self.output_object}_valid_prob": prob}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         logit = outputs[f"{self.output_object}_logit"]
         target = targets[f"{self.target_object}_valid"]

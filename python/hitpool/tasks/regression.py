@@ -42,8 +42,7 @@ class RegressionTask(Task):
         prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are
             not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
         standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
-            compute them from the training data: all of them with `fit_standardization`, as `hitpool fit` does, else
-            the first 1,000 particles that `loss` sees in training. They are saved with the weights.
+            take them from the training data with `fit_standardization`, as `hitpool fit` does. They are saved.
         loss: Function of the difference in the learned space; `cauchy`, log(1 + difference^2), all but ignores
             differences far above 1, as from tracks with foreign hits.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
@@ -108,20 +107,17 @@ class RegressionTask(Task):
         return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
 
         Raises:
-            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field.
+            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or mean and
+                spread of the targets are not known.
         """
         if not outputs:
             return {}
-        valid, physical = self._targets(targets)
-        self.space.learn(physical, self.training)
+        valid, physical = self._known_targets(targets)
         terms = self._terms(at_least_float32(outputs[f"{self.output_object}_regr"][valid]), physical)  # [P, K]
         return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
 
@@ -133,8 +129,7 @@ class RegressionTask(Task):
         """
         if not (self.cost_weight and outputs):
             return {}
-        valid, physical = self._targets(targets)
-        self.space.learn(physical, self.training)
+        valid, physical = self._known_targets(targets)
         pred = at_least_float32(outputs[f"{self.output_object}_regr"])  # [B, N, K]
         true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical.to(pred.dtype))
         terms = self._terms(pred.unsqueeze(2), true.unsqueeze(1)).mean(-1)  # [B, N, N]
@@ -149,6 +144,11 @@ class RegressionTask(Task):
         positive = (physical > 0).to(pred.dtype).expand_as(terms)
         sign = binary_cross_entropy_with_logits(pred.expand_as(terms), positive, reduction="none")
         return torch.where(self.space.sign, sign, terms)
+
+    def _known_targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What `_targets` gives, for a learned space that is known."""
+        self.space.check_known(self.name)
+        return self._targets(targets)
 
     def _targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Validity [B, N] and targets [P, K] of the P true objects, checked."""
@@ -228,7 +228,6 @@ class ObjectRegressionTask(RegressionTask):
     ) -> None:
         super().__init__(name, output_object, target_object, fields, loss_weight, dim, **kwargs)
         self.input_object = input_object
-        self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, len(fields))
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
