@@ -3,10 +3,16 @@
 from hepattn.stand_ins import Sorter, Upstream
 from torch import Tensor, nn
 
-from hitpool.tasks import ObjectHitMaskTask, ObjectRegressionTask
+from hitpool import tasks
+from hitpool.tasks import ObjectRegressionTask
 from hitpool.tasks import ObjectValidTask as ObjectClassificationTask
 
 __all__ = ["ObjectClassificationTask", "ObjectHitMaskTask", "ObjectRegressionTask"]
+
+
+class ObjectHitMaskTask(tasks.ObjectHitMaskTask):
+    def __init__(self, name: str, input_constituent: str, **kwargs) -> None:
+        super().__init__(name, input_constituent, **kwargs)
 
 
 class Dense(nn.Module):
