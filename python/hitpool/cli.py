@@ -164,7 +164,7 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         _hide_expected_messages()
         return work
     if command == "compare":
-        from hitpool.evaluation.compare_runs import run as compare
+        from hitpool.evaluation.compare_command import run as compare
 
         return partial(compare, options)
     if command == "export":

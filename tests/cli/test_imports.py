@@ -64,11 +64,11 @@ def test_overviews_need_nothing(arguments: tuple[str, ...]) -> None:
     assert not packages & (HEAVY | FOR_OPTIONS)
 
 
-def test_the_package_needs_nothing_until_it_is_used() -> None:
-    packages, _ = loaded("import hitpool")
-    assert not packages & (HEAVY | FOR_OPTIONS)
-    packages, output = loaded("import hitpool; print(hitpool.config.load.__name__, hitpool.weighted_pool.__name__)")
-    assert (output, "torch" in packages) == ("load weighted_pool\n", True)
+def test_the_package_registers_the_ops_and_needs_no_more() -> None:
+    packages, output = loaded("import hitpool, torch; print(torch.ops.hitpool.weighted_pool)")
+    assert output == "hitpool.weighted_pool\n"
+    assert not packages & (HEAVY - {"torch"} | {"jsonargparse", "h5py", "yaml"})
+    assert loaded("import hitpool; print(hitpool.config.load.__name__)")[1] == "load\n"
 
 
 def test_every_name_that_a_package_exports_is_there() -> None:

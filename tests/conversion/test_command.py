@@ -58,7 +58,7 @@ def test_help_lists_the_commands(capsys):
         main(["data", "look"])
     assert "there is no command 'look'" in capsys.readouterr().err
     main(["--help"])
-    assert "data       look at a data set" in capsys.readouterr().out
+    assert "data        look at a data set" in capsys.readouterr().out
 
 
 MAPPING = {

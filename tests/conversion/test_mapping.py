@@ -68,7 +68,7 @@ def test_units_of_branches_become_those_of_data_sets(tmp_path):
         "tracks": {"qpt": {"branch": "k", "unit": "1/MeV"}},
         "truth_link": "link",
     }
-    (tmp_path / "m.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     mapping = read_mapping(tmp_path / "m.yaml")
     assert mapping.units == {"x": "mm", "var": "mm^2", "qpt": "1/GeV"}
     assert [column.scale for column in (*mapping.hits, *mapping.tracks)] == [10.0, 2e-6, 1.0, 1.0, 1000.0]

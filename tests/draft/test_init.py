@@ -8,7 +8,7 @@ import yaml
 
 from hitpool import config
 from hitpool.cli import main
-from hitpool.draft import draft
+from hitpool.draft.draft import draft
 from hitpool.fits import HelixFit
 
 from ..data.data_sets import make_events, write_dataset

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hitpool.evaluation.compare_runs import compare_runs, figures, run
+from hitpool.evaluation.compare_command import run
+from hitpool.evaluation.compare_runs import compare_runs, figures
 from hitpool.evaluation.tested_runs import Measured, group, read_run
 
 CONFIG = {"seed_everything": 1, "name": "a", "runs": "runs", "data": {"seed": 1, "batch_size": 100}, "threads": None}

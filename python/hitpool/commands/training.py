@@ -205,7 +205,7 @@ class Training:
             self.held.enter_context(alone(run))
             if new:
                 stored.write(run)
-            note_start(run, ["hitpool", self.subcommand, *self.arguments.given])
+            note_start(run, ["hitpool", self.subcommand, *self.arguments.command])
         if self.log:
             self.log.begin(run / "log.txt")
         return run

@@ -32,7 +32,8 @@ class Arguments:
         translation: Lines for the user on how the configuration files were read.
         trusted: Whether the configuration may name classes of anybody.
         sources: The configuration files.
-        given: Options as they were given.
+        given: Options that change the configuration.
+        command: All options, as they were given.
     """
 
     subcommand: str | None
@@ -46,6 +47,7 @@ class Arguments:
     trusted: bool = True
     sources: list[Source] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
 
     def file_of(self, path: str) -> Path | None:
         """The file that says what is at a path; None if an option says it, or nothing does.
@@ -109,7 +111,7 @@ def interpret(
     given = [read(find(name)) for name in known.config]
     base = _base(given)
     name = training_name([*base, *given]) if known.name is None else known.name
-    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name), given=options)
+    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name), command=options)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
         if known.ckpt_path in ("last", "best") or (known.ckpt_path is None and subcommand != "fit"):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from hitpool.draft.draft import Draft, draft
-from hitpool.draft.text import configuration
 from hitpool.files import write_text
+from hitpool.parser import ArgumentParser
+
+if TYPE_CHECKING:
+    from hitpool.draft.draft import Draft
 
 DESCRIPTION = """\
 Looks at a data set and writes a first configuration for it, which 'hitpool fit --config FILE' trains. It says what it
@@ -24,7 +26,7 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `init`.
     """
-    parser = ArgumentParser(prog="hitpool init", description=DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool init", description=DESCRIPTION)
     parser.add_argument(
         "data", metavar="DATA", help="Folder with the data sets train, val and test, or a single data set."
     )
@@ -41,6 +43,9 @@ def run(options: list[str]) -> None:
         raise ValueError(f"--output {output}: expected a file ending in .yaml")
     if output.exists():
         raise FileExistsError(f"{output} exists: remove it, or choose another output")
+    from hitpool.draft.draft import draft
+    from hitpool.draft.text import configuration
+
     found = draft(Path(arguments.data), arguments.truth_link)
     write_text(output, configuration(found, arguments.name or output.stem))
     console = Console(highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The `compare` command: tables and plots of several runs side by side, from what their tests have written."""
+"""Tables and plots of several runs side by side, from what their tests have written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import ArgumentParser
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter, NullLocator
@@ -28,20 +27,6 @@ CAPTION = (
 VARIABLES = {"pt": r"$p_\mathrm{T}$ [GeV]", "eta": r"$|\eta|$", "phi": r"$\phi$ [rad]"}
 DRAWN = ("sigma68", "accuracy", "efficiency", "fake_rate")
 MARKERS = "osD^vP"
-
-
-def run(options: list[str]) -> None:
-    """Runs `hitpool compare`.
-
-    Args:
-        options: Arguments after `compare`.
-    """
-    description = (compare_runs.__doc__ or "").partition("\n    Args:")[0]
-    parser = ArgumentParser(prog="hitpool compare", description=description, exit_on_error=False)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="Run directory, such as runs/muon/version_0.")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="Folder for tables and plots.")
-    arguments = parser.parse_args(options)
-    compare_runs(arguments.runs, arguments.output)
 
 
 def compare_runs(runs: Sequence[Path], output: Path) -> None:

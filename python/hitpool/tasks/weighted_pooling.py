@@ -319,7 +319,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         hit = self.input_hit
         read = {f"{self.input_object}_embed": "B N D", f"{hit}_embed": "B M D", f"{hit}_valid": "B M"}
         given = {name: (x[name], dimensions) for name, dimensions in read.items()}
-        raw = x.get("inputs", x)
+        raw = x["inputs"]
         if not isinstance(raw, Hits):
             given |= {f"{hit}_{field}": (raw.get(f"{hit}_{field}"), "B M") for field in self.hit_fields}
         check_shapes(f"task {self.name}", given | {self.logit_key: (logits, "B N M")}, D=self.dim)
