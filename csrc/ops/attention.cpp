@@ -1,11 +1,11 @@
 #include "ops/attention.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <torch/library.h>
 
 #include "check.h"
+#include "dispatch.h"
 
 namespace hitpool {
 namespace {
@@ -65,25 +65,20 @@ void check_attention_backward(
 
 at::Tensor attention(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::attention", "").typed<decltype(attention)>();
+  static const auto op = find_op<decltype(attention)>("hitpool::attention");
   return op.call(query, key, value, mask);
 }
 
 std::tuple<at::Tensor, at::Tensor> attention_with_log_sum(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::_attention_with_log_sum", "")
-                             .typed<decltype(attention_with_log_sum)>();
+  static const auto op = find_op<decltype(attention_with_log_sum)>("hitpool::_attention_with_log_sum");
   return op.call(query, key, value, mask);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(
     const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
     const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::_attention_backward", "")
-                             .typed<decltype(attention_backward)>();
+  static const auto op = find_op<decltype(attention_backward)>("hitpool::_attention_backward");
   return op.call(grad, out, log_sum, query, key, value, mask);
 }
 

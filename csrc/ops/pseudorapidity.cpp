@@ -1,10 +1,10 @@
 #include "ops/pseudorapidity.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include "check.h"
+#include "dispatch.h"
 
 namespace hitpool {
 
@@ -21,15 +21,12 @@ void check_pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& the
 }
 
 at::Tensor pseudorapidity(const at::Tensor& theta) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::pseudorapidity", "").typed<decltype(pseudorapidity)>();
+  static const auto op = find_op<decltype(pseudorapidity)>("hitpool::pseudorapidity");
   return op.call(theta);
 }
 
 at::Tensor pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& theta) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::_pseudorapidity_backward", "")
-                             .typed<decltype(pseudorapidity_backward)>();
+  static const auto op = find_op<decltype(pseudorapidity_backward)>("hitpool::_pseudorapidity_backward");
   return op.call(grad, theta);
 }
 

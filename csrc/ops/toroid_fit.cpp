@@ -1,10 +1,10 @@
 #include "ops/toroid_fit.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "check.h"
+#include "dispatch.h"
 #include "ops/cpu/toroid_fit_kernel.h"
 
 namespace hitpool {
@@ -73,8 +73,7 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
     at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
     int64_t max_hits) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::toroid_fit", "").typed<decltype(toroid_fit)>();
+  static const auto op = find_op<decltype(toroid_fit)>("hitpool::toroid_fit");
   return op.call(hits, logits, valid, geometry, field, table, threshold, max_hits);
 }
 

@@ -1,11 +1,11 @@
 #include "ops/weighted_pool.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include "check.h"
+#include "dispatch.h"
 
 namespace hitpool {
 namespace {
@@ -126,25 +126,20 @@ PoolCall::PoolCall(
 
 at::Tensor weighted_pool(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("hitpool::weighted_pool", "").typed<decltype(weighted_pool)>();
+  static const auto op = find_op<decltype(weighted_pool)>("hitpool::weighted_pool");
   return op.call(logits, features, valid, threshold);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::_weighted_pool_for_backward", "")
-                             .typed<decltype(weighted_pool_for_backward)>();
+  static const auto op = find_op<decltype(weighted_pool_for_backward)>("hitpool::_weighted_pool_for_backward");
   return op.call(logits, features, valid, threshold);
 }
 
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(
     const at::Tensor& grad, const at::Tensor& index, const at::Tensor& sums, const at::Tensor& logits,
     const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("hitpool::_weighted_pool_backward", "")
-                             .typed<decltype(weighted_pool_backward)>();
+  static const auto op = find_op<decltype(weighted_pool_backward)>("hitpool::_weighted_pool_backward");
   return op.call(grad, index, sums, logits, features, valid, threshold);
 }
 

@@ -2,17 +2,29 @@
 
 import sys
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-if sys.argv[:1] == ["-m"] and "hitpool.cli" in sys.orig_argv:  # python -m hitpool.cli, which imports this first
-    from hitpool_command import leave_at_interrupt
+from hitpool._lazy import lazily
 
-    leave_at_interrupt()
+if sys.argv[:1] != ["-m"] and "hitpool_command" not in sys.modules:  # a command loads the ops when it needs them
+    import hitpool.ops  # noqa: F401  (registers them with torch)
 
-from hitpool._library import library_path, load_library
-
-load_library()
-
-from hitpool.ops import pseudorapidity, weighted_pool  # noqa: E402  (the ops must be registered first)
+if TYPE_CHECKING:
+    from hitpool import config
+    from hitpool._library import library_path
+    from hitpool.ops import pseudorapidity, weighted_pool
+    from hitpool.predictor import Predictor
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "Predictor": "hitpool.predictor",
+            "config": "hitpool.config",
+            "library_path": "hitpool._library",
+            "pseudorapidity": "hitpool.ops",
+            "weighted_pool": "hitpool.ops",
+        },
+    )
 
 __version__ = version("hitpool")
-__all__ = ["__version__", "library_path", "pseudorapidity", "weighted_pool"]
+__all__ = ["Predictor", "__version__", "config", "library_path", "pseudorapidity", "weighted_pool"]

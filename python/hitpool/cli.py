@@ -11,9 +11,13 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from hitpool.parser import ArgumentParser
 
 HELP = """\
 usage: hitpool <command> [options]
@@ -21,15 +25,19 @@ usage: hitpool <command> [options]
 Track parameters from transformers: pooling of detector hits by their assignment probability.
 
 commands:
-  fit        train a model and test its best checkpoint; simulates events if no data are given
-  validate   measure a checkpoint on the validation events
-  test       measure a checkpoint on the test events and print the table of results
-  predict    write the predictions of a checkpoint to HDF5
-  simulate   write a data set of simulated muon events
-  acts       write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
-  evaluate   measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
-  export     write a trained model for use without Python
-  data       look at a data set, or make one from ROOT files (data inspect, data convert)
+  fit         train a model and test its best checkpoint; simulates events if no data are given
+  validate    measure a checkpoint on the validation events
+  test        measure a checkpoint on the test events and print the table of results
+  predict     write the predictions of a checkpoint as a table, in HDF5, Parquet or ROOT
+  init        look at a data set and write a first configuration for it
+  simulate    write a data set of simulated muon events
+  acts        write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
+  evaluate    measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
+  compare     show the tests of several runs side by side
+  export      write a trained model for use without Python
+  data        look at a data set, or make one from ROOT files (data inspect, data convert)
+  config      packaged configurations (config list, config show)
+  completion  print the script by which a shell completes commands and options
 
 hitpool <command> --help lists the options of a command. 'hitpool fit' needs none; a quick look on few events:
   hitpool fit --name quick --simulate.folder data-quick --trainer.max_epochs 1 \\
@@ -50,6 +58,22 @@ commands:
 
 hitpool data <command> --help lists the options of a command.
 """
+
+CONFIG_HELP = """\
+usage: hitpool config <command>
+
+commands:
+  list   names of the packaged configurations, and what they are
+  show   print one of them with its comments: hitpool config show muon.yaml > mine.yaml
+"""
+
+HELP_OF_PARTS = {"data": DATA_HELP, "config": CONFIG_HELP}
+PARTS = {
+    ("data", "inspect"): ("hitpool.inspection.command", "run"),
+    ("data", "convert"): ("hitpool.conversion.command", "run"),
+    ("config", "list"): ("hitpool.configuration.command", "list_all"),
+    ("config", "show"): ("hitpool.configuration.command", "show"),
+}
 
 EXPECTED = (
     ".*does not have many workers.*",  # a batch is read at once, worker processes would only cost memory
@@ -114,36 +138,44 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _work(command: str, options: list[str]) -> Callable[[], None]:
-    """Imports what a command needs.
+    """Imports what a command needs, after its options are read: its help needs no torch.
 
     Returns:
         The command, to be called.
     """
     if command in TRAINING:
-        import hitpool.commands.training
+        return _training(command, options)
+    if command == "init":
+        from hitpool.draft.command import run as init
 
-        _hide_expected_messages()
-        return partial(_train, command, options)
+        return partial(init, options)
     if command == "simulate":
         from hitpool.simulation import simulate
 
-        return partial(_call, simulate, command, options)
+        return partial(_simulate, simulate, options)
     if command == "acts":
         from hitpool.acts import acts
 
         return partial(_call, acts, command, options)
     if command == "evaluate":
-        from hitpool.evaluation.command import run as evaluate
+        from hitpool.evaluation.command import command as evaluate
 
+        work = evaluate(options)
         _hide_expected_messages()
-        return partial(evaluate, options)
+        return work
+    if command == "compare":
+        from hitpool.evaluation.compare_command import run as compare
+
+        return partial(compare, options)
     if command == "export":
-        import hitpool.export.torchscript  # noqa: F401
+        return _export(options)
+    if command in HELP_OF_PARTS:
+        return _part(command, options)
+    if command == "completion":
+        from hitpool.commands.completion import run
 
-        _hide_expected_messages()
-        return partial(_export, options)
-    if command == "data":
-        return _data(options)
+        whole = [(name,) for name in _commands(HELP) if name not in HELP_OF_PARTS]
+        return partial(run, options, _work, [*whole, *PARTS])
     if command in ("-h", "--help"):
         return partial(print, HELP, end="")
     if command == "--version":
@@ -153,54 +185,81 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
     raise _unknown_command(command, HELP)
 
 
+def _training(command: str, options: list[str]) -> Callable[[], None]:
+    if "-h" in options or "--help" in options:
+        from hitpool.commands.help import overview
+
+        return partial(print, overview(command), end="")
+    if not any(option.startswith(("--help", "--print_config")) for option in options) and _process() == "0":
+        from hitpool import __version__
+
+        print(f"hitpool {__version__}: {command}, loading PyTorch", flush=True)
+    import hitpool.commands.training  # noqa: F401
+
+    _hide_expected_messages()
+    return partial(_train, command, options)
+
+
 def _train(command: str, options: list[str]) -> None:
-    from hitpool.commands import help
+    from hitpool.commands.help import of_part
     from hitpool.commands.training import run
     from hitpool.configuration.command_line import configuration, interpret
+    from hitpool.configuration.resolving import refuse_unknown_options
     from hitpool.training.checkpoints import AtomicCheckpointIO
 
-    if "-h" in options or "--help" in options:
-        print(help.overview(command), end="")
-        return
     if parts := [option.removeprefix("--help=") for option in options if option.startswith("--help=")]:
-        print(help.of_part(parts[0], configuration(options)), end="")
+        print(of_part(parts[0], configuration(options)), end="")
         return
     options = ["--help" if option == "--help_all" else option for option in options]
+    refuse_unknown_options(command, options)
     checkpoint_io = AtomicCheckpointIO()
     run(interpret(command, options, look_into=checkpoint_io.look_into), checkpoint_io)
 
 
-def _export(options: list[str]) -> None:
-    from jsonargparse import ArgumentParser
-
+def _export(options: list[str]) -> Callable[[], None]:
+    from hitpool.configuration.checkpoint_option import add_checkpoint_options, take_checkpoint
     from hitpool.configuration.trust import OPTION
 
-    description = (inspect.getdoc(export) or "").partition("\nArgs:")[0]
-    parser = ArgumentParser(prog="hitpool export", description=description, exit_on_error=False)
-    parser.add_function_arguments(export, as_group=False, skip={"trust"})
+    parser = _parser(export, "export", skip=("checkpoint", "trust"))
+    add_checkpoint_options(parser)
     parser.add_argument("--trust", **OPTION)
-    export(**parser.parse_args(options).as_dict())
+    arguments = parser.parse_args(options)
+    import hitpool.export.torchscript  # noqa: F401
+
+    _hide_expected_messages()
+    return partial(export, take_checkpoint(arguments), **arguments.as_dict())
 
 
-def _data(options: list[str]) -> Callable[[], None]:
-    command, *rest = options or ["--help"]
-    if command == "inspect":
-        from hitpool.inspection.command import run
-    elif command == "convert":
-        from hitpool.conversion.command import run
-    elif command in ("-h", "--help"):
-        return partial(print, DATA_HELP, end="")
-    else:
-        raise _unknown_command(command, DATA_HELP)
-    return partial(run, rest)
+def _part(command: str, options: list[str]) -> Callable[[], None]:
+    """Imports what a command of several parts needs."""
+    part, *rest = options or ["--help"]
+    if part in ("-h", "--help"):
+        return partial(print, HELP_OF_PARTS[command], end="")
+    if (command, part) not in PARTS:
+        raise _unknown_command(part, HELP_OF_PARTS[command])
+    module, function = PARTS[command, part]
+    return partial(getattr(import_module(module), function), rest)
 
 
 def _call(function: Callable[..., None], command: str, options: list[str]) -> None:
-    from jsonargparse import auto_cli
+    function(**_parser(function, command).parse_args(options).as_dict())
+
+
+def _simulate(function: Callable[..., None], options: list[str]) -> None:
+    parser = _parser(function, "simulate", skip=("processes",))
+    workers = "Number of processes; all available cores by default."
+    parser.add_argument("--workers", "--processes", dest="processes", type=int | None, default=None, help=workers)
+    function(**parser.parse_args(options).as_dict())
+
+
+def _parser(function: Callable[..., None], command: str, skip: tuple[str, ...] = ()) -> "ArgumentParser":
+    """Parser of a command whose options are the arguments of a function."""
+    from hitpool.parser import ArgumentParser
 
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
-    parser: dict[str, Any] = {"prog": f"hitpool {command}", "description": description}
-    auto_cli(function, args=options, as_positional=False, fail_untyped=False, exit_on_error=False, **parser)
+    parser = ArgumentParser(prog=f"hitpool {command}", description=description)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=False, skip=set(skip))
+    return parser
 
 
 def _commands(text: str) -> list[str]:
@@ -210,11 +269,15 @@ def _commands(text: str) -> list[str]:
 def _name(command: str, options: list[str]) -> str:
     """What messages begin with."""
     name = f"hitpool {command}" if command in _commands(HELP) else "hitpool"
-    return f"{name} {options[0]}" if command == "data" and options and options[0] in _commands(DATA_HELP) else name
+    return f"{name} {options[0]}" if (command, *options[:1]) in PARTS else name
 
 
 def _unknown_command(command: str, text: str) -> ArgumentError:
-    return ArgumentError(None, f"there is no command '{command}'; the commands are {', '.join(_commands(text))}")
+    from hitpool.data.names import suggestion
+
+    known = _commands(text)
+    near = suggestion(command, known)
+    return ArgumentError(None, f"there is no command '{command}'{near}; the commands are {', '.join(known)}")
 
 
 def _fail(command: str, options: list[str], error: Exception) -> NoReturn:
@@ -223,15 +286,19 @@ def _fail(command: str, options: list[str], error: Exception) -> NoReturn:
 
     line, status = explain(error)
     name = _name(command, options)
-    if status == WRONG_USAGE:
+    if re.search(r"there is no option (?!.*did you mean)|missing: ", line) and status == WRONG_USAGE:
         line += f"; '{name} --help' lists the options"
-    process = next((os.environ[key] for key in PROCESS_NUMBERS if key in os.environ), "0")
-    if process != "0":
+    if (process := _process()) != "0":
         name += f" (process {process})"
     if status == FAILED:
         sys.exit(f"{name}: {line}")
     print(f"{name}: {line}", file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _process() -> str:
+    """Number of this process among those of a training."""
+    return next((os.environ[key] for key in PROCESS_NUMBERS if key in os.environ), "0")
 
 
 def _hide_expected_messages() -> None:

@@ -3,6 +3,8 @@
 from math import inf, pi
 from typing import NamedTuple
 
+from hitpool.quantity import quantity_of
+
 
 class Column(NamedTuple):
     """What is known of a column.
@@ -63,3 +65,22 @@ COLUMNS = HITS | TRACKS | POSITIONS
 
 POINTS = {"": [list(LOW_EDGE)], "mid_": [list(LOW_EDGE), list(HIGH_EDGE)]}
 """Points of a hit: low edge of the sensor (no prefix) and its midpoint (`mid_`); see `hitpool.data.HitFeatures`."""
+
+UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {"qpt": "1/GeV"}
+"""Unit by quantity; what is not listed has none."""
+
+
+def unit(field: str) -> str:
+    """Unit of a column or field.
+
+    Args:
+        field: Its name, such as `truthMuon_pt`.
+
+    Returns:
+        The unit; empty if there is none.
+
+    Example:
+        >>> unit("spacePoint_globEdgeLowX"), unit("truthMuon_eta")
+        ('mm', '')
+    """
+    return UNITS.get(quantity_of(field.removesuffix("_error")), "")

@@ -219,7 +219,7 @@ def train(task: RegressionTask, tracks: Tracks, settings: argparse.Namespace, se
         sampler.set_epoch(number)
         for index in sampler:
             x, targets = tracks.batch(torch.tensor(index))
-            (loss,) = task.loss(task(x), targets).values()
+            (loss,) = task.loss(task(x, {"assignment": x}), targets).values()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -234,7 +234,7 @@ def predict(task: RegressionTask, tracks: Tracks) -> dict[str, NDArray]:
     found = []
     for index in torch.arange(len(tracks)).split(500):
         x, _ = tracks.batch(index)
-        predicted = task.predict(task(x))
+        predicted = task.predict(task(x, {"assignment": x}))
         found.append(torch.cat([predicted[f"track_{name}"] for name in FEW_FIELDS], dim=-1))
     return dict(zip(FEW_FIELDS, torch.cat(found).numpy().T, strict=True))
 

@@ -17,8 +17,8 @@ from hitpool.config import load_checkpoint
 from hitpool.evaluation.quantities import RESOLUTIONS, complete
 from hitpool.evaluation.reference import read_reference
 from hitpool.fits import SolenoidFit
+from hitpool.nn.fields import stack_fields
 from hitpool.residuals import sigma68
-from hitpool.tasks.raw_fields import raw_fields
 from hitpool.training.refinement import refined_task
 
 CERTAIN = 20.0  # logit of a true hit
@@ -68,7 +68,7 @@ def main() -> None:
             kept.setdefault(f"true {name}", []).append(targets[f"{task.target_object}_{name}"][there])
             filtered = torch.from_numpy(reference[name][event][:, : there.shape[1]])
             kept.setdefault(f"filter {name}", []).append(filtered[there])
-        hits, valid = raw_fields(inputs, task.input_hit, fit.inputs), inputs[f"{task.input_hit}_valid"]
+        hits, valid = stack_fields(inputs, task.input_hit, fit.inputs), inputs[f"{task.input_hit}_valid"]
         for kind, logits in (("model", assigned), ("true", torch.where(belongs, CERTAIN, -CERTAIN))):
             for label, (own, change) in variants.items():
                 estimate = own(change(hits), logits, valid, task.assignment_threshold)

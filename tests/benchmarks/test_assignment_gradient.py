@@ -1,19 +1,11 @@
 """Parts of assignment_gradient.py, on a model with random weights."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import assignment_gradient
 import pytest
 import torch
 
 from hitpool.config import Objects, load
 from hitpool.simulation import simulate
-
-spec = importlib.util.spec_from_file_location("assignment_gradient", Path(__file__).with_name("assignment_gradient.py"))
-assignment_gradient = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = assignment_gradient
-spec.loader.exec_module(assignment_gradient)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,10 @@
 """The parts of cuda_bandwidth.py that need no GPU."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from speed import cuda_bandwidth
 
 from hitpool.ops import reference
-
-spec = importlib.util.spec_from_file_location("cuda_bandwidth", Path(__file__).with_name("speed") / "cuda_bandwidth.py")
-cuda_bandwidth = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = cuda_bandwidth
-spec.loader.exec_module(cuda_bandwidth)
 
 NCU = """\
 ==PROF== Connected to process 4711 (/usr/bin/python3)

@@ -1,23 +1,17 @@
 """A small form of seed_claims.py, on a model with random weights."""
 
 import argparse
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import seed_claims
 import torch
 import yaml
 
 from hitpool.config import Objects, load, load_checkpoint
 from hitpool.simulation import simulate
-
-spec = importlib.util.spec_from_file_location("seed_claims", Path(__file__).with_name("seed_claims.py"))
-seed_claims = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = seed_claims
-spec.loader.exec_module(seed_claims)
 
 VARIANTS = ["query, plain targets", "pooled: no eta, plain pT", "+ head of muon.yaml", "+ fit", "bfloat16 fields"]
 SETTINGS = argparse.Namespace(train=40, val=10, test=40, passes=1, batch_size=20, seeds=2, variants=VARIANTS)

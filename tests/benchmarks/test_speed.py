@@ -1,6 +1,7 @@
 """The benchmark at tiny sizes, and the promise that pooling takes no memory that grows with tracks x hits."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("speed")), "--quick"]
+TESTS = Path(__file__).parents[1]
 MIB = 2**20
 
 
@@ -38,6 +40,33 @@ def test_times_and_shares():
     assert shares["optimiser"][1:] == [0, 0]
     assert sum(forward + backward for forward, backward, _ in shares.values()) == pytest.approx(100, abs=0.2)
     assert sum(inference for *_, inference in shares.values()) == pytest.approx(100, abs=0.2)
+
+
+def test_hepattn_from_a_checkout(tmp_path: Path):
+    package = tmp_path / "src/hepattn"
+    package.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("hepattn_models.py"), package / "models.py")
+    shutil.copy(TESTS / "hepattn/stand_ins.py", package)
+    config = (TESTS / "cli/data/hepattn_upstream.yaml").read_text()
+    (tmp_path / "muon.yaml").write_text(re.sub(r"hepattn\.(models|utils)(\.[a-z]+)*", "hepattn.models", config))
+    (table,) = tables("--tables", "hepattn", "--hepattn", str(tmp_path), str(tmp_path / "muon.yaml")).values()
+    assert list(table) == [
+        "training step",
+        "inference",
+        *(f"task {name}" for name in ("track_valid", "track_hit_valid", "parameter_regression")),
+    ]
+    for theirs, ours, gain in table.values():
+        assert min(theirs, ours) > 0
+        assert gain == pytest.approx(theirs / ours, rel=0.1, abs=0.02)
+    for task in list(table)[2:]:
+        assert table[task][:2] < table["training step"][:2]
+
+
+def test_no_table_of_hepattn_without_a_checkout(tmp_path: Path):
+    assert tables("--tables", "hepattn") == {}
+    command = [*COMMAND, "--hepattn", str(tmp_path), "muon.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert f"expected a checkout with the folder src/hepattn, got {tmp_path}" in done.stderr
 
 
 def test_pooling_takes_little_more_memory_than_what_it_returns():

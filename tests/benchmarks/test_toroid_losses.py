@@ -1,11 +1,11 @@
 """A small form of toroid_losses.py, on a model with random weights."""
 
-import sys
-from pathlib import Path
-
+import frozen_assignment
 import numpy as np
 import pytest
 import torch
+import toroid_losses
+import true_paths
 
 from hitpool.config import Objects, load
 from hitpool.evaluation.comparison import compare
@@ -13,14 +13,9 @@ from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.tracks import Estimate
 from hitpool.fits.toroid import DRIFT_WIDTHS
 from hitpool.fits.toroid_hits import most_probable_hits
+from hitpool.nn.fields import stack_fields
 from hitpool.simulation import simulate
-from hitpool.tasks.raw_fields import raw_fields
 from hitpool.training.refinement import refined_task
-
-sys.path.insert(0, str(Path(__file__).parent))
-import frozen_assignment
-import toroid_losses
-import true_paths
 
 EVENTS = 60
 
@@ -64,7 +59,7 @@ def fitted(objects, batch, paths, seed: bool, signs: bool, field=None) -> tuple[
     task = refined_task(objects.model.model)
     fit = Watched(task.track_fit, field or task.track_fit.field, seed, signs)
     fit.truth = toroid_losses.truth_of(task, batch, paths)
-    hits = raw_fields(batch.x, task.input_hit, fit.inputs)
+    hits = stack_fields(batch.x["inputs"], task.input_hit, fit.inputs)
     logits = frozen_assignment.true_logits(task, batch)
     valid = batch.targets["particle_valid"]
     result = fit(hits, logits, batch.x["hit_valid"], task.assignment_threshold)
@@ -80,7 +75,7 @@ def test_a_finished_model_loses_its_responses(objects, batch):
 def test_distances_from_the_true_paths_are_the_drift_radii(objects, batch, paths):
     task = refined_task(objects.model.model)
     fit, logits = task.track_fit, frozen_assignment.true_logits(task, batch)
-    hits = raw_fields(batch.x, task.input_hit, fit.inputs)
+    hits = stack_fields(batch.x["inputs"], task.input_hit, fit.inputs)
     ready = torch.cat([hits[..., :-1] * fit.scale, (hits[..., -1:] == fit.tube).double()], dim=-1)
     tracks, _ = most_probable_hits(ready, fit.no_hit, logits, batch.x["hit_valid"], 0.1, fit.max_hits)
     places = true_paths.true_places(toroid_losses.truth_of(task, batch, paths).paths, tracks)

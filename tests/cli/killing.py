@@ -100,7 +100,7 @@ def content(folder: Path) -> dict[str, str]:
             data = results_of_model(path)
         elif path.name == "predictions.h5":
             data = values_of(path)
-        elif path.is_dir() or "tfevents" in path.name:
+        elif path.is_dir() or "tfevents" in path.name or path.name in ("log.txt", "starts.yaml"):  # of each start
             continue
         else:
             data = path.read_bytes()

@@ -33,9 +33,16 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["fit", *tiny, "--trainer.max_epochs=2"])
     output = capsys.readouterr().out
     run = Path("runs/muon/version_0")
+    log = (run / "log.txt").read_text()
+    assert log.splitlines() == [line.rstrip() for line in output.splitlines()[1:]]
+    (start,) = yaml.safe_load((run / "starts.yaml").read_text())
+    assert start["command"] == " ".join(["hitpool", "fit", *tiny, "--trainer.max_epochs=2"])
     assert f"run directory: {run}" in output
     assert "sigma68 of (pT - true) / true" in output
-    assert f"everything is in {run}: ckpts/, config.yaml, metrics.csv, plots/, results.json" in output
+    assert (
+        f"everything is in {run}: ckpts/, config.yaml, log.txt, metrics.csv, plots/, results.json, starts.yaml"
+        in output
+    )
     assert {path.name for path in (run / "ckpts").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert len(list(run.glob("events.out.tfevents*"))) == 2
     assert (run / "plots" / "residual_pt.png").stat().st_size > 1000
@@ -64,10 +71,13 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     main(["predict"])
     main(["predict", f"--trainer.callbacks.1.filename={workplace}/elsewhere.h5"])
     with h5py.File(run / "predictions.h5") as file, h5py.File(workplace / "elsewhere.h5") as other:
-        assert len(file) == len(other) == 24
-        pt = file["0/preds/final/parameter_regression/track_truthMuon_pt"][:]
-        assert pt.shape == (1, 2)
-        assert (pt == other["0/preds/final/parameter_regression/track_truthMuon_pt"][:]).all()
+        assert file["tracks"].shape == other["tracks"].shape == (48,)
+        assert (file["tracks"]["track_truthMuon_pt"] == other["tracks"]["track_truthMuon_pt"]).all()
+    written = (run / "predictions.h5").read_bytes()
+    main(["predict", "--output=part/tracks.h5", "--trainer.callbacks=null"])
+    with h5py.File("part/tracks.h5") as file:
+        assert file["tracks"].shape == (48,)
+    assert (run / "predictions.h5").read_bytes() == written
 
     rebuilt = load_checkpoint(run / "ckpts" / "best.ckpt")
     weights = torch.load(run / "ckpts" / "best.ckpt", weights_only=True)["state_dict"]
@@ -92,6 +102,9 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert all(torch.equal(value, exported[1][key]) for key, value in exported[0].items())
     main(["evaluate", "--checkpoint=mail/best.ckpt", "--output=evaluated"])
     assert Path("evaluated/resolution.json").is_file()
+    main(["compare", "evaluated", "runs/again/version_0", "--output=compared"])
+    assert Path("compared/comparison.md").read_text().startswith("| number | evaluated | runs/again/version_0 |")
+    assert Path("compared/plots/validity_efficiency_pt.png").is_file()
 
 
 def test_what_would_do_nothing_is_refused(
@@ -156,7 +169,7 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
         (["--trainer.max_epoch=3"], "--trainer.max_epoch"),
         (["--model.model.encoder.num_layer=3"], "Encoder has no option 'num_layer' (did you mean"),
         (["--model.model.tasks.2.asignment_threshold=0.3"], "Task has no option 'asignment_threshold'"),
-        (["--model.model.tasks.2.input_constituent=hit"], "set either input_hit or input_constituent"),
+        (["--model.model.tasks.2.input_constituent=hit"], "Task has no option 'input_constituent'"),
         (["--model.optimizer=SGD"], "model.optimizer"),
         (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
         (["--model.model.init_args.dim=48"], "dim"),
@@ -213,7 +226,8 @@ def test_nan_loss_ends_with_its_step_and_term(workplace: Path, tiny: list[str], 
         "--model.model.tasks.2.loss_weight=.nan",
         "--trainer.num_sanity_val_steps=0",
     )
-    assert "train step 0 of epoch 0: the loss is nan (final_parameter_regression_l1 = nan)" in message
+    assert "train step 0 of epoch 1: the loss is nan (final_parameter_regression_l1 = nan)" in message
+    assert not list(workplace.glob("runs/*/*"))  # no step was trained, so there is nothing to keep
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture, fails: Callable) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch.callbacks import timer
 
 from hitpool.cli import main
@@ -57,7 +58,13 @@ def test_a_training_that_was_stopped_inside_an_epoch_goes_on(
         capsys.readouterr().out
     )
     main(["fit", "--name=stopped", "--ckpt_path=last", "--trainer.max_steps=-1"])
-    check(Path("runs/stopped/version_0"), Path("runs/straight/version_0"))
+    stopped = Path("runs/stopped/version_0")
+    check(stopped, Path("runs/straight/version_0"))
+    log = (stopped / "log.txt").read_text().splitlines()
+    assert log.count(f"run directory: {stopped}") == 2
+    assert f"continuing from {stopped / 'ckpts' / 'last.ckpt'}" in log
+    commands = [start["command"] for start in yaml.safe_load((stopped / "starts.yaml").read_text())]
+    assert commands[1] == "hitpool fit --name=stopped --ckpt_path=last --trainer.max_steps=-1"
 
 
 def test_a_checkpoint_is_read_once(workplace: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

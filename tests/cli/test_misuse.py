@@ -43,14 +43,19 @@ LIGHTNING = [
 PARSED = [
     ("--trainer.max_epochs=abc", "trainer.max_epochs: expected int or null, got abc"),
     ("--trainer.precision=foo", "trainer.precision: expected int or null or one of transformer-engine, .*got foo"),
-    ("--trainer.max_epoch=3", "no option --trainer.max_epoch=3 .did you mean 'trainer.max_epochs'"),
+    ("--trainer.max_epoch=3", "no option --trainer.max_epoch .did you mean '--trainer.max_epochs'"),
+    ("--batch-size=3", "no option --batch-size .did you mean '--data.batch_size'"),
+    ("--max_epoch=3", "no option --max_epoch .did you mean '--trainer.max_epochs'"),
+    ("--nam=x", "no option --nam .did you mean '--name'"),
+    ("--foo=3", "no option --foo; 'hitpool fit --help' lists the options$"),
+    ("--model.model.encoder.num_layer=3", "model.model.encoder: Encoder has no option 'num_layer' .did you mean"),
     ("--trainer.callbacks=foo", "trainer.callbacks: expected list or class path or null, got foo"),
     ("--trainer.callbacks+=foo.Bar", "trainer.callbacks: class path foo.Bar: No module named 'foo'"),
     ("--trainer.callbacks+=torch.nn.Linear", "expected class path of a Callback or null, got torch.nn.Linear"),
     ("--trainer.callbacks+=own.Nothing", "class path own.Nothing: module 'own' has no attribute 'Nothing'"),
     ("--trainer.callbacks+=own.NeedsMore", "trainer.callbacks: NeedsMore: missing: least"),
     ("--trainer.callbacks+=broken.Any", "invalid syntax .broken.py, line 1"),
-    ("--trainer.callbacks.0.foo=1", "trainer.callbacks: TestReport has no option 'foo'"),
+    ("--trainer.callbacks.0.foo=1", "trainer.callbacks.0: TestReport has no option 'foo'"),
     ("--threads=two", "threads: expected positive int or null, got two"),
     ("--data.batch_size=1.5", "data.batch_size: expected int, got 1.5"),
     ("--data.batch_size", "data.batch_size: expected one argument"),
@@ -58,9 +63,9 @@ PARSED = [
     ("--model.optimizer=SGD", "model.optimizer: expected one of AdamW, Lion, got SGD"),
     ("--model.model=foo.Bar", "model.model: class path foo.Bar: No module named 'foo'"),
     ("--model.model.encoder.num_layers=abc", "model.model.encoder.num_layers: expected int, got abc"),
-    (f"{TASK}.dim=abc", "model.model.tasks.modules.dim: expected int, got abc"),
+    (f"{TASK}.dim=abc", "fit: model.model.tasks.2.dim: expected int, got abc"),
     (f"{TASK}.loss=foo", "expected one of cauchy, l1, l2, smooth_l1, got foo"),
-    (f"{TASK}.class_path=hitpool.tasks.Foo", "class path hitpool.tasks.Foo: module 'hitpool.tasks' has no attribute"),
+    (f"{TASK}.class_path=hitpool.tasks.Foo", "model.model.tasks.2: class path hitpool.tasks.Foo: there is no 'Foo'"),
     ("--config", "--config/-c: expected one argument"),
     ("foo", "there is no option foo"),
 ]
@@ -82,8 +87,8 @@ REFUSED = [
     ("--data.train_dir=data/train/metadata.yaml", "data set folder data/train/metadata.yaml does not exist"),
     ("--data.train_dir=null", "data.train_dir is not set: expected the folder of the train data set, got null"),
     ("--seed_everything=-1", "seed_everything: expected 0 to 4294967295, got -1"),
-    ("--ckpt_path=data", "--ckpt_path: data does not exist"),
-    ("--ckpt_path=data/train/metadata.yaml", "checkpoint data/train/metadata.yaml cannot be read"),
+    ("--ckpt_path=data", "--checkpoint: data does not exist"),
+    ("--checkpoint=data/train/metadata.yaml", "checkpoint data/train/metadata.yaml cannot be read"),
     ("--model.regression_checkpoint=data", "checkpoint data does not exist"),
     ("--config=data", "no configuration file data; packaged configurations: acts.yaml, "),
 ]
@@ -99,11 +104,98 @@ CONFIGURATIONS = [
     (b"\xff\xfe\x00\xff" * 9, "c.yaml is not readable as YAML"),
     (b"name: 3", "c.yaml: name: expected text, got 3"),
     (b"name: a", "missing: model.model, data.inputs, data.targets"),
-    (b"foo: 3", "there is no option 'foo'"),
-    (b"trainer: {max_epoch: 3}", "there is no option 'trainer.max_epoch' .did you mean 'trainer.max_epochs'"),
-    (b"model: {model: 3}", "model.model: expected Module .class_path and init_args., got 3"),
+    (b"foo: 3", "c.yaml: there is no option 'foo'"),
+    (b"trainer: {max_epoch: 3}", "c.yaml: there is no option 'trainer.max_epoch' .did you mean 'trainer.max_epochs'"),
+    (b"model: {model: 3}", "c.yaml: model.model: expected Module .class_path and init_args., got 3"),
+]
+TASKS = ("model", "model", "init_args", "tasks", "init_args", "modules")
+ENCODER = ("model", "model", "init_args", "encoder")
+INPUT = ("model", "model", "init_args", "input_nets", "init_args", "modules", 0, "init_args")
+STOP = "lightning.pytorch.callbacks.EarlyStop"
+CHANGES = [  # of muon.yaml: place, value, message
+    (("trainr",), {}, "there is no option 'trainr' (did you mean 'trainer'?)"),
+    (("data", "batchsize"), 3, "there is no option 'data.batchsize' (did you mean 'data.batch_size'?)"),
+    (("data", "batch_size"), "many", "data.batch_size: expected int, got many"),
+    (("data", "inputs"), {"hit": 3}, "data.inputs: expected list, got 3"),
+    (
+        ("model", "lrs_config", "mx"),
+        3,
+        "there is no option 'model.lrs_config.mx' (did you mean 'model.lrs_config.max'?)",
+    ),
+    (("simulate",), {"trainn": 3}, "there is no option 'simulate.trainn' (did you mean 'simulate.train'?)"),
+    (("threads",), -1, "threads: expected positive int or null, got -1"),
+    (
+        ("model", "model", "init_arg"),
+        {},
+        "model.model: expected class_path and init_args, got 'init_arg' (did you mean 'i",
+    ),
+    (
+        (*ENCODER, "init_args", "num_layer"),
+        3,
+        "model.model.encoder: Encoder has no option 'num_layer' (did you mean 'num_",
+    ),
+    ((*ENCODER, "init_args", "num_layers"), "x", "model.model.encoder.num_layers: expected int, got x"),
+    ((*ENCODER, "class_path"), "hitpool.nn.Encodr", "there is no 'Encodr' in hitpool.nn (did you mean 'Encoder'?)"),
+    ((*ENCODER, "class_path"), "hitpol.nn.Encoder", "there is no module hitpol (did you mean 'hitpool'?)"),
+    (ENCODER, 3, "model.model.encoder: expected Module (class_path and init_args), got 3"),
+    (
+        (*TASKS, 2, "init_args", "los"),
+        "l1",
+        "tasks.2: WeightedPoolingObjectHitRegressionTask has no option 'los' (did you",
+    ),
+    (
+        (*TASKS, 2, "init_args", "loss"),
+        "l3",
+        "model.model.tasks.2.loss: expected one of cauchy, l1, l2, smooth_l1, got l3",
+    ),
+    (
+        (*TASKS, 2, "init_arg"),
+        {},
+        "model.model.tasks.2: expected class_path and init_args, got 'init_arg' (did you mean",
+    ),
+    ((*TASKS, 1), 3, "model.model.tasks.1: expected class_path and init_args, got 3"),
+    (
+        (*INPUT, "foo"),
+        3,
+        "model.model.input_nets.0: InputNet has no option 'foo'; it has input_name, fields, net, posenc",
+    ),
+    (
+        (*INPUT, "posenc", "init_args", "field"),
+        3,
+        "input_nets.0.posenc: PositionEncoder has no option 'field' (did you",
+    ),
+    (("trainer", "callbacks"), "foo", "trainer.callbacks: expected list or class path or null, got foo"),
+    (
+        ("trainer", "callbacks"),
+        [{"class_path": f"{STOP}ping", "init_args": {"monitr": "x"}}],
+        "no option 'monitr' (did",
+    ),
+    (
+        ("trainer", "callbacks"),
+        [{"class_path": f"{STOP}pin"}],
+        "there is no 'EarlyStoppin' in lightning.pytorch.callbacks (d",
+    ),
+    (("trainer", "callbacks"), [{"class_path": f"{STOP}ping"}], "trainer.callbacks: EarlyStopping: missing: monitor"),
 ]
 OTHERS = [
+    ("fti", 2, r"hitpool: there is no command 'fti'; the commands are fit, "),
+    ("evaluat", 2, r"hitpool: there is no command 'evaluat' .did you mean 'evaluate'"),
+    ("config foo", 2, "hitpool config: there is no command 'foo'; the commands are list, show"),
+    ("config show", 2, "hitpool config show: missing: name"),
+    ("config show muo", 1, "there is no packaged configuration 'muo' .did you mean 'muon'"),
+    ("config list --all", 2, "there is no option --all"),
+    ("data inspct x", 2, "hitpool data: there is no command 'inspct' .did you mean 'inspect'"),
+    ("data inspect --truthlink x", 2, "there is no option --truthlink .did you mean '--truth_link'"),
+    ("data convert --worker 2", 2, "there is no option --worker .did you mean '--workers'"),
+    ("simulate --outptu x", 2, "there is no option --outptu .did you mean '--output'"),
+    ("evaluate --checkpont x", 2, "hitpool evaluate: there is no option --checkpont .did you mean '--checkpoint'"),
+    ("evaluate --name nothing", 1, "hitpool evaluate: runs/nothing holds no run"),
+    ("export --name nothing --output x", 1, "hitpool export: runs/nothing holds no run"),
+    ("export --ckpt_path x", 2, "hitpool export: missing: output"),
+    ("fit --config nothing.yaml --nam x", 2, "hitpool fit: there is no option --nam .did you mean '--name'"),
+    ("fit --config muo.yaml", 1, "no configuration file muo.yaml .did you mean 'muon.yaml'.*; packaged"),
+    ("predict --nam x", 2, "hitpool predict: there is no option --nam .did you mean '--name'"),
+    ("test --ckpt x --checkpoint nothing", 2, "hitpool test: there is no option --ckpt .did you mean"),
     ("foo", 2, r"hitpool: there is no command 'foo'; the commands are fit, validate, .*data"),
     ("data foo", 2, "hitpool data: there is no command 'foo'; the commands are inspect, convert"),
     ("simulate", 2, "hitpool simulate: missing: output, events; 'hitpool simulate --help'"),
@@ -114,8 +206,12 @@ OTHERS = [
     ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of full, sample, got foo"),
     ("simulate --output x --events 3 --foo", 2, "there is no option --foo"),
     ("acts --output x --events -1", 1, "hitpool acts: events: expected at least 1, got -1"),
-    ("evaluate --checkpoint data", 1, "hitpool evaluate: data does not exist; expected a checkpoint, such as <run>"),
-    ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: nothing.ckpt does not exist"),
+    (
+        "evaluate --checkpoint data",
+        1,
+        "hitpool evaluate: --checkpoint: data does not exist; expected a checkpoint, such as <run>",
+    ),
+    ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: --checkpoint: nothing.ckpt does not exist"),
     ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
@@ -128,7 +224,7 @@ OTHERS = [
     ("data convert --input foo --output x --mapping data", 1, "mapping data does not exist"),
     ("data convert --input foo --output x --workers abc", 2, "workers: expected int, got abc"),
     ("predict --name foo", 1, "hitpool predict: runs/foo holds no run: train with"),
-    ("predict --trainer.foo", 1, "holds no run"),
+    ("predict --trainer.foo", 2, "there is no option --trainer.foo; "),
 ]
 
 
@@ -163,7 +259,8 @@ def line(capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
 def test_options_that_the_parser_refuses(place: Path, line: Callable, option: str, expected: str) -> None:
     status, message = line("fit", *DATA, option)
     assert re.search(expected, message)
-    assert message.endswith("; 'hitpool fit --help' lists the options")
+    helps = re.search("there is no option (?!.*did you mean)|missing: ", message) is not None
+    assert message.endswith("; 'hitpool fit --help' lists the options") == helps
     assert (status, Path("runs").exists()) == (2, False)
 
 
@@ -187,6 +284,33 @@ def test_configurations(place: Path, line: Callable, content: bytes, expected: s
     _, message = line("fit", *DATA, "--config=c.yaml")
     assert re.search(expected, message)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("place_in_file", "value", "expected"), CHANGES)
+def test_a_fault_in_a_file_is_one_line_with_its_place(
+    place: Path, line: Callable, place_in_file: tuple[str | int, ...], value: object, expected: str
+) -> None:
+    content = configuration([])
+    node = content
+    for key in place_in_file[:-1]:
+        node = node[key]
+    node[place_in_file[-1]] = value
+    Path("c.yaml").write_text(yaml.safe_dump(content))
+    status, message = line("fit", *DATA, "--config=c.yaml")
+    assert message.startswith("hitpool fit: c.yaml: ")
+    assert expected in message
+    assert "Namespace" not in message
+    assert (status, Path("runs").exists()) == (2, False)
+
+
+def test_the_file_that_says_it_is_named(place: Path, line: Callable) -> None:
+    Path("a.yaml").write_text("data: {batch_size: many}")
+    Path("b.yaml").write_text("data: {num_workers: many}")
+    Path("c.yaml").write_text("data: {batch_size: 9, num_workers: 0}")
+    files = ["--config=muon.yaml", "--config=c.yaml"]
+    assert "fit: a.yaml: data.batch_size: expected int" in line("fit", *files, "--config=a.yaml")[1]
+    assert "fit: b.yaml: data.num_workers: expected int" in line("fit", *files, "--config=b.yaml")[1]
+    assert "fit: data.batch_size: expected int, got x" in line("fit", "--data.batch_size=x", "--data.num_workers=0")[1]
 
 
 @pytest.mark.parametrize(("command", "status", "expected"), OTHERS)
@@ -232,7 +356,7 @@ def test_processes_of_a_training_say_which_they_are(
     for other in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(key, "3")
-    assert line("fit", "--ckpt_path=nothing.ckpt")[1].startswith("hitpool fit (process 3): --ckpt_path: nothing.ckpt")
+    assert line("fit", "--ckpt_path=nothing.ckpt")[1].startswith("hitpool fit (process 3): --checkpoint: nothing.ckpt")
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -325,4 +449,4 @@ def test_help_of_a_part(place: Path, capsys: pytest.CaptureFixture, line: Callab
 
 def test_every_command_of_the_overview_is_known() -> None:
     assert re.findall(r"^  (\w+)  ", DATA_HELP, re.MULTILINE) == ["inspect", "convert"]
-    assert len(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE)) == 9
+    assert len(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE)) == 13

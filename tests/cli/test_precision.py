@@ -18,7 +18,7 @@ def test_float64_from_training_to_export(workplace: Path, tiny: list[str]) -> No
     assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float64}
     main(["predict", "--name=exact"])
     with h5py.File(workplace / "runs/exact/version_0/predictions.h5") as file:
-        assert file["0/preds/final/parameter_regression/track_truthMuon_pt"].dtype == "float64"
+        assert file["tracks"].dtype["track_truthMuon_pt"] == "float64"
     main(["export", f"--checkpoint={checkpoint}", "--output=model.pt"])
     extra = {"hitpool.json": ""}
     torch.jit.load("model.pt", _extra_files=extra)

@@ -39,7 +39,7 @@ def test_the_best_checkpoint_has_the_response_and_is_not_trained_twice(
     assert "second phase: done before" in capsys.readouterr().out
     for name, value in response(run / "ckpts" / "best.ckpt").items():
         assert torch.equal(value, first[name])
-    main(["predict"])
+    main(["predict", "--trainer.callbacks.1.class_path=hitpool.evaluation.PredictionWriter"])
     with h5py.File(run / "predictions.h5") as file:
         preds = file["0/preds/final/parameter_regression"]
         for field in ("eta", "phi", "pt", "qpt"):
@@ -78,7 +78,7 @@ def test_stopped_in_the_second_phase_it_is_repeated(
         with pytest.raises(SystemExit, match="130"):
             main(FIT)
     assert (
-        "stopped in the second phase; continue with: hitpool fit --name muon --ckpt_path last"
+        "stopped in the second phase; continue with: hitpool fit --name muon --checkpoint last"
         in capsys.readouterr().out
     )
     best = workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt"

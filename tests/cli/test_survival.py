@@ -41,7 +41,7 @@ def test_killed_run_continues_bitwise(workplace: Path, hitpool: Callable, tiny: 
     output = stop_in_epoch(process, 3, signal.SIGTERM)
     assert process.returncode == 128 + signal.SIGTERM, output
     assert "stopped in epoch" in output
-    assert "continue with: hitpool fit --name storm --ckpt_path last" in output
+    assert "continue with: hitpool fit --name storm --checkpoint last" in output
     assert "everything is in" not in output
     process = hitpool("fit", *options, "--name=storm", "--ckpt_path=last")
     output = stop_in_epoch(process, 4, signal.SIGINT)

@@ -65,12 +65,11 @@ def test_one_task_takes_the_place_of_its_like(new: dict[str, Any]) -> None:
 def test_hit_fields_of_tasks_become_inputs_of_the_data() -> None:
     fields = ["x", "y"]
     before = config(REGRESSION) | {"data": {"inputs": {"hit": fields}}, "net": fields}  # one list, as by a YAML alias
-    pooling = "WeightedPoolingObjectHitRegressionTask"
-    for option in ("input_hit", "input_constituent"):
-        after, _ = put_tasks(
-            before, [task(pooling, "parameter_regression", hit_fields=["y", "phi"], **{option: "hit"})]
-        )
-        assert (after["data"]["inputs"]["hit"], after["net"]) == (["x", "y", "phi"], ["x", "y"])
+    new = task(
+        "WeightedPoolingObjectHitRegressionTask", "parameter_regression", hit_fields=["y", "phi"], input_hit="hit"
+    )
+    after, _ = put_tasks(before, [new])
+    assert (after["data"]["inputs"]["hit"], after["net"]) == (["x", "y", "phi"], ["x", "y"])
     after, _ = put_tasks(before, [REGRESSION])
     assert after["data"] == before["data"]
 

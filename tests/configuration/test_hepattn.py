@@ -184,9 +184,9 @@ def test_hints_are_one_line_and_values_that_hitpool_has_too_are_none() -> None:
         (module("MaskFormer", decoder={"local_strided_attn": True}), r"^decoder\.local_strided_attn is True"),
         (module("Dense", input_size=3, final_activation={"class_path": "torch.nn.ReLU"}), r"^final_activation is"),
         (valid_task("ObjectClassificationTask", dim=8, num_classes=3), r"^num_classes is 3, hitpool has 1 only"),
-        (module("ObjectHitMaskTask", logit_scale=2.0), r"^logit_scale is 2\.0, hitpool has 1\.0 only"),
+        (module("ObjectHitMaskTask", input_hit="hit", logit_scale=2.0), r"^logit_scale is 2\.0, hitpool has 1\.0 only"),
         (
-            module("ObjectHitMaskTask", constituent_net=module("Dense", input_size=8)),
+            module("ObjectHitMaskTask", input_hit="hit", constituent_net=module("Dense", input_size=8)),
             r"^constituent_net is hepattn\.models\.Dense, hitpool has None only$",
         ),
     ],
@@ -237,7 +237,7 @@ def test_regression_has_the_defaults_of_its_code_base() -> None:
 
 @pytest.mark.parametrize("inverse", [False, True])
 def test_normalised_pt_is_learned_in_its_unit_from_pt(inverse: bool) -> None:
-    arguments = {"dim": 8, "fields": ["truthMuon_eta", "truthMuon_pt_norm"]}
+    arguments = {"input_hit": "hit", "dim": 8, "fields": ["truthMuon_eta", "truthMuon_pt_norm"]}
     if inverse:
         arguments["inverse_fields"] = ["truthMuon_pt_norm"]
     task = module("WeightedPoolingObjectHitRegressionTask", "models.task", **arguments)
@@ -263,7 +263,11 @@ def test_plain_lists_of_modules_are_module_lists() -> None:
 
 
 def frozen_task(name: str = "parameter_regression", **arguments: Any) -> dict[str, Any]:
-    return module("FrozenEncoderRegressionTask", "models.task", name=name, dim=8, **arguments)
+    return module("FrozenEncoderRegressionTask", "models.task", name=name, input_hit="hit", dim=8, **arguments)
+
+
+def pooling(**arguments: Any) -> dict[str, Any]:
+    return module("WeightedPoolingObjectHitRegressionTask", "models.task", **{"input_hit": "hit", "dim": 8} | arguments)
 
 
 def freezing(*tasks: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -287,9 +291,7 @@ def test_the_task_that_freezes_the_model_becomes_settings_of_the_training(
     task = frozen_task(checkpoint_path="base.ckpt", dropout=0.3, **options)
     model, lines = freezing(valid_task(), task, valid_task())
     assert (model["network_checkpoint"], model["frozen"]) == ("base.ckpt", frozen)
-    pooled, _ = translated(
-        module("WeightedPoolingObjectHitRegressionTask", "models.task", name="parameter_regression", dim=8, dropout=0.3)
-    )
+    pooled, _ = translated(pooling(name="parameter_regression", dropout=0.3))
     assert model["model"]["init_args"]["tasks"]["init_args"]["modules"][1] == pooled
     assert "FrozenEncoderRegressionTask -> a pooled regression, model.frozen and model.network_checkpoint" in lines
 
@@ -303,16 +305,31 @@ def test_tasks_that_freeze_the_model_agree_on_one_checkpoint() -> None:
         freezing(one, other)
 
 
-def test_one_argument_of_the_wide_head_brings_the_others() -> None:
-    seed, _ = translated(module("WeightedPoolingObjectHitRegressionTask", "models.task", dim=8))
-    assert seed["init_args"] == {"dim": 8}
-    wide, _ = translated(module("WeightedPoolingObjectHitRegressionTask", "models.task", dim=8, dropout=0.3))
-    assert wide["init_args"] == {
-        "dim": 8,
-        "dropout": 0.3,
-        "regression_num_layers": 3,
-        "regression_hidden_dim": 36,
-    }
+def test_one_argument_of_the_wide_head_brings_the_others_and_the_width() -> None:
+    seed, _ = translated(pooling())
+    assert seed["init_args"] == {"input_hit": "hit", "dim": 8}
+    wide, _ = translated(pooling(dropout=0.3))
+    head = {"dropout": 0.3, "regression_num_layers": 3, "regression_hidden_dim": 36}
+    assert wide["init_args"] == {"input_hit": "hit", "dim": 8, "pooled_dim": 8, **head}
+    assert translated(pooling(dropout=0.3, pooled_dim=4))[0]["init_args"]["pooled_dim"] == 4
+
+
+@pytest.mark.parametrize("name", ["WeightedPoolingObjectHitRegressionTask", "ObjectHitMaskTask"])
+def test_hits_have_one_name(name: str) -> None:
+    for option in ("input_hit", "input_constituent"):
+        ours, _ = translated(module(name, "models.task", dim=8, **{option: "strip"}))
+        assert ours["init_args"]["input_hit"] == "strip"
+        assert "input_constituent" not in ours["init_args"]
+    for both in ({}, {"input_hit": "hit", "input_constituent": "hit"}):
+        with pytest.raises(ValueError, match="task x: set either input_hit or input_constituent"):
+            translate(module(name, "models.task", name="x", **both))
+
+
+def test_the_task_that_works_inside_hepattn_is_read_as_hitpools_own() -> None:
+    inside = pooling(name="x", dropout=0.3)
+    expected, _ = translated(inside)
+    inside["class_path"] = "hitpool.hepattn.tasks.WeightedPoolingObjectHitRegressionTask"
+    assert translated(inside)[0] == expected
 
 
 def test_dense_and_position_encoding_have_the_defaults_of_hepattn() -> None:

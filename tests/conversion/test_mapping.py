@@ -41,9 +41,10 @@ def test_short_and_long_form(tmp_path):
         (GOOD | {"hits": ["x", "link", "x"]}, "hits names columns more than once: x"),
         (GOOD | {"hits": ["x", 3]}, "hits: expected column names"),
         (GOOD | {"tracks": {}}, "tracks: expected column names"),
-        (GOOD | {"tracks": {"pt": 3}}, r"tracks.pt: expected a branch or \{branch: name, factor: number\}, got 3"),
+        (GOOD | {"tracks": {"pt": 3}}, r"tracks.pt: expected a branch or \{branch: name, factor: .*\}, got 3"),
         (GOOD | {"tracks": {"pt": {"branch": "a", "scale": 2}}}, "tracks.pt: expected a branch or"),
         (GOOD | {"tracks": {"pt": {"branch": "a", "factor": "1e-3"}}}, "tracks.pt.factor: expected a finite number"),
+        (GOOD | {"tracks": {"pt": {"branch": "a", "unit": 3}}}, "tracks.pt.unit: expected a unit such as cm or MeV"),
     ],
 )
 def test_errors_name_the_key(tmp_path, content, message):
@@ -58,3 +59,18 @@ def test_files_that_are_no_yaml(tmp_path):
     (tmp_path / "m.yaml").write_text("a: [1\nb: }")
     with pytest.raises(ValueError, match=r"m.yaml is not readable as YAML"):
         read_mapping(tmp_path / "m.yaml")
+
+
+def test_units_of_branches_become_those_of_data_sets(tmp_path):
+    columns = {"x": {"branch": "x", "unit": "cm"}, "var": {"branch": "v", "unit": "um^2", "factor": 2}, "adc": "a"}
+    content = {
+        "hits": columns | {"link": "l"},
+        "tracks": {"qpt": {"branch": "k", "unit": "1/MeV"}},
+        "truth_link": "link",
+    }
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    mapping = read_mapping(tmp_path / "m.yaml")
+    assert mapping.units == {"x": "mm", "var": "mm^2", "qpt": "1/GeV"}
+    assert [column.scale for column in (*mapping.hits, *mapping.tracks)] == [10.0, 2e-6, 1.0, 1.0, 1000.0]
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(mapping.as_dict(), sort_keys=False))
+    assert read_mapping(tmp_path / "again.yaml") == mapping

@@ -17,7 +17,6 @@ TARGETS = {"particle": TRACK_COLUMNS}
 FILE = "data/filtered_events.h5"
 LAYOUTS = pytest.mark.parametrize("layout", ["tracking", "filtering"])
 TRUTH = HIT_COLUMNS.index("spacePoint_truthLink")
-DRIFT = HIT_COLUMNS.index("spacePoint_driftR")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from hitpool.data import EventDataset
 from hitpool.data.packing import Packed, collate
@@ -211,6 +212,19 @@ def test_names_are_free(tmp_path):
     hits = events.hits[5]
     np.testing.assert_allclose(inputs["cluster_c7"][0].numpy(), hits[:, 7] * 0.5, rtol=1e-6)
     np.testing.assert_allclose(inputs["cluster_at_r"][0].numpy(), np.hypot(hits[:, 1], hits[:, 2]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("given", ["owner", None])
+def test_the_truth_link_is_that_of_the_data_set_unless_another_is_given(tmp_path, given):
+    events = make_events(6)
+    events.columns = [*HIT_COLUMNS[:-2], "owner", "other"]
+    for hits in events.hits:
+        hits[:, -2:] = [-1, 0] if given else [0, -1]
+    directory = write_dataset(tmp_path / "set", events)
+    path = directory / "metadata.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"truth_link": "other" if given else "owner"}))
+    dataset = EventDataset(directory, {"hit": ["r"]}, TARGETS, truth_link=given)
+    assert dataset[5][1]["hit_on_valid_particle"].all() == (given is None)
 
 
 def test_a_single_index_gives_a_batch_of_one(events, tracking_set):

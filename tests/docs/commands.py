@@ -20,7 +20,7 @@ def check(arguments: list[str]) -> None:
     elif arguments[0] in TRAINING:
         shown([*arguments, "--print_config"])
     else:
-        command = arguments[:2] if arguments[0] == "data" else arguments[:1]
+        command = arguments[:2] if arguments[0] in ("data", "config") else arguments[:1]
         known = shown([*command, "--help"]).replace("[", " ").replace("]", " ").split()
         unknown = [option for option in arguments if option.startswith("--") and option not in known]
         if unknown:

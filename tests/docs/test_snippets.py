@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 WALK = ["docs/training.md", "docs/deployment.md", "docs/configuration.md", "docs/data.md"]
 SNIPPET = re.compile(r"(?:^<!-- test: ([\w.]+) -->\n)?^```(.*)\n([\s\S]*?)^```$", re.MULTILINE)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-WITHOUT_CHECK = {"pytest", "mkdocs"}  # of other projects
+WITHOUT_CHECK = {"pytest", "mkdocs", "torchrun"}  # of other projects
 COMMANDS = Path(__file__).parent / "commands.py"
 
 

@@ -15,7 +15,8 @@ from hitpool.cli import main
 from hitpool.config import Objects, load
 from hitpool.data import EventDataset
 from hitpool.evaluation.collector import TrueAssignment
-from hitpool.evaluation.command import _checkpoint, _names, evaluate, run
+from hitpool.evaluation.command import command, evaluate
+from hitpool.evaluation.measurement import _checkpoint, _names
 from hitpool.evaluation.reference import read_reference
 from hitpool.files import Events, write_data_set
 from hitpool.residuals import residual, sigma68
@@ -177,7 +178,7 @@ def test_runs_stand_side_by_side(
     weights = {name: 1.5 * value if ".tasks.2." in name else value for name, value in weights.items()}
     torch.save({"state_dict": weights}, second / "ckpts" / "best.ckpt")
     options = ["--checkpoint", f"{first}/ckpts/best.ckpt", "--data", str(data_set), "--compare", str(second)]
-    run(options)
+    command(options)()
     rows = json.loads((first / "evaluation" / "resolution.json").read_text())["all"]
     assert list(rows["eta"]["sigma68"]) == ["version_0", "version_1", "bound"]
     assert rows["eta"]["sigma68"]["version_0"] != rows["eta"]["sigma68"]["version_1"]

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from hitpool.config import Objects
-from hitpool.export.deployed import DeployedModel, needed_columns, unit
-from hitpool.muon import HITS
+from hitpool.export.deployed import DeployedModel, needed_columns
+from hitpool.muon import HITS, unit
 from hitpool.nn import MaskFormer
 
 LOW = [f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"]

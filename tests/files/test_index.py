@@ -104,6 +104,9 @@ def test_metadata_lacks_a_key(directory, key):
         ),
         ({"hit_features": "spacePoint_time"}, "expected 'hit_features' to be a list of column names"),
         ({"track_features": ["a", "b", "a"]}, "'track_features' names columns more than once: a"),
+        ({"truth_link": "owner"}, "truth_link is 'owner', expected one of spacePoint_globEdgeHighX, "),
+        ({"units": ["mm"]}, r"expected 'units' to be a mapping of columns to units, got \['mm'\]"),
+        ({"units": {"spacePoint_time": 3}}, "expected 'units' to be a mapping of columns to units"),
     ],
 )
 def test_metadata_of_wrong_form(directory, changes, message):
@@ -111,3 +114,12 @@ def test_metadata_of_wrong_form(directory, changes, message):
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
     with pytest.raises(ValueError, match=message):
         read_index(directory)
+
+
+def test_truth_link_and_units(directory):
+    assert (read_index(directory).truth_link, read_index(directory).units) == (None, {})
+    path = directory / "metadata.yaml"
+    more = {"truth_link": "spacePoint_layer", "units": {"spacePoint_time": "ns"}}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | more))
+    index = read_index(directory)
+    assert (index.truth_link, index.units) == ("spacePoint_layer", {"spacePoint_time": "ns"})

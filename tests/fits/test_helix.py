@@ -221,10 +221,14 @@ def test_before_training_the_task_predicts_what_the_fit_gives():
     helix = helices(30)
     points = tensor(points_of(helix))
     regression = task(track_fit=HelixFit(hit_fields=["x", "z"], field=FIELD))
-    x = {f"hit_{name}": points[..., i] for i, name in enumerate("xyz")}
-    x |= {"hit_valid": torch.ones(30, 10, dtype=torch.bool), "track_hit_logit": torch.full((30, 1, 10), 9.0)}
-    x |= {"query_embed": torch.randn(30, 1, 8), "hit_embed": torch.randn(30, 10, 8)}
-    preds = regression.predict(regression(x))
+    x = {"inputs": {f"hit_{name}": points[..., i] for i, name in enumerate("xyz")}}
+    x |= {
+        "hit_valid": torch.ones(30, 10, dtype=torch.bool),
+        "query_embed": torch.randn(30, 1, 8),
+        "hit_embed": torch.randn(30, 10, 8),
+    }
+    done = {"mask": {"track_hit_logit": torch.full((30, 1, 10), 9.0)}}
+    preds = regression.predict(regression(x, done))
     turned = np.angle(np.exp(1j * (preds["track_mu_phi"].squeeze(-1).detach().numpy() - helix["phi"])))
     assert abs(turned).max() < 1e-5
     assert preds["track_mu_eta"].squeeze(-1).detach().numpy() == pytest.approx(helix["eta"], abs=1e-4)
@@ -233,7 +237,7 @@ def test_before_training_the_task_predicts_what_the_fit_gives():
     targets = {"particle_valid": torch.ones(30, 1, dtype=torch.bool)}
     truth = helix | {"pt": 1 / abs(helix["qpt"]), "q": np.sign(helix["qpt"])}
     targets |= {f"particle_mu_{name}": tensor(values)[:, None] for name, values in truth.items()}
-    loss = regression.loss(regression(x), targets)["smooth_l1"]
+    loss = regression.loss(regression(x, done), targets)["smooth_l1"]
     loss.backward()
     assert loss < 0.2  # log(2) of the charge, over five fields
     assert all(p.grad.isfinite().all() for p in regression.parameters() if p.grad is not None)

@@ -230,12 +230,13 @@ def test_a_task_gives_the_fit_and_its_errors(muons):
     options = {"target_object": "muon", "loss_weight": 1.0, "dim": 4, "track_fit": fit, "response": response}
     task = WeightedPoolingObjectHitRegressionTask(**names, **fields, **options)
     hits = muons.hits[:5].float()
-    x = {f"hit_{name}": hits[..., k] for k, name in enumerate(fit.inputs)}
+    x = {"inputs": {f"hit_{name}": hits[..., k] for k, name in enumerate(fit.inputs)}}
     x |= {"query_embed": torch.randn(5, 1, 4), "hit_embed": torch.randn(5, 10, 4)}
-    x |= {"hit_valid": torch.ones(5, 10, dtype=torch.bool), "track_hit_logit": certain(hits).float()}
-    assert set(task.predict(task(x))) == {f"track_{name}" for name in fields["fields"]}
+    x |= {"hit_valid": torch.ones(5, 10, dtype=torch.bool)}
+    done = {"mask": {"track_hit_logit": certain(hits).float()}}
+    assert set(task.predict(task(x, done))) == {f"track_{name}" for name in fields["fields"]}
     response.declare(trained=True)
-    preds, expected = task.predict(task(x)), fit(hits, certain(hits))
+    preds, expected = task.predict(task(x, done)), fit(hits, certain(hits))
     for name in ("eta", "phi", "qpt", "eta_error", "phi_error", "qpt_error"):
         torch.testing.assert_close(preds[f"track_{name}"], expected[name].float(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(preds["track_pt"], 1 / expected["qpt"].abs().float(), rtol=1e-5, atol=0)

@@ -1,17 +1,15 @@
 """Models, tasks and batches as hepattn and its muon fork have them."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask, WeightedPoolingObjectHitRegressionTask
+from hitpool.hepattn.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
 
-sys.path.insert(0, str(Path(__file__).parent))  # for stand_ins.py
-from stand_ins import Fork, Model, Sorter, Upstream
+from .stand_ins import Fork, Model, Sorter, Upstream
 
 HIT_FIELDS = ["x", "y", "z", "r", "phi"]
 FIELDS = ["truthMuon_eta", "truthMuon_phi", "truthMuon_pt", "truthMuon_q"]
@@ -29,9 +27,7 @@ def make_tasks(argument: str, dim: int = 16, **options: object) -> list[nn.Modul
     common = {"input_object": "query", "output_object": "track", "target_object": "particle", "dim": dim}
     return [
         ObjectValidTask(name="track_valid", losses={"object_bce": 1.0}, costs={"object_bce": 1.0}, **common),
-        ObjectHitMaskTask(
-            name="track_hit_valid", losses={"mask_bce": 1.0}, costs={"mask_bce": 1.0}, **common, **{argument: "hit"}
-        ),
+        ObjectHitMaskTask("track_hit_valid", "hit", losses={"mask_bce": 1.0}, costs={"mask_bce": 1.0}, **common),
         WeightedPoolingObjectHitRegressionTask(
             name="parameter_regression",
             hit_fields=HIT_FIELDS,

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitpool.nn.fields import stack_fields
-from hitpool.tasks import weighted_pooling
+from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 
 LAYERS = ["layer_0", "layer_1", "final"]
 REGRESSION = "parameter_regression"
@@ -69,7 +68,7 @@ def test_sorter_changes_no_track(build: Callable, batch: Callable) -> None:
 
 def test_a_missing_reorder_would_be_found(build: Callable, batch: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     model, (inputs, _) = build("upstream, sorter"), batch()
-    monkeypatch.setattr(weighted_pooling, "raw_fields", lambda x, *args: stack_fields(x["inputs"], *args))
+    monkeypatch.setattr("hitpool.hepattn.tasks.in_order", lambda x, *args: x["inputs"])
     with torch.no_grad(), pytest.raises(AssertionError, match="not close"):
         assert_same_tracks(model, model(inputs), model(permuted(inputs)))
 
@@ -235,10 +234,11 @@ def test_wrong_order_of_tasks_is_explained(kind: str, build: Callable, batch: Ca
 
 
 @pytest.mark.parametrize("skipped", [["layer_0"], ["layer_0", "layer_1"]])
-def test_layers_without_the_mask_task_are_skipped(build: Callable, batch: Callable, skipped: list[str]) -> None:
+def test_layers_without_the_mask_task_are_skipped(
+    build: Callable, batch: Callable, monkeypatch: pytest.MonkeyPatch, skipped: list[str]
+) -> None:
     model, (inputs, targets) = build("upstream", has_intermediate_loss=True, cost_weight=1.0), batch()
-    model.tasks[1].has_first_layer_loss = False
-    model.tasks[1].has_intermediate_loss = skipped == ["layer_0"]
+    monkeypatch.setattr(model.tasks[1], "should_run_at_layer", lambda index: f"layer_{index}" not in skipped)
     outputs = model(inputs)
     losses = model.loss(outputs, targets)
     total(losses).backward()
@@ -285,3 +285,47 @@ def test_unified_decoding_is_refused(build: Callable, batch: Callable) -> None:
     x = {"inputs": inputs, "hit_valid": inputs["hit_valid"], "key_valid": inputs["hit_valid"]}
     with pytest.raises(ValueError, match="set unified_decoding: false"):
         model.tasks[2](x, outputs={"track_hit_valid": {"track_key_logit": torch.zeros(5, 3, 18)}})
+
+
+def test_the_task_of_hitpool_says_which_one_to_use(kind: str, build: Callable, batch: Callable) -> None:
+    model, (inputs, _) = build(kind), batch()
+    own = WeightedPoolingObjectHitRegressionTask(
+        "parameter_regression",
+        "hit",
+        input_object="query",
+        output_object="track",
+        target_object="particle",
+        hit_fields=["x"],
+        fields=["truthMuon_eta"],
+        loss_weight=1.0,
+        dim=16,
+    )
+    model.tasks = model.decoder.tasks = nn.ModuleList([*model.tasks[:2], own])
+    with pytest.raises(ValueError, match=r"use hitpool\.hepattn\.tasks\.WeightedPoolingObjectHitRegressionTask$"):
+        model(inputs)
+
+
+@pytest.mark.parametrize("place", ["inputs", "x"])
+def test_logits_and_raw_fields_are_found_in_both_places(place: str, build: Callable, batch: Callable) -> None:
+    task, (inputs, _) = build("upstream").tasks[2], batch()
+    generator = torch.Generator().manual_seed(6)
+    hits, queries = (torch.randn(5, count, 16, generator=generator) for count in (18, 3))
+    logits = torch.randn(5, 3, 18, generator=generator)
+    x = {"hit_embed": hits, "query_embed": queries, "hit_valid": inputs["hit_valid"], "key_valid": None}
+    x |= {"inputs": inputs} if place == "inputs" else inputs
+    expected = task(x, outputs={"attn_mask": torch.ones(1), "mask": {"track_hit_logit": logits}})["track_regr"]
+    for outputs in (None, {}):
+        assert torch.equal(task(x | {"track_hit_logit": logits}, outputs=outputs)["track_regr"], expected)
+    stale = x | {"track_hit_logit": torch.zeros_like(logits)}
+    assert torch.equal(task(stale, outputs={"mask": {"track_hit_logit": logits}})["track_regr"], expected)
+
+
+def test_what_a_checkpoint_holds_is_not_learned_again(kind: str, build: Callable, batch: Callable) -> None:
+    one, two = (build(kind, seed, standardize=True) for seed in (1, 2))
+    inputs, targets = batch()
+    one.loss(one(inputs), dict(targets))
+    two.loss(two(inputs), targets | {"particle_truthMuon_eta": targets["particle_truthMuon_phi"]})
+    two.load_state_dict(one.state_dict())
+    two.loss(two(inputs), dict(targets))
+    assert torch.equal(two.tasks[2].space.mean, one.tasks[2].space.mean)
+    assert torch.equal(two.tasks[2].space.spread, one.tasks[2].space.spread)

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from hitpool.inspection import Scan, inspect
 
@@ -285,3 +286,14 @@ def test_other_units_are_defects(tmp_path, events, column, factor, number, remed
     assert kind == f"{columns} to have another unit"
     assert count == sum(map(len, getattr(events, number)))
     assert f"; it looks like {remedy}" in example
+
+
+def test_the_truth_link_of_the_data_set_needs_no_option(tmp_path, events):
+    events.columns[TRUTH] = "owner"
+    directory = write_dataset(tmp_path / "set", events)
+    assert inspect(directory).truth_link is None
+    path = directory / "metadata.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"truth_link": "owner"}))
+    scan = inspect(directory)
+    assert scan.truth_link == TRUTH
+    assert scan.true_hits == sum(int((hits[:, TRUTH] >= 0).sum()) for hits in events.hits)

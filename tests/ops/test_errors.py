@@ -44,6 +44,24 @@ def test_weighted_pool(at, arguments, threshold, error, words):
         hitpool.weighted_pool(*map(at, arguments), threshold=threshold)
 
 
+@pytest.mark.parametrize(
+    ("op", "arguments", "words"),
+    [
+        (hitpool.weighted_pool, ([1.0], X), "weighted_pool: expected logits to be a tensor, got list"),
+        (hitpool.weighted_pool, (L, X.numpy()), "weighted_pool: expected features to be a tensor, got ndarray"),
+        (hitpool.weighted_pool, (L, X, [True]), "weighted_pool: expected valid to be a tensor, got list"),
+        (hitpool.pseudorapidity, (0.1,), "pseudorapidity: expected theta to be a tensor, got float"),
+        (hitpool.pseudorapidity, (None,), "pseudorapidity: expected theta to be a tensor, got NoneType"),
+        (attention, (Q, K, 1), "attention: expected value to be a tensor, got int"),
+        (attention, (Q, K, K, True), "attention: expected mask to be a tensor, got bool"),
+        (toroid_fit, ([], L, None, [], [], []), "toroid_fit: expected hits to be a tensor, got list"),
+    ],
+)
+def test_what_is_no_tensor_is_named(op, arguments, words):
+    with pytest.raises(TypeError, match=f"^hitpool::{words}$"):
+        op(*arguments)
+
+
 def test_errors_name_the_argument_on_every_device(device):
     with pytest.raises(ValueError, match=r"expected features with shape .* got \[1, 5, 4\]"):
         hitpool.weighted_pool(L.to(device), X[:1].to(device))

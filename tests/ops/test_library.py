@@ -38,7 +38,7 @@ assert "hitpool" not in sys.modules
 
 
 def test_another_minor_version_of_torch_is_an_import_error():
-    result = run("import torch; torch.__version__ = '2.99.1'; import hitpool")
+    result = run("import torch; torch.__version__ = '2.99.1'; import hitpool.ops")
     assert result.returncode != 0
     built = torch.__version__.split("+")[0]
     assert "ImportError" in result.stderr
@@ -47,7 +47,7 @@ def test_another_minor_version_of_torch_is_an_import_error():
 
 
 def test_a_missing_extension_is_an_import_error_that_says_what_to_do():
-    result = run("import sys; sys.modules['hitpool._C'] = None; import hitpool")
+    result = run("import sys; sys.modules['hitpool._C'] = None; import hitpool.ops")
     assert result.returncode != 0
     assert "compiled part is missing" in result.stderr
     assert "pip install" in result.stderr
@@ -56,7 +56,9 @@ def test_a_missing_extension_is_an_import_error_that_says_what_to_do():
 def test_the_distribution_requires_the_minor_version_of_torch_that_it_was_built_with():
     from importlib.metadata import requires
 
-    built = ".".join(hitpool._C.torch_version.split(".")[:2])
+    from hitpool import _C
+
+    built = ".".join(_C.torch_version.split(".")[:2])
     assert f"torch=={built}.*" in requires("hitpool")
 
 

@@ -76,20 +76,10 @@ def test_yaml_of_the_original_gives_the_tasks() -> None:
     assert regression.regression_head.input_size == 5 * 32
 
 
-def test_configuration_of_hepattn_upstream_gives_the_tasks() -> None:
-    config = yaml.safe_load(SEED.replace("input_hit: hit", "input_constituent: hit"))
-    options = {"cost_weight": 0.5, "has_intermediate_loss": True, "loss": "l2"}
-    config["init_args"]["modules"][2]["init_args"] |= options
-    _, mask, regression = instantiate(config)
-    assert mask.outputs == [regression.logit_key] == ["track_hit_logit"]
-    assert regression.cost_weight == 0.5
-    assert regression.should_run_at_layer(0)
-
-
 def test_wide_task_takes_all_options() -> None:
     config = yaml.safe_load(SEED)
-    arguments = {"regression_hidden_dim": 144, "regression_num_layers": 3, "dropout": 0.1}
-    config["init_args"]["modules"][2]["init_args"] |= arguments | OPTIONS | {"regression_num_layers": 3}
+    arguments = {"pooled_dim": 32, "regression_hidden_dim": 144, "regression_num_layers": 3, "dropout": 0.1}
+    config["init_args"]["modules"][2]["init_args"] |= OPTIONS | arguments
     regression = instantiate(config)[2]
     assert regression.regression_head.input_size == 9 * 32
     assert regression.loss_name == "l1"

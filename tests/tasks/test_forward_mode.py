@@ -19,14 +19,14 @@ def test_tangent_of_the_pooling_task():
         loss_weight=1.0,
         dim=16,
     )
-    x = {f"hit_{field}": torch.rand(3, 20) for field in task.hit_fields}
+    x = {"inputs": {f"hit_{field}": torch.rand(3, 20) for field in task.hit_fields}}
     x |= {"hit_valid": torch.ones(3, 20, dtype=torch.bool), "query_embed": torch.randn(3, 2, 16)}
     logits = torch.where(torch.rand(3, 2, 20) > 0.5, 3.0, -6.0)  # far from the threshold
     inputs = (torch.randn(3, 20, 16), logits)
     toward = tuple(torch.randn_like(tensor) for tensor in inputs)
 
     def parameters(hits, logits):
-        return task(x | {"hit_embed": hits, "track_hit_logit": logits})["track_regr"]
+        return task(x | {"hit_embed": hits}, {"mask": {"track_hit_logit": logits}})["track_regr"]
 
     _, tangent = jvp(parameters, inputs, toward)
     step = 1e-3

@@ -7,17 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.fits import HelixFit
+from hitpool.hepattn import tasks as of_hepattn
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 
 COMMON = {"input_hit": "hit", "input_object": "query", "output_object": "track", "target_object": "particle", "dim": 8}
 REGRESSION = {"name": "regression", "hit_fields": ["x", "z"], "fields": ["truthMuon_eta"], "loss_weight": 1.0, **COMMON}
-TASKS: dict[str, Callable[[], nn.Module]] = {
-    "pooling": lambda: WeightedPoolingObjectHitRegressionTask(**REGRESSION),
-    "fit": lambda: WeightedPoolingObjectHitRegressionTask(**REGRESSION, track_fit=HelixFit(["y"], field=2.0)),
+TASKS: dict[str, Callable[[type[nn.Module]], nn.Module]] = {
+    "pooling": lambda kind: kind(**REGRESSION),
+    "fit": lambda kind: kind(**REGRESSION, track_fit=HelixFit(["y"], field=2.0)),
+}
+PLACES = {  # of the raw fields
+    "under inputs": WeightedPoolingObjectHitRegressionTask,
+    "directly": of_hepattn.WeightedPoolingObjectHitRegressionTask,
 }
 
 
-@pytest.fixture(params=["under inputs", "directly"])
+@pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -42,7 +47,7 @@ def trained(task: nn.Module, x: dict, targets: dict[str, Tensor], place: str, ju
 @pytest.mark.parametrize("kind", TASKS)
 def test_task(x: dict, targets: dict[str, Tensor], place: str, kind: str, junk: float) -> None:
     torch.manual_seed(1)
-    task = TASKS[kind]()
+    task = TASKS[kind](PLACES[place])
     zeros, found = (trained(task, x, targets, place, number) for number in (0.0, junk))
     for expected, value in zip(zeros, found, strict=True):
         assert expected.isfinite().all()
@@ -71,7 +76,7 @@ def test_sorted_hits_with_nan_in_the_padding_are_followed(x: dict) -> None:
     valid = x["hit_valid"]
     raw = {name: value.masked_fill(~valid, torch.nan) for name, value in x["inputs"].items()}
     order = raw["hit_z"].argsort(-1)
-    task = TASKS["pooling"]()
+    task = of_hepattn.WeightedPoolingObjectHitRegressionTask(**REGRESSION)
     embed = x["hit_embed"].masked_fill(~valid.unsqueeze(-1), 0)
     logit = (2 * embed[..., :2]).mT
     plain = task(x | {"inputs": raw}, {"mask": {"track_hit_logit": logit}})

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -119,64 +117,3 @@ def test_contradictions_are_refused(options: dict, message: str) -> None:
         TargetSpace(["eta", "pt"], **options)
     with pytest.raises(ValueError, match="one or more different names"):
         TargetSpace(["eta", "eta"])
-
-
-def particles(count: int, shift: float = 0.0, seed: int = 0) -> torch.Tensor:
-    return 3 * torch.randn(count, 1, generator=torch.Generator().manual_seed(seed)) + shift
-
-
-def test_first_particles_of_a_training_give_mean_and_spread() -> None:
-    space = TargetSpace(["eta"], standardize=True)
-    with pytest.warns(UserWarning, match="standardize is true and nothing was trained yet"):
-        space.learn(particles(50, shift=90), training=False)
-    assert abs(space.mean.item() - 90) < 2
-    batches = [particles(400, shift=7, seed=seed) for seed in range(5)]
-    for batch in batches:
-        space.learn(batch, training=True)
-        space.learn(batch + 50, training=False)  # evaluation in between
-    counted = torch.cat(batches[:3])  # the first 1,000 and what came with them
-    torch.testing.assert_close(space.mean, counted.mean(0))
-    torch.testing.assert_close(space.spread, counted.std(0, correction=0))
-
-
-def test_what_a_checkpoint_holds_is_not_learned_again() -> None:
-    one, two = (TargetSpace(["eta"], standardize=True) for _ in range(2))
-    one.learn(particles(10), training=True)
-    two.learn(particles(10, seed=1), training=True)
-    two.load_state_dict(one.state_dict())
-    two.learn(particles(10, seed=2), training=True)
-    assert (two.mean, two.spread) == (one.mean, one.spread)
-
-
-def test_batches_without_particles_or_with_equal_ones_give_a_spread_of_one() -> None:
-    space = TargetSpace(["eta"], standardize=True)
-    space.learn(torch.zeros(0, 1), training=True)
-    assert (space.mean.item(), space.spread.item()) == (0, 1)
-    space.learn(torch.full((3, 1), 0.3), training=True)
-    assert (space.mean.item(), space.spread.item()) == (pytest.approx(0.3), 1)
-
-
-LEARN = """
-import sys
-import torch
-from hitpool.tasks.target_space import TargetSpace
-
-folder, rank = sys.argv[1], int(sys.argv[2])
-torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-space = TargetSpace(["eta"], standardize=True)
-space.learn(torch.load(f"{folder}/particles_{rank}.pt"), training=True)
-torch.save(space.state_dict(), f"{folder}/{rank}.pt")
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_all_processes_of_a_training_learn_the_same(tmp_path) -> None:
-    for rank in range(2):
-        torch.save(particles(10, seed=rank), tmp_path / f"particles_{rank}.pt")
-    processes = [subprocess.Popen([sys.executable, "-c", LEARN, tmp_path, str(rank)]) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    both = torch.cat([particles(10, seed=rank) for rank in range(2)])
-    for rank in range(2):
-        state = torch.load(tmp_path / f"{rank}.pt")
-        torch.testing.assert_close(state["mean"], both.mean(0))
-        torch.testing.assert_close(state["spread"], both.std(0, correction=0))

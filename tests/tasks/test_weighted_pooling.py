@@ -37,7 +37,7 @@ def mask_task() -> ObjectHitMaskTask:
 
 @pytest.fixture
 def outputs(mask_task: ObjectHitMaskTask, x: dict) -> dict:
-    return {"attn_mask": torch.ones(1), "track_hit_valid": mask_task(x)}
+    return {"track_valid": {}, "track_hit_valid": mask_task(x)}
 
 
 def expected_features(
@@ -105,26 +105,13 @@ def test_head_options() -> None:
     assert [m.out_features for m in wide if isinstance(m, nn.Linear)] == [7, 4]
 
 
-def test_full_width_of_the_fork_needs_its_three_arguments_or_pooled_dim() -> None:
-    fork = {"regression_hidden_dim": 36, "regression_num_layers": 3, "dropout": 0.1}
-    task = make(**fork)
+def test_pooled_dim_is_half_of_dim_whatever_the_head_is() -> None:
+    head = {"regression_hidden_dim": 36, "regression_num_layers": 3, "dropout": 0.1}
+    assert make(**head).regression_head.input_size == 40
+    task = make(**head, pooled_dim=8)
     linear = [(m.in_features, m.out_features) for m in task.regression_head if isinstance(m, nn.Linear)]
     assert linear == [(72, 36), (36, 36), (36, 4)]
     assert (task.raw_hit_net.output_size, task.encoded_hit_net.output_size) == (8, 8)
-    for left_out in fork:
-        assert make(**{k: v for k, v in fork.items() if k != left_out}).regression_head.input_size == 40
-    assert make(**fork, pooled_dim=4).regression_head.input_size == 40
-    assert make(pooled_dim=8).regression_head.input_size == 72
-
-
-def test_logits_and_raw_fields_are_found_in_both_places(x: dict, outputs: dict) -> None:
-    task = make()
-    expected = task(x, outputs=outputs)["track_regr"]
-    flat = {k: v for k, v in x.items() if k != "inputs"} | x["inputs"] | outputs["track_hit_valid"]
-    torch.testing.assert_close(task(flat)["track_regr"], expected, rtol=0, atol=0)
-    torch.testing.assert_close(task(flat, outputs={})["track_regr"], expected, rtol=0, atol=0)
-    stale = x | {"track_hit_logit": torch.zeros(4, 2, 15)}
-    torch.testing.assert_close(task(stale, outputs=outputs)["track_regr"], expected, rtol=0, atol=0)
 
 
 def test_missing_logits_or_fields_are_named(x: dict, outputs: dict) -> None:
@@ -132,6 +119,8 @@ def test_missing_logits_or_fields_are_named(x: dict, outputs: dict) -> None:
         ValueError, match=r"no track_hit_logit. An ObjectHitMaskTask with output_object: track.*must come before"
     ):
         make()(x)
+    with pytest.raises(ValueError, match=r"expected raw fields in x\['inputs'\], and no key_valid, got \['hit_embed'"):
+        make()({name: value for name, value in x.items() if name != "inputs"}, outputs)
     with pytest.raises(KeyError, match=r"hit has no fields \['time'\]; add them to data.inputs.hit"):
         make(hit_fields=["x", "time"])(x, outputs)
 
@@ -213,12 +202,6 @@ def test_state_survives_copies_and_strict_loading(x: dict, outputs: dict) -> Non
         ({"assignment_threshold": 1.5}, "assignment_threshold must be from 0 to 1, got 1.5"),
         ({"regression_num_layers": 0}, "regression_num_layers must be at least 1, got 0"),
         ({"dim": 7}, "dim must be even, got 7"),
-        (
-            {"input_constituent": "hit"},
-            "set either input_hit or input_constituent.*got input_hit: hit and input_constit",
-        ),
-        ({"input_hit": None}, "set either input_hit or input_constituent.*got input_hit: None"),
-        ({"input_hit": "key"}, "set unified_decoding: false"),
         ({"inverse_fields": ["pt"]}, r"inverse_fields names \['pt'\]"),
     ],
 )

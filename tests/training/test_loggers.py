@@ -1,7 +1,7 @@
 import csv
 from pathlib import Path
 
-from hitpool.training.loggers import MetricsBoard, MetricsTable, drop_rows
+from hitpool.training.loggers import MetricsBoard, MetricsTable, count_epochs_from_one, drop_rows
 
 
 def table(path: Path) -> MetricsTable:
@@ -80,3 +80,14 @@ def test_board_writes_event_files_only(tmp_path: Path) -> None:
     board.save()
     board.finalize("success")
     assert [path.name.split(".")[0] for path in (tmp_path / "muon" / "version_0").iterdir()] == ["events"]
+
+
+def test_epochs_count_from_1_and_a_test_has_none(tmp_path: Path) -> None:
+    logger = count_epochs_from_one(table(tmp_path))
+    logger.log_metrics(metrics={"epoch": 0, "val/loss": 2.0}, step=3)
+    logger.log_metrics({"epoch": 1, "test/loss": 1.0}, step=4)
+    logger.save()
+    assert rows(tmp_path) == [
+        {"epoch": "1", "step": "3", "test/loss": "", "val/loss": "2.0"},
+        {"epoch": "", "step": "4", "test/loss": "1.0", "val/loss": ""},
+    ]

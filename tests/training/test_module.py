@@ -85,7 +85,7 @@ def test_targets_standardise_and_a_checkpoint_keeps_its_own(
 
 
 def test_nan_stops_the_training_with_step_and_term(tmp_path: Path, model: nn.Module, make_data: Callable) -> None:
-    expected = r"train step 4 of epoch 0: the loss is nan \(layer_0_mean_l2 = nan, final_mean_l2 = nan\).*\[16, 17"
+    expected = r"train step 4 of epoch 1: the loss is nan \(layer_0_mean_l2 = nan, final_mean_l2 = nan\).*\[16, 17"
     with pytest.raises(FloatingPointError, match=expected):
         trainer(tmp_path).fit(TrackingModule("test", model), datamodule=make_data(poison=4))
 

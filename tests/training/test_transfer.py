@@ -51,7 +51,7 @@ class TheirTask(nn.Module):
         p = x["track_hit_logit"].sigmoid()
         selected = (p >= 0.1) & x["hit_valid"].unsqueeze(1)
         weight = torch.where(selected, p, 0.0).unsqueeze(-1)  # [B, N, M, 1]
-        fields = torch.stack([x[f"hit_{name}"] for name in HIT_FIELDS], dim=-1)
+        fields = torch.stack([x["inputs"][f"hit_{name}"] for name in HIT_FIELDS], dim=-1)
         parts = [x["query_embed"]]
         for features in (self.raw_hit_net(fields), self.encoded_hit_net(x["hit_embed"])):
             features = features.unsqueeze(1)  # [B, 1, M, P]
@@ -66,7 +66,7 @@ class TheirTask(nn.Module):
 @pytest.fixture
 def x() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(8)
-    x = {f"hit_{name}": torch.randn(3, 9, generator=generator) for name in HIT_FIELDS}
+    x = {"inputs": {f"hit_{name}": torch.randn(3, 9, generator=generator) for name in HIT_FIELDS}}
     x |= {"hit_embed": torch.randn(3, 9, DIM, generator=generator), "hit_valid": torch.ones(3, 9, dtype=torch.bool)}
     x |= {"query_embed": torch.randn(3, 2, DIM, generator=generator)}
     return x | {"track_hit_logit": torch.randn(3, 2, 9, generator=generator)}
@@ -103,7 +103,7 @@ CASES = {
     ),
     "full width": (
         {"pooled": DIM, "head": [72, 72]},
-        {"regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1},
+        {"pooled_dim": DIM, "regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1},
     ),
 }
 
@@ -119,19 +119,19 @@ def test_outputs_are_those_of_the_other_network(case: str, x: dict, write: Calla
     assert "model.tasks.2" in str(transfer)
     assert "SiLU between layers" in str(transfer)
     with torch.no_grad():
-        torch.testing.assert_close(task(x)["track_regr"], theirs(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(task(x, {"mask": x})["track_regr"], theirs(x), atol=1e-5, rtol=1e-5)
 
 
 def test_keys_of_compiled_decoders_are_understood(x: dict, write: Callable) -> None:
     theirs, task = make_theirs(), make_regression()
     load_regression_task(write(theirs, decoder="decoder._orig_mod."), task)
     with torch.no_grad():
-        torch.testing.assert_close(task(x)["track_regr"], theirs(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(task(x, {"mask": x})["track_regr"], theirs(x), atol=1e-5, rtol=1e-5)
 
 
 def test_head_of_the_fork_is_left_with_the_reason(write: Callable) -> None:
     theirs = make_theirs(pooled=DIM, head=[72, 72], norm=True)
-    options = {"regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1}
+    options = {"pooled_dim": DIM, "regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1}
     for layer_norm in (False, True):
         task = make_regression(**options, layer_norm=layer_norm)
         before = {key: value.clone() for key, value in task.regression_head.state_dict().items()}
@@ -175,9 +175,9 @@ def test_task_of_hitpool_in_a_checkpoint_of_hepattn(x: dict, write: Callable) ->
     transfer = load_regression_task(write(theirs), task)
     assert list(transfer.taken) == NETS
     with torch.no_grad():
-        assert torch.equal(task(x)["track_regr"], theirs(x)["track_regr"])
-        for name, value in theirs.predict(theirs(x)).items():
-            assert torch.equal(task.predict(task(x))[name], value)
+        assert torch.equal(task(x, {"mask": x})["track_regr"], theirs(x, {"mask": x})["track_regr"])
+        for name, value in theirs.predict(theirs(x, {"mask": x})).items():
+            assert torch.equal(task.predict(task(x, {"mask": x}))[name], value)
 
 
 def test_fit_of_a_task_of_hitpool_is_taken_with_the_head(x: dict, write: Callable) -> None:
@@ -187,10 +187,10 @@ def test_fit_of_a_task_of_hitpool_is_taken_with_the_head(x: dict, write: Callabl
         return make_regression(track_fit=fit, inverse_fields=None)
 
     theirs, task = make(1), make(2)
-    assert not torch.equal(task(x)["track_regr"], theirs(x)["track_regr"])
+    assert not torch.equal(task(x, {"mask": x})["track_regr"], theirs(x, {"mask": x})["track_regr"])
     transfer = load_regression_task(write(theirs), task)
     assert list(transfer.taken) == [*NETS, "track_fit.precision", "track_fit.mixture"]
-    assert torch.equal(task(x)["track_regr"], theirs(x)["track_regr"])
+    assert torch.equal(task(x, {"mask": x})["track_regr"], theirs(x, {"mask": x})["track_regr"])
 
 
 def test_checkpoints_without_one_regression_task_are_refused(tmp_path: Path, write: Callable) -> None:

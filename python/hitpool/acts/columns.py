@@ -1,5 +1,6 @@
 """Columns of the data sets that are made with ACTS."""
 
+TRUTH_LINK = "truthLink"
 HIT_FEATURES = (
     "x",
     "y",
@@ -15,7 +16,7 @@ HIT_FEATURES = (
     "loc1_z",
     "var_loc0",
     "var_loc1",
-    "truthLink",
+    TRUTH_LINK,
 )
 """Measured point in the global frame (mm); identifiers of ACTS; directions of the two measured coordinates in the
 global frame and their variances (mm^2); row of the particle in `tracks`, -1 if there is none."""
@@ -35,3 +36,11 @@ KALMAN_FEATURES = (
 NaN where the fit failed."""
 
 TRACK_FEATURES = (*TRUTH_FEATURES, *KALMAN_FEATURES)
+
+UNITS = {
+    **dict.fromkeys(("x", "y", "z", "d0", "z0"), "mm"),
+    **dict.fromkeys(("var_loc0", "var_loc1"), "mm^2"),
+    "pt": "GeV",
+    "phi": "rad",
+    "q": "e",
+}

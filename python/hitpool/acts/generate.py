@@ -8,7 +8,7 @@ import importlib.util
 from contextlib import closing
 from pathlib import Path
 
-from hitpool.acts.columns import HIT_FEATURES, TRACK_FEATURES
+from hitpool.acts.columns import HIT_FEATURES, TRACK_FEATURES, TRUTH_LINK, UNITS
 from hitpool.cores import available_cores
 from hitpool.files import Events, produced, write_data_set
 
@@ -52,7 +52,8 @@ def acts(output: Path, events: int, seed: int = 1, split: int = 0, workers: int 
     batch = functools.partial(_run, seed=seed, split=split)
     workers = workers or available_cores()
     with closing(produced(batch, list(enumerate(sizes)), sizes, workers, f"simulating {output}")) as batches:
-        write_data_set(output, batches, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool acts", BATCHES_PER_FILE)
+        more = {"truth_link": TRUTH_LINK, "units": UNITS}
+        write_data_set(output, batches, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool acts", BATCHES_PER_FILE, more)
 
 
 def _acts_version() -> str:

@@ -8,27 +8,25 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from jsonargparse import ArgumentParser
-from lightning.pytorch import Trainer
 
-from hitpool.configuration.command_line import configuration
+from hitpool.configuration.files import find, read
 from hitpool.configuration.merging import inside
-from hitpool.configuration.resolving import USES
-from hitpool.data import HitDataModule
-from hitpool.training.module import TrackingModule
+from hitpool.configuration.subcommands import USES
 from hitpool.training.samples import Samples
 
 EXAMPLES = {
     "fit": """\
   hitpool fit                                              # simulates 67,000 events and trains on them
-  hitpool fit --name quick --trainer.max_epochs 2 --data.num_train 2000
   hitpool fit --data.train_dir events/train --data.val_dir events/val --data.test_dir events/test
-  hitpool fit --name quick --ckpt_path last --trainer.max_epochs 4    # goes on where it stopped
-  hitpool fit --config muon_seed.yaml --model.model.tasks.2.loss_weight 3 --print_config
+  hitpool fit --name quick --checkpoint last --trainer.max_epochs 4    # goes on where it stopped
 """,
-    "validate": "  hitpool validate --name quick --ckpt_path last\n",
+    "validate": "  hitpool validate --name quick --checkpoint last\n",
     "test": "  hitpool test --name quick --data.test_dir other/events\n",
-    "predict": "  hitpool predict --name quick --trainer.callbacks.1.filename elsewhere.h5\n",
+    "predict": "  hitpool predict --name quick --output predictions.parquet\n",
 }
+OUTPUT = """\
+  --output FILE                table to write: .h5, .parquet or .root (predictions.h5 in the run directory)
+"""
 SIMULATION = """\
 
 events to simulate, if there are no data folders
@@ -71,16 +69,16 @@ usage: hitpool {command} [options]
 
 examples
 {examples}
-what
+run
   -c, --config FILE            configuration, or the name of a packaged one: muon.yaml (the default), muon_seed.yaml,
                                muon_query.yaml, acts.yaml; one of hepattn; one with tasks alone. May be repeated.
   --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> ({name})
   --runs DIR                   folder of all runs (runs)
-  --ckpt_path FILE             checkpoint; 'last' and 'best' are those of the most recent run of that name
+  --checkpoint FILE            checkpoint; 'last' and 'best' are those of the most recent run of that name
   --trust                      let the configuration of a checkpoint or of a run name classes of anybody, which may run
                                any code
   --print_config               show the whole configuration and end
-
+{output}
 data
   --data.train_dir DIR         data set; also val_dir and test_dir
   --data.num_train NUMBER      use some of the events; also num_val and num_test (-1: all)
@@ -100,7 +98,12 @@ help
   --help_all                   all options
   --debug                      show the traceback of an error
 """  # noqa: E501
-PARTS = {"trainer": Trainer, "data": HitDataModule, "model": TrackingModule, "simulate": Samples}
+PARTS = {
+    "trainer": "lightning.pytorch.Trainer",
+    "data": "hitpool.data.HitDataModule",
+    "model": "hitpool.training.TrackingModule",
+    "simulate": "hitpool.training.Samples",
+}
 LONGEST_DEFAULT = 60  # characters of a value that is shown as the default
 
 
@@ -110,9 +113,10 @@ def overview(command: str) -> str:
     Args:
         command: fit, validate, test or predict.
     """
-    default = configuration([])
+    default = read(find("muon.yaml")).content
     fit = command == "fit"
     return COMMON.format(
+        output=OUTPUT if command == "predict" else "",
         command=command,
         use=USES[command],
         examples=EXAMPLES[command],
@@ -147,7 +151,7 @@ def _classes(path: str, config: dict[str, Any]) -> Iterator[tuple[str, type, dic
     if first not in PARTS:
         raise ValueError(f"--help={path}: expected a part that begins with {', '.join(PARTS)}")
     if not rest:
-        yield first, PARTS[first], config.get(first) or {}
+        yield first, cast(type, pydoc.locate(PARTS[first])), config.get(first) or {}
         return
     node, keys = config.get(first) or {}, [first]
     for key in rest:

@@ -21,19 +21,22 @@ from hitpool.configuration import (
     resolve,
     seed,
 )
-from hitpool.configuration.trainer_options import reports_test
+from hitpool.configuration.trainer_options import predict_into, reports_test
 from hitpool.configuration.trust import foreign
 from hitpool.cores import available_cores
 from hitpool.data.doubts import SAMPLE
+from hitpool.failure import explain
 from hitpool.files import alone, remove_left_lock
 from hitpool.fits import TrackFit
 from hitpool.tasks.regression import RegressionTask
 from hitpool.training import runs
 from hitpool.training.checkpoints import AtomicCheckpointIO, check_of_training
+from hitpool.training.log import Log
 from hitpool.training.progress import say
 from hitpool.training.refinement import refined_task, second_phase
 from hitpool.training.requeue import Requeue
 from hitpool.training.samples import PARTS, Samples
+from hitpool.training.starts import note_start
 from hitpool.training.threads import Threads
 from hitpool.weights import fitting_weights
 
@@ -45,16 +48,22 @@ class Training:
         arguments: What the command line means, see `hitpool.configuration.interpret`.
         held: Takes the lock of the run directory that is written to.
         checkpoint_io: Reads and writes checkpoints; what it has read already is not read again.
+        log: Keeps what is printed; None for nothing.
     """
 
-    def __init__(self, arguments: Arguments, held: ExitStack, checkpoint_io: AtomicCheckpointIO) -> None:
+    def __init__(
+        self, arguments: Arguments, held: ExitStack, checkpoint_io: AtomicCheckpointIO, log: Log | None
+    ) -> None:
         self.arguments = arguments
         assert arguments.subcommand is not None
         self.subcommand = arguments.subcommand
         self.held = held
         self.checkpoint_io = checkpoint_io
+        self.log = log
         self.config = resolve(arguments)
         self.checkpoint = self.config.pop("ckpt_path")
+        if output := self.config.pop("output", None):
+            predict_into(self.config["trainer"], Path(output))
         seed(self.config)
         samples = self._samples()
         self.model, self.datamodule = build_model(self.config), build_data(self.config)
@@ -123,7 +132,7 @@ class Training:
             say("for the table of results, put hitpool.evaluation.TestReport into trainer.callbacks")
 
     def predict(self) -> None:
-        """Predicts with a checkpoint; `hitpool.evaluation.PredictionWriter` writes the results."""
+        """Predicts with a checkpoint; `hitpool.evaluation.PredictionTable` writes the results."""
         self.trainer.predict(self.model, self.datamodule, ckpt_path=self.checkpoint, return_predictions=False)
 
     def _checkpoint_to_test(self) -> Path | None:
@@ -196,6 +205,9 @@ class Training:
             self.held.enter_context(alone(run))
             if new:
                 stored.write(run)
+            note_start(run, ["hitpool", self.subcommand, *self.arguments.command])
+        if self.log:
+            self.log.begin(run / "log.txt")
         return run
 
     def _threads(self, deterministic: bool | str | None) -> int | None:
@@ -207,7 +219,9 @@ class Training:
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         left = [timer.time_remaining() for timer in callbacks if isinstance(timer, Timer)]
         if self.trainer.should_stop and any(seconds is not None and seconds <= 0 for seconds in left):
-            say("the time limit was reached: --ckpt_path last goes on from here with a longer one (--trainer.max_time)")
+            say(
+                "the time limit was reached: --checkpoint last goes on from here with a longer one (--trainer.max_time)"
+            )
 
     def _say_how_to_continue(self, place: str) -> None:
         place = f"stopped in {place}"
@@ -217,7 +231,7 @@ class Training:
         folder = self.arguments.folder
         runs_option = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
         trust = ["--trust"] if foreign(self.config) else []
-        command = ["hitpool", "fit", *runs_option, "--name", folder.name, "--ckpt_path", "last", *trust]
+        command = ["hitpool", "fit", *runs_option, "--name", folder.name, "--checkpoint", "last", *trust]
         say(f"{place}; continue with: {shlex.join(command)}")
 
     @rank_zero_only
@@ -244,6 +258,19 @@ def run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO | None = None) -
         checkpoint_io: What it has read already is not read again.
     """
     checkpoint_io = checkpoint_io or AtomicCheckpointIO()
+    try:
+        if arguments.subcommand == "fit" and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            with Log() as log:
+                _run(arguments, checkpoint_io, log)
+        else:
+            _run(arguments, checkpoint_io)
+    except SystemExit as stop:
+        if stop.code == 1 and isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way of handling Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO, log: Log | None = None) -> None:
     for line in arguments.translation:
         say(line, sys.stderr)
     if checkpoint := arguments.checkpoint:
@@ -252,8 +279,8 @@ def run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO | None = None) -
         say(arguments.notice)
     try:
         with ExitStack() as held:
-            Training(arguments, held, checkpoint_io).run()
-    except SystemExit as stop:
-        if stop.code == 1 and isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way of handling Ctrl-C
-            raise KeyboardInterrupt from None
+            Training(arguments, held, checkpoint_io, log).run()
+    except Exception as error:
+        if log:
+            log.note(explain(error)[0])
         raise

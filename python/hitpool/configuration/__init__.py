@@ -1,10 +1,33 @@
 """Configurations: `resolve` makes a complete one of files and options, `build_...` makes its objects, each alone."""
 
-from hitpool.configuration.building import build_data, build_model, build_trainer, build_trainer_options, seed
-from hitpool.configuration.command_line import Arguments, interpret
-from hitpool.configuration.resolving import resolve
-from hitpool.configuration.stored import RunConfig, stored_configuration
-from hitpool.configuration.trust import UntrustedError, check_trusted
+from typing import TYPE_CHECKING
+
+from hitpool._lazy import lazily
+
+if TYPE_CHECKING:
+    from hitpool.configuration.building import build_data, build_model, build_trainer, build_trainer_options, seed
+    from hitpool.configuration.command_line import Arguments, interpret
+    from hitpool.configuration.resolving import resolve
+    from hitpool.configuration.stored import RunConfig, stored_configuration
+    from hitpool.configuration.trust import UntrustedError, check_trusted
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "Arguments": "hitpool.configuration.command_line",
+            "RunConfig": "hitpool.configuration.stored",
+            "UntrustedError": "hitpool.configuration.trust",
+            "build_data": "hitpool.configuration.building",
+            "build_model": "hitpool.configuration.building",
+            "build_trainer": "hitpool.configuration.building",
+            "build_trainer_options": "hitpool.configuration.building",
+            "check_trusted": "hitpool.configuration.trust",
+            "interpret": "hitpool.configuration.command_line",
+            "resolve": "hitpool.configuration.resolving",
+            "seed": "hitpool.configuration.building",
+            "stored_configuration": "hitpool.configuration.stored",
+        },
+    )
 
 __all__ = [
     "Arguments",

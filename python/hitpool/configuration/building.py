@@ -1,6 +1,7 @@
 """From a resolved configuration to the objects that it describes, each alone."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from hitpool.configuration.stored import RunConfig
@@ -15,9 +17,12 @@ from hitpool.configuration.trainer_options import check_callbacks, check_options
 from hitpool.data import HitDataModule
 from hitpool.parser_message import one_line
 from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
-from hitpool.training.loggers import MetricsBoard, MetricsTable
+from hitpool.training.loggers import MetricsBoard, MetricsTable, count_epochs_from_one
 from hitpool.training.module import TrackingModule
 from hitpool.training.progress import progress_bar
+
+# advertisements, in Python too, where the other messages of Lightning's are for the caller to choose
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "💡 Tip" not in str(record.msg))
 
 
 def build_model(config: dict[str, Any]) -> TrackingModule:
@@ -57,12 +62,13 @@ def build_trainer_options(config: dict[str, Any], subcommand: str | None = None)
         subcommand: What will be run, if anything.
 
     Returns:
-        Arguments by name; callbacks and plugins are lists.
+        Arguments by name; callbacks and plugins are lists, and `logger` is not built yet.
 
     Raises:
         ValueError: If an argument is wrong or does not fit a tracking model.
     """
-    options = dict(_instantiated("trainer", Trainer, config["trainer"], instantiate=False))
+    options = dict(_instantiated("trainer", Trainer, config["trainer"] | {"logger": False}, instantiate=False))
+    options["logger"] = config["trainer"].get("logger")
     options |= {name: _as_list(options[name]) for name in ("callbacks", "plugins")}
     check_options(options, subcommand)
     check_callbacks(options["callbacks"], subcommand)
@@ -94,14 +100,14 @@ def build_trainer(
     callbacks = [*options["callbacks"], *callbacks]
     if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.insert(len(options["callbacks"]), progress_bar())
-    loggers = [logger for logger in _as_list(options["logger"]) if not isinstance(logger, bool)]
-    options = dict(options)
+    options, loggers = dict(options), []
     if stored and not options["fast_dev_run"]:
         continued = continued or {"global_step": 0, "metrics_rows": 0}
         place: dict[str, Any] = {"save_dir": str(run.parent.parent), "name": run.parent.name, "version": run.name}
         if options["logger"] is not False:
             board = MetricsBoard(**place, default_hp_metric=False, purge_step=continued["global_step"])
-            loggers = [MetricsTable(**place, keep=continued.get("metrics_rows")), board, *loggers]
+            loggers = [MetricsTable(**place, keep=continued.get("metrics_rows")), board]
+            loggers = [count_epochs_from_one(logger) for logger in (*loggers, *_loggers(options["logger"]))]
         callbacks.append(stored)
         if options["enable_checkpointing"] is not False:
             callbacks = [*best_and_last(run / "ckpts"), *callbacks]
@@ -121,6 +127,12 @@ def seed(config: dict[str, Any]) -> None:
     if config["seed_everything"] is not False:
         number = None if config["seed_everything"] is True else config["seed_everything"]
         config["seed_everything"] = seed_everything(number, workers=True)
+
+
+def _loggers(given: Any) -> list[Logger]:
+    """The loggers of a configuration, besides those of every run."""
+    sections = [section for section in _as_list(given) if not isinstance(section, bool)]
+    return _as_list(_instantiated("trainer", Trainer, {"logger": sections}, instantiate=False)["logger"])
 
 
 def _instantiated(key: str, kind: type, section: dict[str, Any], instantiate: bool = True) -> Any:

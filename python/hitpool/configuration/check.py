@@ -47,12 +47,11 @@ def check(config: dict[str, Any]) -> None:
             _check_fields(f"{path}.posenc", posenc, option, "input_name", "data.inputs", data["inputs"])
     for index, task in enumerate(_modules(network.get("tasks"))):
         path = f"model.model.tasks.{index}"
-        hits = "input_constituent" if task.get("input_constituent") else "input_hit"
-        _check_fields(path, task, "hit_fields", hits, "data.inputs", data["inputs"])
+        _check_fields(path, task, "hit_fields", "input_hit", "data.inputs", data["inputs"])
         _check_fields(path, task, "fields", "target_object", "data.targets", data["targets"])
-        fit = _arguments(task.get("track_fit") or {}) | {hits: task.get(hits)}
+        fit = _arguments(task.get("track_fit") or {}) | {"input_hit": task.get("input_hit")}
         for option in FIT_FIELDS:
-            _check_fields(f"{path}.track_fit", fit, option, hits, "data.inputs", data["inputs"])
+            _check_fields(f"{path}.track_fit", fit, option, "input_hit", "data.inputs", data["inputs"])
     queries = _arguments(network.get("decoder") or {}).get("num_queries")
     slots = data.get("max_particles")
     if None not in (queries, slots) and queries != slots:

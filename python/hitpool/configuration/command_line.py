@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hitpool.configuration.diagnosis import has
 from hitpool.configuration.files import Source, find, read, training_name
 from hitpool.configuration.merging import merge, set_entry, take_options
 from hitpool.configuration.stored import of_checkpoint
@@ -30,6 +31,9 @@ class Arguments:
         notice: Sentence for the user on what is continued, or an empty string.
         translation: Lines for the user on how the configuration files were read.
         trusted: Whether the configuration may name classes of anybody.
+        sources: The configuration files.
+        given: Options that change the configuration.
+        command: All options, as they were given.
     """
 
     subcommand: str | None
@@ -41,6 +45,20 @@ class Arguments:
     notice: str = ""
     translation: list[str] = field(default_factory=list)
     trusted: bool = True
+    sources: list[Source] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+
+    def file_of(self, path: str) -> Path | None:
+        """The file that says what is at a path; None if an option says it, or nothing does.
+
+        Args:
+            path: Keys and indices with dots.
+        """
+        names = [re.split(r"\+?=", option)[0].removeprefix("--") for option in self.given if option.startswith("--")]
+        if any(f"{path}.".startswith(f"{name}.") or name.startswith(f"{path}.") for name in names):
+            return None
+        return next((source.path for source in reversed(self.sources) if has(source.content, path)), None)
 
 
 def configuration(options: list[str]) -> dict[str, Any]:
@@ -53,7 +71,7 @@ def configuration(options: list[str]) -> dict[str, Any]:
         FileNotFoundError: If a configuration does not exist.
         ValueError: If one is wrong.
     """
-    given = [read(find(name)) for name in _known(options)[0].config]
+    given = [read(find(name)) for name in known_options(options)[0].config]
     return merge([*_base(given), *given])[0]
 
 
@@ -63,13 +81,13 @@ def interpret(
     entries: dict[str, Any] | None = None,
     look_into: Callable[[Path], dict[str, Any]] = read_checkpoint,
 ) -> Arguments:
-    """Resolves `--config`, `--ckpt_path`, options with a list index and those of scale factors.
+    """Resolves `--config`, `--checkpoint`, options with a list index and those of scale factors.
 
     - `--config` is a path or the name of a packaged configuration; without it, the configuration of the checkpoint is
       used: what the checkpoint holds, or `config.yaml` of its run if it holds none; `fit` takes the run's first, which
       can be newer. There is `muon.yaml` if there is neither. A file with tasks alone changes the tasks of the
       configuration before it, or of `muon.yaml`.
-    - `--ckpt_path last` and `best` mean the most recent run of that name that has such a checkpoint. `fit` then
+    - `--checkpoint last` and `best` mean the most recent run of that name that has such a checkpoint. `fit` then
       continues in its directory, or starts in that of the most recent run from the beginning if none has one yet. The
       other subcommands use `best` by default, or `last` of a run without a validation.
     - `--model.model.tasks.2.loss_weight 0.5` changes one entry of a list of modules.
@@ -89,11 +107,11 @@ def interpret(
         UntrustedError: If the configuration of the checkpoint or of the run names other classes than it may.
         ValueError: If a configuration, a name or an option with a list index is wrong.
     """
-    known, rest = _known(options)
+    known, rest = known_options(options)
     given = [read(find(name)) for name in known.config]
     base = _base(given)
     name = training_name([*base, *given]) if known.name is None else known.name
-    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name))
+    arguments = Arguments(subcommand, {}, [], runs.folder(Path(known.runs), name), command=options)
     informative = any(re.match(r"(-h$|--help|--print_config)", option) for option in rest)
     if subcommand and not informative:
         if known.ckpt_path in ("last", "best") or (known.ckpt_path is None and subcommand != "fit"):
@@ -115,6 +133,7 @@ def interpret(
         )
     sources = [*base, *given]
     _check_first(sources[0])
+    arguments.sources, arguments.given = sources, rest
     arguments.config, arguments.translation = merge(sources)
     arguments.options = take_options(arguments.config, rest)
     for path, value in (entries or {}).items():
@@ -122,6 +141,28 @@ def interpret(
     arguments.config |= {"name": name, "runs": known.runs}
     if arguments.checkpoint:
         arguments.config["ckpt_path"] = str(arguments.checkpoint)
+    return arguments
+
+
+def choose_checkpoint(which: str | None, name: str | None, folder: str) -> Arguments:
+    """Finds a checkpoint as `--checkpoint`, `--name` and `--runs` name it.
+
+    Args:
+        which: A file, `best`, `last`, or None for `best` or else `last`.
+        name: Name of the training; that of muon.yaml if None.
+        folder: Folder of all runs.
+
+    Returns:
+        Arguments with run directory, checkpoint and notice.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    arguments = Arguments("test", {}, [], runs.folder(Path(folder), name or training_name(_base([]))))
+    if which in (None, "best", "last"):
+        _continue_newest(arguments, which)
+    else:
+        _continue_from(arguments, Path(str(which)))
     return arguments
 
 
@@ -147,10 +188,18 @@ def _check_first(source: Source) -> None:
         )
 
 
-def _known(options: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def known_options(options: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Takes the options that say what to read from those of the configuration.
+
+    Args:
+        options: Command line behind the subcommand.
+
+    Returns:
+        Those options, and all others as they are.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", "-c", action="append", default=[])
-    parser.add_argument("--ckpt_path")
+    parser.add_argument("--checkpoint", "--ckpt_path", dest="ckpt_path")
     parser.add_argument("--name")
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--trust", action="store_true")
@@ -180,7 +229,7 @@ def _continue_newest(arguments: Arguments, which: str | None) -> None:
         arguments.notice = f"{missing}: starting from the beginning"
     else:
         missing = f"{versions[0]} has no {kind}" if versions else _no_run(folder, runs.names(folder.parent))
-        raise FileNotFoundError(f"{missing}: train with 'hitpool fit', or name a file with --ckpt_path")
+        raise FileNotFoundError(f"{missing}: train with 'hitpool fit', or name a file with --checkpoint")
 
 
 def _no_run(folder: Path, others: list[str]) -> str:
@@ -191,6 +240,7 @@ def _no_run(folder: Path, others: list[str]) -> str:
 def _continue_from(arguments: Arguments, checkpoint: Path) -> None:
     if not checkpoint.is_file():
         raise FileNotFoundError(
-            f"--ckpt_path: {checkpoint} does not exist; 'last' and 'best' name the most recent run's"
+            f"--checkpoint: {checkpoint} does not exist; expected a checkpoint, such as <run>/ckpts/best.ckpt, or "
+            "'last' or 'best' for that of the most recent run"
         )
     arguments.checkpoint, arguments.run = checkpoint, runs.of_checkpoint(checkpoint)

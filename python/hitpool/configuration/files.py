@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 
 import yaml
 
+from hitpool.configuration.earlier import update
 from hitpool.configuration.fragments import tasks_alone
 from hitpool.configuration.hepattn import translate, uses_hepattn
 from hitpool.configuration.hepattn.sections import ORIGINAL_SCALE_FACTORS
+from hitpool.data.names import suggestion
 from hitpool.muon import HIGH_EDGE, LOW_EDGE
 
 
@@ -68,10 +70,16 @@ def find(name: str | Path) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    packaged = {path.name: path for path in Path(str(resources.files("hitpool") / "configs")).glob("*.yaml")}
-    if str(name) in packaged:
-        return packaged[str(name)]
-    raise FileNotFoundError(f"no configuration file {name}; packaged configurations: {', '.join(sorted(packaged))}")
+    known = packaged()
+    if str(name) in known:
+        return known[str(name)]
+    near = suggestion(str(name), [*known, *map(str, Path(name).parent.glob("*.yaml"))])
+    raise FileNotFoundError(f"no configuration file {name}{near}; packaged configurations: {', '.join(known)}")
+
+
+def packaged() -> dict[str, Path]:
+    """Name and path of the configurations that come with the package."""
+    return {path.name: path for path in sorted(Path(str(resources.files("hitpool") / "configs")).glob("*.yaml"))}
 
 
 def load_yaml(text: str) -> Any:
@@ -95,6 +103,7 @@ def read(path: Path) -> Source:
         content = load_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {_where_and_what(error)}") from error
+    update(content)
     tasks = tasks_alone(content)
     if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")

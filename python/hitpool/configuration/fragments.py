@@ -64,7 +64,7 @@ def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict
     inputs = (config.get("data") or {}).get("inputs") or {}
     for task in tasks:
         arguments = task.get("init_args") or {}
-        hits = arguments.get("input_hit") or arguments.get("input_constituent")
+        hits = arguments.get("input_hit")
         if hits in inputs:
             inputs[hits] = list(dict.fromkeys([*inputs[hits], *(arguments.get("hit_fields") or ())]))
     return freeze_around_task(config), [str(_name(task)) for task in tasks]

@@ -12,6 +12,9 @@ from hitpool.configuration.fragments import put_tasks
 
 _SCALE_FACTORS = re.compile(r"--data\.scale_factors(?:\.(?P<field>[^=+]+))?\+?(?:=(?P<value>.*))?", re.DOTALL)
 _INDEXED = re.compile(r"--(?P<path>[\w.]+\.\d+(?:\.[\w.]+)?)(?:=(?P<value>.*))?", re.DOTALL)
+_DERIVED_FROM = re.compile(
+    r"--(?P<path>data\.(?:max_particles|(?:inputs|targets)(?:\.\w+)?))(?:=(?P<value>.*))?", re.DOTALL
+)
 
 
 def merge(sources: list[Source]) -> tuple[dict[str, Any], list[str]]:
@@ -45,7 +48,7 @@ def merge(sources: list[Source]) -> tuple[dict[str, Any], list[str]]:
 
 
 def take_options(config: dict[str, Any], options: list[str]) -> list[str]:
-    """Takes the options that lead into a list, and those of scale factors, which add to the table.
+    """Takes the options that lead into a list, scale factors, which add to the table, and what sizes are derived from.
 
     Args:
         config: A configuration, which is changed: `--model.model.tasks.2.loss_weight 0.5` sets an entry of a list,
@@ -67,17 +70,17 @@ def take_options(config: dict[str, Any], options: list[str]) -> list[str]:
     rest: list[str] = []
     remaining = iter(options)
     for option in remaining:
-        match = _SCALE_FACTORS.fullmatch(option) or _INDEXED.fullmatch(option)
+        match = _SCALE_FACTORS.fullmatch(option) or _INDEXED.fullmatch(option) or _DERIVED_FROM.fullmatch(option)
         if match is None:
             rest.append(option)
             continue
         text = match["value"] if match["value"] is not None else next(remaining, None)
         if text is None:
             raise ValueError(f"{option}: expected a value")
-        if match.re is _INDEXED:
-            set_entry(config, match["path"], _value(match["path"], text))
-        else:
+        if match.re is _SCALE_FACTORS:
             _add_scale_factors(config, match["field"], text)
+        else:
+            set_entry(config, match["path"], _value(match["path"], text))
     _check_scale_factors(config.get("data"))
     return rest
 

@@ -1,34 +1,27 @@
 """From what a command line means to a complete, checked configuration."""
 
+import copy
 import re
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_dumper
+from jsonargparse import ActionConfigFile, ArgumentError, Namespace, set_dumper
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 
 from hitpool import __version__
 from hitpool.configuration.check import check
-from hitpool.configuration.command_line import Arguments
+from hitpool.configuration.command_line import Arguments, known_options
+from hitpool.configuration.derived import derive
+from hitpool.configuration.diagnosis import with_index, wrong_class
+from hitpool.configuration.subcommands import COMMON, USES
 from hitpool.data import HitDataModule
-from hitpool.data.names import suggestion
+from hitpool.parser import ArgumentParser, near_option
 from hitpool.parser_message import one_line
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
-USES = {
-    "fit": "Trains a model and tests its best checkpoint. Without data folders, events are simulated.",
-    "validate": "Measures a checkpoint, by default the best of the most recent run, on the validation events.",
-    "test": "Measures a checkpoint, by default the best of the most recent run, on the test events.",
-    "predict": "Writes what a checkpoint, by default the best of the most recent run, predicts for the test events.",
-}
-COMMON = (
-    "--config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
-    "acts.yaml); configurations of hepattn and files with tasks alone are understood too. "
-    "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
-    "what there is. --trust lets the configuration of a checkpoint or of a run name classes of anybody."
-)
 SECTIONS = {"trainer": Trainer, "model": TrackingModule, "data": HitDataModule}
 
 
@@ -46,13 +39,12 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
         ValueError: If the configuration is wrong and no subcommand is run, or if its parts do not fit together.
     """
     command = arguments.subcommand
+    derive(arguments.config)
     parser = _parser(command, sub_configs=arguments.trusted)
     try:
         config = _plain(_parsed(parser, arguments), parser)
     except ArgumentError as error:
-        line = one_line(str(error))
-        if unknown := re.match(r"there is no option (?:--|')([\w.]+)", line):
-            line += suggestion(unknown[1], list(parser.get_defaults().keys()))
+        line = _explained(str(error), arguments, parser)
         raise (ArgumentError(None, line) if command else ValueError(line)) from error
     if not 0 <= config["seed_everything"] < 2**32:
         raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {config['seed_everything']}")
@@ -60,9 +52,60 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
     return config
 
 
+def refuse_unknown_options(command: str, options: list[str]) -> None:
+    """Checks the names of options before anything is read; those inside an object are left to `resolve`.
+
+    Args:
+        command: fit, validate, test or predict.
+        options: Command line behind it.
+
+    Raises:
+        ArgumentError: If there is no such option.
+    """
+    _parser(command, sub_configs=False).refuse_unknown(known_options(options)[1])
+
+
+def _explained(message: str, arguments: Arguments, parser: ArgumentParser) -> str:
+    """What is wrong in a line: the file if it is in one, the place, and what was expected."""
+    if fault := wrong_class(arguments.config):
+        place, line = fault
+    else:
+        line = one_line(message)
+        if unknown := re.match(r"there is no option '([\w.]+)'", line):
+            place = unknown[1]
+            keys = list(parser.get_defaults().keys())
+            line += near_option(place, [*SECTIONS, *keys])
+        elif value := re.fullmatch(r"([\w.]+): (expected .*, got (.*))", line):
+            place = with_index(value[1], value[3], arguments.config)
+            line = f"{place}: {value[2]}"
+        else:
+            place = re.split("[: ]", line, maxsplit=1)[0]
+    file = arguments.file_of(place)
+    return f"{file}: {line}" if file else line
+
+
 def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     """The files, and over them the options, which may be the first to give what is required."""
-    return parser.parse_args(arguments.options, parser.parse_object(arguments.config, _skip_validation=True))
+    known = {key.partition(".")[0] for key in parser.get_defaults().keys()}  # noqa: SIM118  (it is no dict)
+    if unknown := [key for key in arguments.config if key not in known]:
+        raise ArgumentError(None, f"there is no option '{unknown[0]}'")  # the parser accepts an empty section
+    content = copy.deepcopy(arguments.config)  # the parser changes it
+    base = parser.parse_object(content, _skip_validation=True)
+    config = parser.parse_args(arguments.options, base, _skip_validation=True)
+    _place_loggers(config.trainer.logger)
+    try:
+        parser.validate(config)
+    except (TypeError, KeyError) as error:
+        raise ArgumentError(None, str(error)) from error
+    return config
+
+
+def _place_loggers(given: Any) -> None:
+    """Lets the loggers that need a folder write into the working folder, as the others do, if none is named."""
+    for logger in given if isinstance(given, list) else [given]:
+        arguments = logger.get("init_args", {}) if isinstance(logger, dict | Namespace) else {}
+        if "save_dir" in arguments and arguments["save_dir"] is None:
+            arguments["save_dir"] = "."
 
 
 def _plain(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:
@@ -90,8 +133,6 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"hitpool {command}",
         description=f"{USES[command]} {COMMON}" if command else COMMON,
-        exit_on_error=False,
-        allow_abbrev=False,
         dump_header=[f"hitpool {__version__}"],
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Path to a configuration file in YAML.")
@@ -113,5 +154,9 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
     parser.add_class_arguments(Samples, "simulate")
     parser.link_arguments("name", "model.name")
     if command:
-        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well.")
+        parser.add_argument(
+            "--ckpt_path", "--checkpoint", type=str | None, default=None, help="Checkpoint; 'last' and 'best' as well."
+        )
+    if command == "predict":
+        parser.add_argument("--output", type=Path | None, default=None, help="Table to write: .h5, .parquet or .root.")
     return parser

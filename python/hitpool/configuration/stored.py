@@ -7,9 +7,11 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from hitpool import __version__
+from hitpool.configuration.earlier import update
 from hitpool.configuration.files import read
 from hitpool.files import write_text
 from hitpool.training import runs
+from hitpool.training.loggers import MetricsBoard, MetricsTable
 from hitpool.weights import CheckpointError
 
 KEY = "hitpool_configuration"  # in a checkpoint
@@ -26,9 +28,12 @@ class RunConfig(Callback):
         self.config = config
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes `config.yaml` when nothing is left that could keep the training from starting."""
+        """Writes `config.yaml` when nothing is left that could keep the training from starting, and tells loggers."""
         if trainer.is_global_zero:
             self.write(Path(trainer.default_root_dir))
+        for logger in trainer.loggers:
+            if not isinstance(logger, MetricsTable | MetricsBoard):
+                logger.log_hyperparams(_flat(self.config))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration to a checkpoint, which is then complete without its run directory."""
@@ -38,6 +43,16 @@ class RunConfig(Callback):
         """Writes `config.yaml` into `run`."""
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_text(run / "config.yaml", f"# hitpool {__version__}\n{text}")
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Values of a configuration by their path with dots, into lists of classes too."""
+    if isinstance(node, list) and any(isinstance(entry, dict) for entry in node):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return {path: node}
+    parts = [_flat(entry, f"{path}.{key}" if path else str(key)) for key, entry in node.items()]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def of_checkpoint(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
@@ -55,6 +70,7 @@ def of_checkpoint(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
         raise CheckpointError(
             f"checkpoint {path}: {KEY}: expected the sections of a configuration, got {type(config).__name__}"
         )
+    update(config)
     return config
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import (
@@ -26,6 +27,7 @@ CALLBACKS = {
     ModelPruning: "pruned weights have other names, which neither predict nor export knows",
     SpikeDetection: "Lightning cannot write its state into checkpoints: a loss that is not finite stops the training",
 }
+TABLE = "hitpool.evaluation.PredictionTable"
 PREDICTED = ("on_predict_batch_end", "on_predict_epoch_end", "on_predict_end")  # hooks that may write
 
 
@@ -41,7 +43,7 @@ def check_callbacks(callbacks: Sequence[Callback], subcommand: str | None) -> No
     """
     if subcommand == "predict" and not any(_changes(callback, PREDICTED) for callback in callbacks):
         raise ValueError(
-            "trainer.callbacks: expected one that writes the predictions, such as hitpool.evaluation.PredictionWriter, "
+            f"trainer.callbacks: expected one that writes the predictions, such as {TABLE}, "
             f"got {', '.join(type(callback).__name__ for callback in callbacks) or 'none'}"
         )
     for callback in callbacks:
@@ -51,6 +53,22 @@ def check_callbacks(callbacks: Sequence[Callback], subcommand: str | None) -> No
                 raise ValueError(f"trainer.callbacks: {name} is not supported, because {reason}")
         if isinstance(callback, WeightAveraging) and callback._use_buffers and "avg_fn" not in callback._kwargs:
             raise ValueError(f"trainer.callbacks: {name} cannot average buffers of truth values: set use_buffers=false")
+
+
+def predict_into(trainer: dict[str, Any], output: Path) -> None:
+    """Lets the predictions be written as a table into a file, and nowhere else.
+
+    Args:
+        trainer: Options of the Trainer; changed in place.
+        output: The file.
+    """
+    given = trainer["callbacks"] or []
+    callbacks = [
+        callback
+        for callback in (given if isinstance(given, list) else [given])
+        if callback["class_path"] not in (TABLE, "hitpool.evaluation.PredictionWriter")
+    ]
+    trainer["callbacks"] = [*callbacks, {"class_path": TABLE, "init_args": {"filename": str(output.absolute())}}]
 
 
 def reports_test(callbacks: Sequence[Callback]) -> bool:

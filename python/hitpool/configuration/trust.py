@@ -13,7 +13,7 @@ from jsonargparse import get_loader
 
 from hitpool.configuration.hepattn.notices import short
 
-ALLOWED = ("hitpool", "torch.nn", "torch.optim", "lightning.pytorch.callbacks")
+ALLOWED = ("hitpool", "torch.nn", "torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 SECTIONS = ("trainer", "model", "data")  # a text in place of one is the name of a file that holds it
 OPTION: dict[str, Any] = {
     "action": "store_true",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import h5py
 import numpy as np
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
 from hitpool.conversion.cuts import Cuts, Step
 from hitpool.conversion.job import convert
 from hitpool.conversion.mapping import Mapping, read_mapping
+from hitpool.conversion.share import EVERYTHING
 from hitpool.cores import available_cores
+from hitpool.parser import ArgumentParser
 
 DESCRIPTION = """\
 Makes a data set from flat ROOT ntuples: trees or RNTuples with a list of numbers per event in each branch. The same
@@ -32,6 +35,11 @@ CUTS_HELP = {
     "max_tracks": "Most tracks of an event.",
     "max_hits": "Most hits of an event.",
 }
+SPLIT_HELP = (
+    "Shares of the events for training, validation and test, such as 0.8 0.1 0.1: the data sets train, val and test in "
+    "the folder, each with events of all files."
+)
+PARTS = ("train", "val", "test")
 LARGEST_PT = 1000.0  # the mean of a sample in GeV lies below
 
 
@@ -41,31 +49,51 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `convert`.
     """
-    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool data convert", description=DESCRIPTION)
     parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="ROOT files.")
     parser.add_argument("--output", required=True, metavar="DIR", help="Folder of the data set.")
     parser.add_argument("--mapping", metavar="FILE", help=MAPPING_HELP)
+    parser.add_argument("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help=SPLIT_HELP)
     parser.add_argument(
         "--workers", type=int, default=available_cores(), metavar="NUMBER", help="Processes; all cores if not given."
     )
+    of_study = not any(option.partition("=")[0] == "--mapping" for option in options)
     for field in fields(Cuts):
         kind = int | None if isinstance(field.default, int) else float | None
-        parser.add_argument(f"--{field.name}", type=kind, default=field.default, help=CUTS_HELP[field.name])
+        default = field.default if of_study else None
+        parser.add_argument(f"--{field.name}", type=kind, default=default, help=CUTS_HELP[field.name])
     arguments = parser.parse_args(options)
     cuts = Cuts(**{name: getattr(arguments, name) for name in asdict(Cuts())})
+    folders = _parts(Path(arguments.output), arguments.split)
     console = Console()
-    try:
-        mapping = read_mapping(arguments.mapping)
-        steps = convert(arguments.input, arguments.output, mapping, cuts, arguments.workers)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on") from None
-    console.print(cut_flow_table(steps))
-    if (pt := _mean_pt(Path(arguments.output), mapping)) > LARGEST_PT:
+    mapping = read_mapping(arguments.mapping)
+    for folder, share in folders.items():
+        try:
+            steps = convert(arguments.input, folder, mapping, cuts, arguments.workers, share)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on") from None
+        console.print(cut_flow_table(steps))
+    if of_study:
+        console.print("cuts that are not given are those of the ATLAS muon studies; null switches one off")
+    elif cuts == Cuts(**dict.fromkeys(asdict(cuts))):
+        console.print("no cuts: 'hitpool data convert --help' lists them")
+    if (pt := _mean_pt(folder, mapping)) > LARGEST_PT:
         console.print(
             f"[yellow]The mean of {mapping.pt} is {pt:,.0f}: if the branch holds MeV, give it factor: 0.001 in the "
             "mapping, or the cut on pt does nothing.[/]"
         )
     console.print(f"written to {arguments.output}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _parts(output: Path, split: list[float] | None) -> dict[Path, tuple[float, float]]:
+    """The folders that are written, and which share of the events each of them gets."""
+    if split is None:
+        return {output: EVERYTHING}
+    if min(split) < 0 or not math.isclose(sum(split), 1.0, abs_tol=1e-6):
+        raise ValueError(f"--split: expected three shares whose sum is 1, such as 0.8 0.1 0.1, got {split}")
+    edges = [0.0, split[0], split[0] + split[1], 1.0]
+    parts = dict(zip(PARTS, itertools.pairwise(edges), strict=True))
+    return {output / name: (low, high) for name, (low, high) in parts.items() if high > low}
 
 
 def cut_flow_table(steps: list[Step]) -> Table:

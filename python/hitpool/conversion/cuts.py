@@ -42,6 +42,18 @@ class Ntuple(Events):
     link: np.ndarray
     event_number: np.ndarray
 
+    def chosen(self, events: np.ndarray) -> Ntuple:
+        """The events that are chosen, bool [events]."""
+        return replace(
+            self,
+            hits=self.hits[np.repeat(events, self.num_hits)],
+            num_hits=self.num_hits[events],
+            tracks=self.tracks[np.repeat(events, self.num_tracks)],
+            num_tracks=self.num_tracks[events],
+            link=self.link[np.repeat(events, self.num_hits)],
+            event_number=self.event_number[events],
+        )
+
 
 @dataclass
 class Step:

@@ -18,6 +18,7 @@ from hitpool.conversion.cuts import Cuts, Step
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.part import Part, convert_part, cut_flow
 from hitpool.conversion.root import count_events, libraries
+from hitpool.conversion.share import EVERYTHING
 from hitpool.cores import available_cores
 from hitpool.files import alone, ordered_map, produced, write_index, write_text
 
@@ -28,7 +29,12 @@ PLAN = "conversion.yaml"
 
 
 def convert(
-    inputs: Sequence[Path | str], output: Path | str, mapping: Mapping, cuts: Cuts, workers: int | None = None
+    inputs: Sequence[Path | str],
+    output: Path | str,
+    mapping: Mapping,
+    cuts: Cuts,
+    workers: int | None = None,
+    share: tuple[float, float] = EVERYTHING,
 ) -> list[Step]:
     """Converts ROOT files.
 
@@ -41,6 +47,7 @@ def convert(
         mapping: Branches and columns.
         cuts: Selection of tracks and events.
         workers: Number of processes; all available cores by default.
+        share: Events between these shares of a random order alone, see `hitpool.conversion.share`.
 
     Returns:
         Events and tracks after each cut.
@@ -57,20 +64,22 @@ def convert(
     workers = available_cores() if workers is None else workers
     _check(files, mapping, cuts, workers)
     with alone(output):
-        return _convert(files, output, mapping, cuts, workers)
+        return _convert(files, output, mapping, cuts, workers, share)
 
 
-def _convert(inputs: list[Path], output: Path, mapping: Mapping, cuts: Cuts, workers: int) -> list[Step]:
-    settings = {"mapping": mapping.as_dict(), "cuts": asdict(cuts)}
+def _convert(
+    inputs: list[Path], output: Path, mapping: Mapping, cuts: Cuts, workers: int, share: tuple[float, float]
+) -> list[Step]:
+    settings = {"mapping": mapping.as_dict(), "cuts": asdict(cuts), "share": list(share)}
     parts = _parts(output, settings, inputs, mapping, workers)
     waiting = [part for part in parts if cut_flow(part) is None]
     sizes = [part.stop - part.start for part in waiting]
     done = sum(part.stop - part.start for part in parts) - sum(sizes)
-    convert_one = functools.partial(convert_part, mapping=mapping, cuts=cuts)
+    convert_one = functools.partial(convert_part, mapping=mapping, cuts=cuts, share=share)
     with contextlib.closing(produced(convert_one, waiting, sizes, workers, f"converting to {output}", done)) as results:
         for _ in results:
             pass
-    return _finish(output, parts, settings)
+    return _finish(output, parts, settings, mapping.units)
 
 
 def _check(inputs: list[Path], mapping: Mapping, cuts: Cuts, workers: int) -> None:
@@ -124,7 +133,7 @@ def _read_plan(plan: Path) -> dict[str, Any]:
         stored = yaml.safe_load(plan.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         stored = None
-    if not isinstance(stored, dict) or not {"mapping", "cuts", "inputs"} <= stored.keys():
+    if not isinstance(stored, dict) or not {"mapping", "cuts", "share", "inputs"} <= stored.keys():
         raise ValueError(f"{plan} is damaged: remove {plan.parent} to convert anew")
     return stored
 
@@ -145,7 +154,7 @@ def _difference(stored: Any, wanted: Any, path: str = "") -> str:
     return f"{path}{': ' if path else ''}{json.dumps(stored)} there, {json.dumps(wanted)} now"
 
 
-def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[Step]:
+def _finish(output: Path, parts: list[Part], settings: dict[str, Any], units: dict[str, str]) -> list[Step]:
     """Writes the index and, last, the metadata."""
     flows = [cut_flow(part) or [] for part in parts]
     steps = [
@@ -165,10 +174,13 @@ def _finish(output: Path, parts: list[Part], settings: dict[str, Any]) -> list[S
         }
         for part, count in zip(parts, counts, strict=True)
     ]
+    mapping = settings["mapping"]
     more = {
+        "truth_link": mapping["truth_link"],
+        "units": units,
         "processing_summary": {"cut_flow": [asdict(step) for step in steps]},
         "processing_parameters": settings,
         "processed_files": list(dict.fromkeys(str(part.source) for part in parts)),
     }
-    write_index(output, list(settings["mapping"]["hits"]), list(settings["mapping"]["tracks"]), chunks, more)
+    write_index(output, list(mapping["hits"]), list(mapping["tracks"]), chunks, more)
     return steps

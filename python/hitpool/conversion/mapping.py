@@ -9,8 +9,10 @@ from typing import Any
 
 import yaml
 
+from hitpool.conversion.units import on_disk
+
 DEFAULT = Path(__file__).with_name("muon.yaml")
-_KEYS = ("tree", "event_number", "hits", "tracks", "truth_link", "pt", "eta")
+_KEYS = ("tree", "event_number", "hits", "tracks", "truth_link", "track_id", "pt", "eta")
 _NEEDED = ("hits", "tracks", "truth_link")
 
 
@@ -22,11 +24,18 @@ class Column:
         name: Name in the data set.
         branch: Branch of the ntuple.
         factor: What its values are multiplied by.
+        unit: Unit that they then have, which becomes that of data sets: mm, GeV, rad, ns; None if it is not said.
     """
 
     name: str
     branch: str
     factor: float = 1.0
+    unit: str | None = None
+
+    @property
+    def scale(self) -> float:
+        """What the values of the branch are multiplied by to have the unit of data sets."""
+        return self.factor if self.unit is None else self.factor * on_disk(self.unit)[1]
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,8 @@ class Mapping:
     Attributes:
         hits: Hit columns in their order; the branches have one list of numbers per event.
         tracks: Track columns, likewise.
-        truth_link: The hit column with the number of the track in its event.
+        truth_link: The hit column with the number of the track in its event, or with its identifier.
+        track_id: Branch with the identifiers of the tracks; None if the truth link is a number.
         pt: The track column of transverse momenta, if there is one.
         eta: The track column of pseudorapidities, if there is one.
         event_number: Branch with one number per event.
@@ -46,6 +56,7 @@ class Mapping:
     hits: tuple[Column, ...]
     tracks: tuple[Column, ...]
     truth_link: str
+    track_id: str | None = None
     pt: str | None = None
     eta: str | None = None
     event_number: str | None = None
@@ -55,12 +66,18 @@ class Mapping:
     def branches(self) -> list[str]:
         """All branches, each once."""
         names = [column.branch for column in (*self.hits, *self.tracks)]
-        return list(dict.fromkeys(names + ([self.event_number] if self.event_number else [])))
+        return list(dict.fromkeys(names + [name for name in (self.track_id, self.event_number) if name]))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units that the columns have in the data set, as far as they are said."""
+        columns = (*self.hits, *self.tracks)
+        return {column.name: on_disk(column.unit)[0] for column in columns if column.unit is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """What YAML can hold."""
         columns = {
-            what: {column.name: {"branch": column.branch, "factor": column.factor} for column in getattr(self, what)}
+            what: {column.pop("name"): column for column in map(asdict, getattr(self, what))}
             for what in ("hits", "tracks")
         }
         return asdict(self) | columns
@@ -126,10 +143,12 @@ def _all_names(names: Any) -> bool:
 def _column(name: str, source: Any, where: str) -> Column:
     if isinstance(source, str):
         return Column(name, source)
-    known = isinstance(source, dict) and source.keys() <= {"branch", "factor"}
+    known = isinstance(source, dict) and source.keys() <= {"branch", "factor", "unit"}
     if not known or not isinstance(source.get("branch"), str):
-        raise ValueError(f"{where}: expected a branch or {{branch: name, factor: number}}, got {source!r}")
+        raise ValueError(f"{where}: expected a branch or {{branch: name, factor: number, unit: name}}, got {source!r}")
     factor = source.get("factor", 1.0)
     if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not math.isfinite(factor):
         raise ValueError(f"{where}.factor: expected a finite number, got {factor!r} (YAML reads 1e-3 as text: 1.0e-3)")
-    return Column(name, source["branch"], float(factor))
+    if not isinstance(unit := source.get("unit"), str | None):
+        raise ValueError(f"{where}.unit: expected a unit such as cm or MeV, got {unit!r}")
+    return Column(name, source["branch"], float(factor), unit)

@@ -12,6 +12,7 @@ import numpy as np
 from hitpool.conversion.cuts import Cuts, Step, select
 from hitpool.conversion.mapping import Mapping
 from hitpool.conversion.root import read_events
+from hitpool.conversion.share import in_share
 from hitpool.files import write_event_file
 
 
@@ -32,13 +33,14 @@ class Part:
     output: Path
 
 
-def convert_part(part: Part, mapping: Mapping, cuts: Cuts) -> None:
+def convert_part(part: Part, mapping: Mapping, cuts: Cuts, share: tuple[float, float]) -> None:
     """Writes the HDF5 file; it has its name only when it is complete.
 
     Args:
         part: What to convert.
         mapping: Branches and columns.
         cuts: Selection.
+        share: Events that are converted, see `hitpool.conversion.share`.
 
     Raises:
         FileNotFoundError: If the ROOT file does not exist.
@@ -47,7 +49,9 @@ def convert_part(part: Part, mapping: Mapping, cuts: Cuts) -> None:
     """
     hits, tracks = ([column.name for column in columns] for columns in (mapping.hits, mapping.tracks))
     numbers = [None if name is None else tracks.index(name) for name in (mapping.pt, mapping.eta)]
-    events, steps = select(read_events(part.source, mapping, part.start, part.stop), cuts, *numbers)
+    chosen = in_share(np.arange(part.start, part.stop), *share)
+    ntuple = read_events(part.source, mapping, part.start, part.stop).chosen(chosen)
+    events, steps = select(ntuple, cuts, *numbers)
     events.hits[:, hits.index(mapping.truth_link)] = events.link
     attributes = {
         "num_events": len(events.num_hits),

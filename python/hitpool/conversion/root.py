@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hitpool.conversion.cuts import Ntuple
-from hitpool.conversion.mapping import Column, Mapping
+from hitpool.conversion.links import identified, numbered
+from hitpool.conversion.mapping import Column, Mapping, read_mapping
 
 _TREES = ("TTree", "TNtuple", "ROOT::RNTuple")
 
@@ -75,7 +76,12 @@ def read_events(path: Path, mapping: Mapping, start: int, stop: int) -> Ntuple:
     hits, num_hits = _flat(arrays, mapping.hits, path, start)
     tracks, num_tracks = _flat(arrays, mapping.tracks, path, start)
     source = next(column.branch for column in mapping.hits if column.name == mapping.truth_link)
-    link = _links(arrays[source], num_hits, num_tracks, f"{path}: branch '{source}'", start)
+    if mapping.track_id is None:
+        link = numbered(arrays[source], num_hits, num_tracks, f"{path}: branch '{source}'", start)
+    else:
+        link = identified(
+            arrays[source], arrays[mapping.track_id], num_tracks, f"{path}: branch '{mapping.track_id}'", start
+        )
     if mapping.event_number is None:
         event_number = np.arange(start, stop)
     else:
@@ -110,8 +116,10 @@ def _open_tree(path: Path, mapping: Mapping) -> Iterator[Any]:
             records = {record for branch in branches for record in _records_around(branch)}
             branches = [branch for branch in branches if branch not in records]
         if missing := [branch for branch in mapping.branches if branch not in branches]:
+            hint = "; a mapping says which branch becomes which column: --mapping" if mapping == read_mapping() else ""
             raise ValueError(
-                f"{path}: '{name}' has no branch {', '.join(map(repr, missing))}; available: {', '.join(branches)}"
+                f"{path}: '{name}' has no branch {', '.join(map(repr, missing))}; available: "
+                f"{', '.join(branches)}{hint}"
             )
         yield tree
 
@@ -127,11 +135,10 @@ def _arrays(tree: Any, path: Path, mapping: Mapping, start: int, stop: int) -> d
         arrays = {branch: _field(record, branch) for branch in mapping.branches}
     except Exception as error:
         raise _damaged(path, error) from error
-    for column in (*mapping.hits, *mapping.tracks):
-        if arrays[column.branch].ndim != 2 or not _holds_numbers(arrays[column.branch]):
+    for branch in mapping.branches:
+        if branch != mapping.event_number and (arrays[branch].ndim != 2 or not _holds_numbers(arrays[branch])):
             raise ValueError(
-                f"{path}: expected a list of numbers per event in branch '{column.branch}', got type "
-                f"{arrays[column.branch].type}"
+                f"{path}: expected a list of numbers per event in branch '{branch}', got type {arrays[branch].type}"
             )
     return arrays
 
@@ -167,21 +174,5 @@ def _flat(arrays: dict[str, Any], columns: tuple[Column, ...], path: Path, start
                 f"{path}: entry {start + entry} has {own[entry]} values in branch '{column.branch}' but "
                 f"{numbers[entry]} in '{first}'"
             )
-        values[:, i] = np.asarray(ak.flatten(arrays[column.branch]), np.float64) * column.factor
+        values[:, i] = np.asarray(ak.flatten(arrays[column.branch]), np.float64) * column.scale
     return values, numbers
-
-
-def _links(branch: Any, num_hits: np.ndarray, num_tracks: np.ndarray, where: str, start: int) -> np.ndarray:
-    _, ak = libraries()
-    values = np.asarray(ak.flatten(branch), np.float64)
-    owner = np.repeat(np.arange(len(num_hits)), num_hits)
-    bad = ~((values < num_tracks[owner]) & (values == np.floor(values)))
-    if bad.any():
-        hit = int(np.argmax(bad))
-        event = int(owner[hit])
-        raise ValueError(
-            f"{where}: hit {hit - int(num_hits[:event].sum())} of entry {start + event} links to track "
-            f"{values[hit]:g}, expected the number of one of the {num_tracks[event]} tracks, counted from 0, or a "
-            "negative number"
-        )
-    return np.maximum(values, -1).astype(np.int64)

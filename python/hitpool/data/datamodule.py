@@ -14,7 +14,6 @@ from hitpool.data.batch_sampler import LengthGroupedBatchSampler
 from hitpool.data.dataset import Batch, EventDataset
 from hitpool.data.doubts import doubts
 from hitpool.data.packing import collate
-from hitpool.muon import TRUTH_LINK
 
 NO_OVERFIT_BATCHES = (
     "trainer.overfit_batches is not supported: Lightning would replace the batch sampler; set data.num_train (and "
@@ -49,7 +48,8 @@ class HitDataModule(pl.LightningDataModule):
             options add to it; null forgets what is before.
         points: For each prefix of derived fields the coordinate triples whose mean is the point (replaces
             those of the muon columns).
-        truth_link: Column that links a hit to its track.
+        truth_link: Column that links a hit to its track; None takes the one that the data set names, or that of the
+            muon columns.
         unpack_dir: Folder where compressed files are unpacked once for all processes and later runs (80 bytes
             for each hit of 20 columns); None does it in every process that opens the data, into ``TMPDIR``.
 
@@ -75,7 +75,7 @@ class HitDataModule(pl.LightningDataModule):
         seed: int = 42,
         scale_factors: dict[str, float] | None = None,
         points: dict[str, list[list[str]]] | None = None,
-        truth_link: str = TRUTH_LINK,
+        truth_link: str | None = None,
         unpack_dir: Path | str | None = None,
     ) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 from hitpool.data.features import HitFeatures
 from hitpool.data.hit_store import HitStore
 from hitpool.data.particle_targets import ParticleTargets
+from hitpool.data.truth_link import truth_link_of
 from hitpool.files import EventFile, EventIndex, open_event_file, read_index
 from hitpool.hits import Hits
-from hitpool.muon import TRUTH_LINK
 
 EVENTS_PER_CHECK = 1000
 
@@ -38,7 +38,8 @@ class EventDataset(Dataset[Batch]):
         seed: Seed of the random subset.
         scale_factors: See ``HitFeatures``.
         points: See ``HitFeatures``.
-        truth_link: Column that links a hit to its track: the row in ``tracks``, or -1 for background.
+        truth_link: Column that links a hit to its track: the row in ``tracks``, or -1 for background. None takes the
+            one that the data set names, or that of the muon columns.
         unpack_dir: Folder where compressed files are unpacked for all processes and later runs; None unpacks
             the selected events for this process and its children, into ``TMPDIR``.
 
@@ -57,7 +58,7 @@ class EventDataset(Dataset[Batch]):
         seed: int = 0,
         scale_factors: Mapping[str, float] | None = None,
         points: Mapping[str, Sequence[Sequence[str]]] | None = None,
-        truth_link: str = TRUTH_LINK,
+        truth_link: str | None = None,
         unpack_dir: Path | str | None = None,
     ) -> None:
         if max_particles < 1:
@@ -66,6 +67,7 @@ class EventDataset(Dataset[Batch]):
         self.target_name, target_fields = _only_entry(targets, "targets")
         self.max_particles = max_particles
         self.index = read_index(directory)
+        truth_link = truth_link_of(self.index, truth_link)
         if truth_link not in self.index.hit_columns:
             raise ValueError(
                 f"data set {directory} has no truth link column '{truth_link}'; "

@@ -1,7 +1,23 @@
 """Numbers, plots and files that say how good predictions are."""
 
-from hitpool.evaluation.event_display import plot_event
-from hitpool.evaluation.prediction_writer import PredictionWriter
-from hitpool.evaluation.report import TestReport
+from typing import TYPE_CHECKING
 
-__all__ = ["PredictionWriter", "TestReport", "plot_event"]
+from hitpool._lazy import lazily
+
+if TYPE_CHECKING:
+    from hitpool.evaluation.event_display import plot_event
+    from hitpool.evaluation.prediction_table import PredictionTable
+    from hitpool.evaluation.prediction_writer import PredictionWriter
+    from hitpool.evaluation.report import TestReport
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "PredictionTable": "hitpool.evaluation.prediction_table",
+            "PredictionWriter": "hitpool.evaluation.prediction_writer",
+            "TestReport": "hitpool.evaluation.report",
+            "plot_event": "hitpool.evaluation.event_display",
+        },
+    )
+
+__all__ = ["PredictionTable", "PredictionWriter", "TestReport", "plot_event"]

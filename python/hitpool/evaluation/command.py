@@ -1,56 +1,40 @@
-"""The `evaluate` command: trained models on a data set, beside each other, another estimate and the physical limit."""
+"""The command `hitpool evaluate`; what it needs besides its options is imported when it works."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import yaml
-from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch import Callback, Trainer
-from rich.console import Console
-from rich.table import Table
 
-from hitpool.config import Objects, load_checkpoint
+from hitpool.configuration.checkpoint_option import add_checkpoint_options, take_checkpoint
 from hitpool.configuration.trust import OPTION
-from hitpool.evaluation.assignment import detect
-from hitpool.evaluation.bound import bound_of_data_set
-from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
-from hitpool.evaluation.comparison import Bins, compare
-from hitpool.evaluation.figures import draw_all
-from hitpool.evaluation.in_bins import measure_in_bins
-from hitpool.evaluation.page import write_page
-from hitpool.evaluation.quantities import derivable
-from hitpool.evaluation.reference import read_reference, reference_estimate
-from hitpool.evaluation.report import TestReport
-from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
-from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
-from hitpool.evaluation.variables import word
-from hitpool.files import check_writable, data_set_name, write_text
-from hitpool.training import runs as training_runs
-from hitpool.training.progress import progress_bar
-from hitpool.training.threads import Threads
+from hitpool.parser import ArgumentParser
 
-PRINTED = 4  # tables of bins of a model in the terminal: two each of the first two variables; the page has all
 RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
 
 
-def run(options: list[str]) -> None:
-    """Runs `hitpool evaluate`.
+def command(options: list[str]) -> Callable[[], None]:
+    """Prepares `hitpool evaluate`.
 
     Args:
         options: Arguments after `evaluate`.
+
+    Returns:
+        The command, to be called.
     """
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
-    parser = ArgumentParser(prog="hitpool evaluate", description=description, exit_on_error=False)
-    parser.add_function_arguments(evaluate, as_group=False, skip={"runs", "trust"})
+    parser = ArgumentParser(prog="hitpool evaluate", description=description)
+    add_checkpoint_options(parser)
+    parser.add_function_arguments(evaluate, as_group=False, skip={"checkpoint", "runs", "trust"})
     parser.add_argument("--trust", **OPTION)
     parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
-    arguments = parser.parse_args(options).as_dict()
-    evaluate(runs=arguments.pop("compare"), **arguments)
+    arguments = parser.parse_args(options)
+    import hitpool.evaluation.measurement  # noqa: F401
+
+    checkpoint = take_checkpoint(arguments)
+    return partial(evaluate, checkpoint, runs=arguments.pop("compare"), **arguments.as_dict())
 
 
 def evaluate(
@@ -87,135 +71,6 @@ def evaluate(
         FileNotFoundError: If a checkpoint, its configuration or the data do not exist.
         ValueError: If the data have no such reference, or nothing can be compared.
     """
-    objects = load_checkpoint(checkpoint, trust)
-    if data is not None:
-        objects.datamodule.test_dir, objects.datamodule.num_test = data, -1
-    output = output or _run_directory(checkpoint) / "evaluation"
-    report = _report(objects)
-    report.label = label or (report.label if data is None else None)
-    report.run = _run_directory(checkpoint)
-    checkpoints = [checkpoint, *map(_checkpoint, runs)]
-    names, others = _names(checkpoints), _other_models(checkpoints[1:], objects, trust)
-    if not (others or reference is not None or has_parameters(objects.model.model)):
-        _test(objects, [report], output, threads)
-        return
-    report.draws = False
-    collector = ParameterCollector(objects.model.model, others=not others)
-    stored = None
-    if reference is not None:
-        stored = read_reference(objects.datamodule.dataset("test"), reference)
-        if not derivable(stored[0]) & derivable(collector.fields):
-            raise ValueError(
-                f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(stored[0])}"
-            )
-    _test(objects, [collector] if others or reference is not None else [report, collector], output, threads)
-    tracks = collector.tracks
-    if others:
-        collected = [tracks]
-        for model in others:
-            _test(model, [collector := ParameterCollector(model.model.model, others=False)], output, threads)
-            collected.append(collector.tracks)
-        tracks = side_by_side(dict(zip(names, collected, strict=True)))
-    if reference is not None and stored is not None:
-        reference = reference.rstrip("_")
-        tracks = tracks.with_estimate(reference, reference_estimate(*stored, tracks))
-    index = objects.datamodule.dataset("test").index
-    bound = bound_of_data_set(index.generator, tracks)
-    if bound is not None:
-        tracks = tracks.with_estimate(BOUND, bound)
-    source = report.label or data_set_name(index.directory)
-    tables, bins = _tables(tracks, reference, output)
-    drawn = draw_all(tracks, bins, output / "plots", report.run / "metrics.csv", source, reference)
-    tables = [*([report.table] if report.table else []), *tables]
-    settings = yaml.safe_dump(objects.config, sort_keys=False)
-    page = write_page(output / "index.html", f"Evaluation of {checkpoint}", source, tables, drawn, settings)
-    number = sum(map(len, drawn.values()))
-    print(f"written to {output}: resolution.json, {page.name}, plots ({number}, as PNG and PDF)")
+    from hitpool.evaluation.measurement import measure
 
-
-def _checkpoint(run: Path) -> Path:
-    """The checkpoint that an entry of `--compare` means.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-    """
-    path = run / "ckpts" / "best.ckpt" if run.is_dir() else run
-    if path.is_file():
-        return path
-    below = sorted(str(found.parents[1]) for depth in ("*", "*/*") for found in run.glob(f"{depth}/ckpts/best.ckpt"))
-    there = f"below it are {', '.join(below)}" if below else f"there is no {path}"
-    raise FileNotFoundError(
-        f"--compare {run}: expected a run directory, such as runs/muon/version_0, or a checkpoint; {there}"
-    )
-
-
-def _run_directory(checkpoint: Path) -> Path:
-    """Directory of the run of a checkpoint; of one that was moved, its folder."""
-    path = Path(checkpoint).resolve()
-    return training_runs.of_checkpoint(path) or path.parent
-
-
-def _names(checkpoints: Sequence[Path]) -> list[str]:
-    """Names of models: their run directories, or their files if two are of one run, without what all have in common.
-
-    Raises:
-        ValueError: If two are the same checkpoint.
-    """
-    places = [_run_directory(checkpoint) for checkpoint in checkpoints]
-    if len(set(places)) < len(places):
-        places = [Path(checkpoint).resolve().with_suffix("") for checkpoint in checkpoints]
-    if len(set(places)) < len(places):
-        raise ValueError(f"checkpoints to compare: {', '.join(map(str, checkpoints))} are not all different")
-    common = Path(os.path.commonpath(places))
-    return [str(place.relative_to(common)) for place in places]
-
-
-def _other_models(checkpoints: Sequence[Path], objects: Objects, trust: bool) -> list[Objects]:
-    """Further models, set to the test data of the first one."""
-    models = [load_checkpoint(checkpoint, trust) for checkpoint in checkpoints]
-    for model in models:
-        for setting in ("test_dir", "num_test", "seed"):
-            setattr(model.datamodule, setting, getattr(objects.datamodule, setting))
-    return models
-
-
-def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:
-    check_writable(output)
-    trainer = Trainer(
-        devices=1,
-        precision=objects.config["trainer"].get("precision"),
-        callbacks=[*callbacks, progress_bar(), Threads(threads)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        default_root_dir=output,
-    )
-    trainer.test(objects.model, objects.datamodule, verbose=False)
-
-
-def _report(objects: Objects) -> TestReport:
-    """The report that the configuration asks for, or one with the names of the model."""
-    given = objects.config["trainer"].get("callbacks") or []
-    for callback in given if isinstance(given, list) else [given]:
-        if callback["class_path"] == "hitpool.evaluation.TestReport":
-            return TestReport(**callback.get("init_args", {}))
-    network = objects.model.model
-    return TestReport(regression(network).output_object, network.target_object, network.input_name)
-
-
-def _tables(tracks: Tracks, reference: str | None, output: Path) -> tuple[list[Table], dict[str, Bins]]:
-    """Prints the tables, the bins of two variables; writes `resolution.json`."""
-    compared, particles = int(tracks.compared.sum()), int(tracks.particle.sum())
-    rows = (compare(tracks, reference) if compared else []) + detect(tracks)
-    bins = measure_in_bins(tracks, reference)
-    tables = [comparison_table(rows, title(compared, particles, tracks.missing), reference)]
-    for variable, own in bins.items():
-        for name in (name for name, estimate in tracks.estimates.items() if estimate.decides):
-            axis = word(variable, own.unit)
-            tables += bins_tables(own, f"{name}, in bins of true {axis}", axis, name, reference)
-    console = Console()
-    for table in tables[: 1 + PRINTED * sum(estimate.decides for estimate in tracks.estimates.values())]:
-        console.print(table)
-    counts = {"particles": particles, "compared": compared, "not_found": tracks.missing}
-    write_text(output / "resolution.json", json.dumps(as_json(rows, bins, counts), indent=2, allow_nan=False) + "\n")
-    return tables, bins
+    measure(checkpoint, data, reference, output, label, threads, runs, trust)

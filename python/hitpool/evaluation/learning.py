@@ -34,7 +34,7 @@ def read_curves(table: Path) -> dict[str, Curve]:
                     name.startswith("val/final_") and name.endswith((*FRACTIONS, WIDTH))
                 )
                 if shown and value:
-                    curves.setdefault(name, []).append((int(row["epoch"]) + 1, float(value)))
+                    curves.setdefault(name, []).append((int(row["epoch"]), float(value)))
     return curves
 
 

@@ -11,34 +11,14 @@ from torch import Tensor, nn
 from hitpool.data import HitFeatures
 from hitpool.data.features import POINT_FIELDS
 from hitpool.hits import Hits
-from hitpool.muon import COLUMNS, POINTS
+from hitpool.muon import POINTS
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
 from hitpool.nn.task import Task
-from hitpool.quantity import quantity_of
 from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
 from hitpool.tasks.regression import RegressionTask
 
 Kind = TypeVar("Kind", ObjectValidTask, ObjectHitMaskTask)
-
-UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {"qpt": "1/GeV"}
-"""Unit by quantity; what is not listed has none."""
-
-
-def unit(field: str) -> str:
-    """Unit of a column or field.
-
-    Args:
-        field: Its name, such as `truthMuon_pt`.
-
-    Returns:
-        The unit; empty if there is none.
-
-    Example:
-        >>> unit("spacePoint_globEdgeLowX"), unit("truthMuon_eta")
-        ('mm', '')
-    """
-    return UNITS.get(quantity_of(field.removesuffix("_error")), "")
 
 
 def needed_columns(fields: Sequence[str], points: Mapping[str, Sequence[Sequence[str]]] | None = None) -> list[str]:

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from hitpool import __version__
 from hitpool.export.checked import CheckedModel
-from hitpool.export.deployed import DeployedModel, needed_columns, unit
+from hitpool.export.deployed import DeployedModel, needed_columns
 from hitpool.files import check_writable, write_bytes
+from hitpool.muon import unit
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
 from hitpool.training.progress import say
@@ -120,6 +122,33 @@ def save(traced: tuple[torch.jit.ScriptModule, dict[str, Any]], output: Path) ->
     with _jit_is_not_deprecated():
         torch.jit.save(module, content, _extra_files={METADATA: json.dumps(metadata, indent=2)})
     write_bytes(output, content.getbuffer())
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a file is what `save` wrote, and not a checkpoint.
+
+    Args:
+        path: The file.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith(f"/extra/{METADATA}") for name in archive.namelist())
+
+
+def load(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
+    """Reads what `save` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The TorchScript module and its metadata.
+    """
+    extra = {METADATA: ""}
+    with _jit_is_not_deprecated():
+        module = torch.jit.load(str(path), _extra_files=extra)
+    return module, json.loads(extra[METADATA])
 
 
 def _record(model: DeployedModel, example: tuple[Tensor, Tensor]) -> torch.jit.ScriptModule:

@@ -24,6 +24,7 @@ def write_data_set(
     generator: Mapping[str, Any],
     source: str,
     batches_per_file: int = 1,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes events to a new folder, which appears only when it is complete.
 
@@ -35,6 +36,7 @@ def write_data_set(
         generator: Settings that are stored under ``generator`` in metadata.yaml.
         source: Command that made the events.
         batches_per_file: Batches in one file.
+        more: What else the metadata say, see `write_index`.
 
     Raises:
         FileExistsError: If the folder exists.
@@ -54,4 +56,4 @@ def write_data_set(
             write_event_file(folder / name, hit_columns, track_columns, events, np.arange(start, start + count))
             files.append({"h5_file": name, "source_dataset": source, "event_count": count, "worker_id": "merged"})
             start += count
-        write_index(folder, hit_columns, track_columns, files, {"generator": dict(generator)})
+        write_index(folder, hit_columns, track_columns, files, {"generator": dict(generator), **(more or {})})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class EventIndex:
         hit_columns: Names of the columns of ``hits``.
         track_columns: Names of the columns of ``tracks``.
         generator: What the metadata say of the generator of simulated events; None without an entry.
+        truth_link: The hit column that says to which track a hit belongs, if the metadata say it.
+        units: Units of columns of hits and tracks, as far as the metadata say them.
     """
 
     directory: Path
@@ -43,6 +45,8 @@ class EventIndex:
     hit_columns: list[str]
     track_columns: list[str]
     generator: Any = None
+    truth_link: str | None = None
+    units: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.file_index)
@@ -107,8 +111,13 @@ def read_index(directory: Path | str) -> EventIndex:
         raise ValueError(f"data set {directory} has no events: event_file_indices.npy is empty")
     _check_range(file_index, len(files), directory / "event_file_indices.npy", "files in chunk_summary")
     _check_range(row_index, None, directory / "event_row_indices.npy", "rows")
+    truth_link, units = metadata.get("truth_link"), metadata.get("units") or {}
+    if truth_link is not None and truth_link not in hit_columns:
+        raise ValueError(f"{path}: truth_link is {truth_link!r}, expected one of {', '.join(hit_columns)}")
+    if not isinstance(units, dict) or not all(isinstance(unit, str) for unit in units.values()):
+        raise ValueError(f"{path}: expected 'units' to be a mapping of columns to units, got {units!r}")
     generator = metadata.get("generator")
-    return EventIndex(directory, files, file_index, row_index, hit_columns, track_columns, generator)
+    return EventIndex(directory, files, file_index, row_index, hit_columns, track_columns, generator, truth_link, units)
 
 
 def write_index(
@@ -127,7 +136,7 @@ def write_index(
         hit_columns: Names of the columns of ``hits``.
         track_columns: Names of the columns of ``tracks``.
         files: For each file ``h5_file``, ``event_count`` and what else is to be said of it.
-        more: What else the metadata say.
+        more: What else the metadata say, such as ``truth_link`` and ``units``.
 
     Raises:
         WriteError: If a file cannot be written.

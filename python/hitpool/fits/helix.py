@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hitpool.fits.bending import GEV_PER_TESLA_METRE
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
+from hitpool.nn.shapes import check_shapes
 from hitpool.ops import weighted_pool
 
 QUANTITIES = ("eta", "phi", "qpt", "d0", "z0")
@@ -95,8 +96,11 @@ class HelixFit(nn.Module):
 
         Raises:
             TypeError: The fit was brought to a type below float32.
-            ValueError: The points are not in m; noticed on CPU, outside of recorded graphs and torch.func.
+            ValueError: Shapes do not fit, or the points are not in m; that is noticed on CPU, outside of recorded
+                graphs and torch.func.
         """
+        given = {"hits": (hits, "B M F"), "logits": (logits, "B N M"), "valid": (valid, "B M")}
+        check_shapes("HelixFit", given, F=len(self.inputs))
         dtype = precise_dtype(self, "HelixFit")
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)

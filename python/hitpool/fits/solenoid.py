@@ -12,6 +12,7 @@ from hitpool.fits.solenoid_start import start_helix
 from hitpool.fits.solenoid_step import step
 from hitpool.fits.units import scale_of
 from hitpool.nn.angle import wrap_angle
+from hitpool.nn.shapes import check_shapes
 
 WIDTHS = (30e-3, 10e-3, 3e-3, 1e-3, 0.1e-3, 0.0, 0.0)  # m, by which the measurement errors are widened
 SHARPNESS = 4  # power of the probabilities before there is a fit
@@ -130,7 +131,12 @@ class SolenoidFit(nn.Module):
             `z0` in m; `num_hits` (sum of the weights), `chi2`, `log_likelihood` (against all hits foreign). Without
             hits, what the priors say. `posterior` [B, N, M] is the probability of each hit after the fit, 0 where it
             does not take part.
+
+        Raises:
+            ValueError: Shapes that do not fit.
         """
+        given = {"hits": (hits, "B M F"), "logits": (logits, "B N M"), "valid": (valid, "B M")}
+        check_shapes("SolenoidFit", given, F=len(self.inputs))
         shape, count = logits.shape[:2], logits.shape[2]
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)

@@ -18,6 +18,7 @@ from hitpool.fits.transverse_line import TransverseLine, fit_transverse_line
 from hitpool.fits.units import scale_of
 from hitpool.muon import HIGH_EDGE, LOW_EDGE, TECHNOLOGY
 from hitpool.nn.angle import wrap_angle
+from hitpool.nn.shapes import check_shapes
 from hitpool.ops.toroid_fit import toroid_fit
 
 WIRE_WIDTHS = (0.1, 0.05)  # m, of the robust weights of one fit to the wires
@@ -146,7 +147,12 @@ class ToroidFit(nn.Module):
             the probability after the fit; `hit_distance` in m of the wire or strip from the track; `hit_radius` and
             `hit_error` in m, drift radius (0 for strips) and spread of it or of the strip; `hit_tube`, 1 for drift
             tubes; `hit_taken`, bool, whether it took part.
+
+        Raises:
+            ValueError: Shapes that do not fit.
         """
+        given = {"hits": (hits, "B M F"), "logits": (logits, "B N M"), "valid": (valid, "B M")}
+        check_shapes("ToroidFit", given, F=len(self.inputs))
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
         ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]

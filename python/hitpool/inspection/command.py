@@ -6,13 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hitpool.files import check_writable, read_index, write_text
 from hitpool.inspection.report import as_json, tables
 from hitpool.inspection.scan import Scan
+from hitpool.parser import ArgumentParser
 
 DESCRIPTION = """\
 Reads a data set once and shows its events, columns, truth and defects. The exit status is 1 if it cannot be used for
@@ -27,12 +27,14 @@ def run(options: list[str]) -> None:
     Args:
         options: Arguments after `inspect`.
     """
-    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION, exit_on_error=False)
+    parser = ArgumentParser(prog="hitpool data inspect", description=DESCRIPTION)
     parser.add_argument("directory", metavar="DIR", help="Folder of the data set.")
     parser.add_argument("--plots", metavar="DIR", help="Folder for plots (PNG).")
     parser.add_argument("--json", metavar="FILE.json", help="Write all numbers.")
     parser.add_argument(
-        "--truth_link", metavar="COLUMN", help="Column that links a hit to its track (spacePoint_truthLink)."
+        "--truth_link",
+        metavar="COLUMN",
+        help="Column that links a hit to its track; by default the one that the data set names.",
     )
     arguments = parser.parse_args(options)
     if arguments.json is not None:
@@ -41,12 +43,7 @@ def run(options: list[str]) -> None:
         check_writable(Path(arguments.json).parent)
     if arguments.plots is not None:
         check_writable(arguments.plots)
-    scan = Scan(read_index(arguments.directory), arguments.truth_link)
-    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=len(scan.index))
-        scan.run(lambda events: progress.advance(bar, events))
-
+    scan = scan_with_progress(arguments.directory, arguments.truth_link)
     console = Console()
     if not console.is_terminal:
         console = Console(width=FILE_WIDTH)
@@ -63,3 +60,13 @@ def run(options: list[str]) -> None:
         )
     if not scan.findings.readable:
         sys.exit(1)
+
+
+def scan_with_progress(directory: Path | str, truth_link: str | None) -> Scan:
+    """Inspects a data set behind a progress bar; see `hitpool.inspection.inspect`."""
+    scan = Scan(read_index(directory), truth_link)
+    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=len(scan.index))
+        scan.run(lambda events: progress.advance(bar, events))
+    return scan

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 BLOCKS = 20
 SIGNIFICANCE = 1e-6
@@ -56,6 +55,8 @@ class Ordering:
         Returns:
             F test of the variance between the blocks against that within them, probability below 1e-6.
         """
+        from scipy import stats  # takes a while, and no help needs it
+
         found = []
         for i, name in enumerate(self.names):
             number, total, squares = self._sums[:, :, i]

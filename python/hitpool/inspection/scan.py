@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from hitpool.data.magnitudes import OF_COORDINATES, OF_HITS, OF_TRACKS, coordinates, doubtful_columns
+from hitpool.data.truth_link import truth_link_of
 from hitpool.files import EventFile, EventIndex, open_event_file, read_index
 from hitpool.inspection.findings import Findings, Severity
 from hitpool.inspection.ordering import Ordering
 from hitpool.inspection.statistics import ColumnStatistics, Counts, Reservoir
-from hitpool.muon import TRUTH_LINK
 
 _MOST_CODES = 100
 _SLOTS = 2  # default of data.max_particles
@@ -26,7 +26,8 @@ def inspect(
 
     Args:
         directory: Folder of the data set.
-        truth_link: Column that links a hit to its track; None takes ``spacePoint_truthLink`` if there is one.
+        truth_link: Column that links a hit to its track; None takes the one that the data set names, or
+            ``spacePoint_truthLink`` if there is one.
         progress: Called with the number of events that have been read since the last call.
 
     Returns:
@@ -91,12 +92,12 @@ class Scan:
         self._conclude()
 
     def _truth_link(self, wanted: str | None) -> int | None:
-        columns = self.index.hit_columns
-        if (wanted or TRUTH_LINK) in columns:
-            return columns.index(wanted or TRUTH_LINK)
+        columns, name = self.index.hit_columns, truth_link_of(self.index, wanted)
+        if name in columns:
+            return columns.index(name)
         if wanted is not None:
             raise ValueError(f"there is no truth link column '{wanted}'; available columns: {', '.join(columns)}")
-        text = f"there is no '{TRUTH_LINK}': --truth_link names the column"
+        text = f"there is no '{name}': --truth_link names the column"
         self.findings.note(REMARK, "no truth link, hits of tracks are not inspected", 1, text)
         return None
 

@@ -191,7 +191,7 @@ class MaskFormer(nn.Module):
         event = torch.arange(len(pred_idx), device=pred_idx.device).unsqueeze(-1)  # [B, 1]
         matched = dict(done)
         for task in self.tasks:
-            if task.name in done and task.should_permute_outputs(layer, done):
+            if task.name in done:
                 matched[task.name] = {
                     name: tensor[event, pred_idx] if name in task.outputs else tensor
                     for name, tensor in done[task.name].items()

@@ -1,8 +1,12 @@
 """The compiled ops. Their meaning is defined in plain PyTorch in `hitpool.ops.reference`, their code is in csrc/ops."""
 
-from hitpool.ops.pseudorapidity import pseudorapidity
-from hitpool.ops.vmap import register_rules
-from hitpool.ops.weighted_pool import weighted_pool
+from hitpool._library import load_library
+
+load_library()
+
+from hitpool.ops.pseudorapidity import pseudorapidity  # noqa: E402  (the ops must be registered first)
+from hitpool.ops.vmap import register_rules  # noqa: E402
+from hitpool.ops.weighted_pool import weighted_pool  # noqa: E402
 
 register_rules()
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hitpool.ops.arguments import check_tensors
+
 HEAD_SIZES = (4, 8)
 
 
@@ -27,7 +29,7 @@ def attention(
         [B, Q, H, E]; 0 for queries that may attend to nothing.
 
     Raises:
-        TypeError: unsupported dtype, or a tensor that is not dense.
+        TypeError: no tensor, unsupported dtype, or a tensor that is not dense.
         ValueError: shapes or devices that do not fit.
 
     Source: Vaswani et al., Attention is all you need, section 3.2 (arXiv:1706.03762); softmax in one pass: Milakov and
@@ -41,5 +43,7 @@ def attention(
         >>> attention(query, key, value).flatten()  # equal scores: the mean
         tensor([2., 3., 4., 5.])
     """
+    if not torch.jit.is_scripting():
+        check_tensors("attention", {"query": query, "key": key, "value": value}, {"mask": mask})
     attended: Tensor = torch.ops.hitpool.attention(query, key, value, mask)
     return attended

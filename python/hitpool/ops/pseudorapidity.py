@@ -3,6 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hitpool.ops.arguments import check_tensors
+
 
 def pseudorapidity(theta: Tensor) -> Tensor:
     """Pseudorapidity of a polar angle, accurate over the whole range.
@@ -18,7 +20,7 @@ def pseudorapidity(theta: Tensor) -> Tensor:
         -inf, outside [0, pi] gives NaN.
 
     Raises:
-        TypeError: `theta` is not of a supported dtype, or not dense.
+        TypeError: `theta` is no tensor, not of a supported dtype, or not dense.
 
     Reference:
         Particle Data Group, Review of Particle Physics, "Kinematics", section on pseudorapidity.
@@ -28,5 +30,7 @@ def pseudorapidity(theta: Tensor) -> Tensor:
         >>> hitpool.pseudorapidity(torch.tensor([math.pi / 2, 0.1], dtype=torch.float64))
         tensor([6.1232e-17, 2.9949e+00], dtype=torch.float64)
     """
+    if not torch.jit.is_scripting():
+        check_tensors("pseudorapidity", {"theta": theta})
     eta: Tensor = torch.ops.hitpool.pseudorapidity(theta)
     return eta

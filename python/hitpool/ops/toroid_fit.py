@@ -3,6 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hitpool.ops.arguments import check_tensors
+
 
 def toroid_fit(
     hits: Tensor,  # [B, M, 10]
@@ -36,7 +38,7 @@ def toroid_fit(
         Of tracks [B, N, 10] and of hits [B, N, 6, M], in the order of `ToroidFit.gives`.
 
     Raises:
-        TypeError: A dtype is another one, or a tensor is not dense.
+        TypeError: No tensor, a dtype is another one, or a tensor is not dense.
         ValueError: Shapes, devices or numbers do not fit.
         NotImplementedError: A tensor requires a derivative, or is on a device of another kind.
 
@@ -51,6 +53,8 @@ def toroid_fit(
         >>> tracks.shape, of_hits.shape
         (torch.Size([1, 2, 10]), torch.Size([1, 2, 6, 0]))
     """
+    if not torch.jit.is_scripting():
+        check_tensors("toroid_fit", {"hits": hits, "logits": logits}, {"valid": valid})
     result: tuple[Tensor, Tensor] = torch.ops.hitpool.toroid_fit(
         hits, logits, valid, geometry, field, table, threshold=threshold, max_hits=max_hits
     )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hitpool.ops.arguments import check_tensors
+
 
 def weighted_pool(
     logits: Tensor,  # [..., N, M]
@@ -32,7 +34,7 @@ def weighted_pool(
         Pooled features [..., N, 4, D] in the order mean, sum, max, min, with the dtype of `features`.
 
     Raises:
-        TypeError: unsupported dtype, or a tensor that is not dense.
+        TypeError: no tensor, unsupported dtype, or a tensor that is not dense.
         ValueError: shapes or devices that do not fit, or a threshold outside [0, 1].
 
     Example:
@@ -42,5 +44,7 @@ def weighted_pool(
         >>> hitpool.weighted_pool(logits, radius).squeeze(-1)  # mean, sum, max, min
         tensor([[ 6.0000, 11.7842,  7.0000,  5.0000]])
     """
+    if not torch.jit.is_scripting():
+        check_tensors("weighted_pool", {"logits": logits, "features": features}, {"valid": valid})
     pooled: Tensor = torch.ops.hitpool.weighted_pool(logits, features, valid, threshold=threshold)
     return pooled

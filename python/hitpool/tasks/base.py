@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hitpool.nn.precision import layer_dtype
+from hitpool.nn.shapes import check_shapes
 
 
 class Task(nn.Module):
@@ -22,12 +23,9 @@ class Task(nn.Module):
         super().__init__()
         self.name = name
         self.dim = dim
-        self.inputs: list[str] = []
         self.required_outputs: list[str] = []  # of tasks that come before this one
         self._outputs = outputs
         self.has_intermediate_loss = has_intermediate_loss
-        self.has_first_layer_loss = has_intermediate_loss
-        self.permute_loss = True
 
     @property
     def outputs(self) -> list[str]:
@@ -39,7 +37,7 @@ class Task(nn.Module):
 
         Args:
             x: Embeddings `<object>_embed` [B, N, D] and `<input>_embed` [B, M, D], validity `<input>_valid`
-                bool [B, M], raw fields `<input>_<field>` [B, M] under `inputs` or directly.
+                bool [B, M], raw fields `<input>_<field>` [B, M] under `inputs`.
             outputs: Outputs of the tasks that already ran, task -> name -> tensor.
 
         Returns:
@@ -58,10 +56,7 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Weighted losses of matched outputs, as 0-dim tensors by name.
 
@@ -107,14 +102,6 @@ class Task(nn.Module):
         """
         return None
 
-    def key_mask(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Masks bool [B, M] by kind of input, True at hits to keep; none by default.
-
-        Args:
-            outputs: What `forward` returned.
-        """
-        return {}
-
     def embeddings(self, x: dict[str, Any], name: str) -> Tensor:
         """Embeddings that the task reads, in the type of its layers.
 
@@ -124,8 +111,13 @@ class Task(nn.Module):
 
         Returns:
             [B, N or M, D].
+
+        Raises:
+            ValueError: Their shape is another one.
         """
-        return x[f"{name}_embed"].to(layer_dtype(self))
+        embedded = x[f"{name}_embed"]
+        check_shapes(f"task {self.name}", {f"{name}_embed": (embedded, "B L D")}, D=self.dim)
+        return embedded.to(layer_dtype(self))
 
     @property
     def revises(self) -> list[str]:
@@ -155,7 +147,7 @@ class Task(nn.Module):
         Args:
             layer_index: Number of the layer, from 0.
         """
-        return self.has_first_layer_loss if layer_index == 0 else self.has_intermediate_loss
+        return self.has_intermediate_loss
 
     def should_permute_outputs(self, layer_name: str, layer_outputs: Mapping[str, Any]) -> bool:
         """Whether matching permutes the task's outputs in a layer, in which it may have skipped its run.
@@ -164,32 +156,7 @@ class Task(nn.Module):
             layer_name: `layer_0` ... or `final`.
             layer_outputs: Outputs of all tasks of the layer.
         """
-        return self.permute_loss and bool(layer_outputs.get(self.name))
-
-
-def one_input(task: str, input_hit: str | None, input_constituent: str | None) -> str:
-    """Name of a task's kind of hits, from the two names of the argument.
-
-    Args:
-        task: Name of the task.
-        input_hit: Its name, or None.
-        input_constituent: Its name, or None.
-
-    Raises:
-        ValueError: Both or none are given.
-
-    Example:
-        >>> one_input("track_hit_valid", None, "hit")
-        'hit'
-    """
-    if (input_hit is None) == (input_constituent is None):
-        raise ValueError(
-            f"task {task}: set either input_hit or input_constituent, two names of the same argument; got "
-            f"input_hit: {input_hit} and input_constituent: {input_constituent}"
-        )
-    name = input_constituent if input_hit is None else input_hit
-    assert name is not None
-    return name
+        return bool(layer_outputs.get(self.name))
 
 
 def check_terms(task: str, kind: str, given: Mapping[str, float], known: Mapping[str, Any]) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import MASK_COSTS, MASK_LOSSES
 from hitpool.nn.precision import at_least_float32
-from hitpool.tasks.base import Task, check_terms, one_input
+from hitpool.nn.shapes import check_shapes
+from hitpool.tasks.base import Task, check_terms
 
 
 class ObjectHitMaskTask(Task):
@@ -31,11 +32,9 @@ class ObjectHitMaskTask(Task):
         mask_attn: Queries attend to their hits only, in decoders with `mask_attention`.
         pred_threshold: Probability from which a hit is predicted to belong to an object.
         mask_attn_threshold: Probability from which a query attends to a hit.
-        input_constituent: Another name of `input_hit`.
 
     Raises:
-        ValueError: `input_hit` and `input_constituent` are both given or both missing, or a loss or cost does not
-            exist.
+        ValueError: A loss or cost does not exist.
 
     Source: Cheng et al., Per-pixel classification is not all you need (arXiv:2107.06278).
     """
@@ -43,7 +42,7 @@ class ObjectHitMaskTask(Task):
     def __init__(
         self,
         name: str,
-        input_hit: str | None = None,
+        input_hit: str,
         *,
         input_object: str,
         output_object: str,
@@ -55,9 +54,7 @@ class ObjectHitMaskTask(Task):
         mask_attn: bool = True,
         pred_threshold: float = 0.5,
         mask_attn_threshold: float = 0.1,
-        input_constituent: str | None = None,
     ) -> None:
-        input_hit = one_input(name, input_hit, input_constituent)
         super().__init__(name, dim, [f"{output_object}_{input_hit}_logit"], has_intermediate_loss=True)
         check_terms(name, "losses", losses, MASK_LOSSES)
         check_terms(name, "costs", costs, MASK_COSTS)
@@ -71,15 +68,17 @@ class ObjectHitMaskTask(Task):
         self.mask_attn = mask_attn
         self.pred_threshold = pred_threshold
         self.mask_attn_threshold = mask_attn_threshold
-        self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.object_net = Dense(dim, dim)
         self.hit_net = Dense(dim, dim)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         objects = self.object_net(self.embeddings(x, self.input_object))  # [B, N, D]
         hits = self.hit_net(self.embeddings(x, self.input_hit))  # [B, M, D]
+        valid = x[f"{self.input_hit}_valid"]  # [B, M]
+        embedded = {f"{self.input_hit}_embed": (hits, "B M D"), f"{self.input_object}_embed": (objects, "B N D")}
+        check_shapes(f"task {self.name}", embedded | {f"{self.input_hit}_valid": (valid, "B M")})
         logit = objects @ hits.mT  # [B, N, M]
-        padded = ~x[f"{self.input_hit}_valid"].unsqueeze(-2)  # [B, 1, M]
+        padded = ~valid.unsqueeze(-2)  # [B, 1, M]
         return {f"{self.output_object_hit}_logit": logit.masked_fill(padded, torch.finfo(logit.dtype).min)}
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
@@ -90,10 +89,7 @@ class ObjectHitMaskTask(Task):
         return {f"{self.output_object_hit}_valid": valid, f"{self.output_object_hit}_valid_prob": prob}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         logit, target, valid = self._logit_and_target(outputs, targets)
         weight = torch.where(targets[f"{self.target_object}_valid"], 1.0, self.null_weight).unsqueeze(-1)  # [B, N, 1]
@@ -106,11 +102,16 @@ class ObjectHitMaskTask(Task):
     def _logit_and_target(
         self, outputs: dict[str, Tensor], targets: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        return (
-            outputs[f"{self.output_object_hit}_logit"],
-            targets[f"{self.target_object}_{self.input_hit}_valid"],
-            targets[f"{self.input_hit}_valid"].unsqueeze(-2),
-        )
+        logit = outputs[f"{self.output_object_hit}_logit"]
+        target = targets[f"{self.target_object}_{self.input_hit}_valid"]
+        valid = targets[f"{self.input_hit}_valid"]
+        given = {
+            f"{self.input_hit}_valid": (valid, "B M"),
+            f"{self.target_object}_{self.input_hit}_valid": (target, "B N M"),
+            f"{self.output_object_hit}_logit": (logit, "B N M"),
+        }
+        check_shapes(f"task {self.name}", given)
+        return logit, target, valid.unsqueeze(-2)
 
     @property
     def guides_decoder(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from hitpool.nn.dense import Dense
 from hitpool.nn.losses import OBJECT_COSTS, OBJECT_LOSSES
 from hitpool.nn.precision import at_least_float32
+from hitpool.nn.shapes import check_shapes
 from hitpool.tasks.base import Task, check_terms
 
 
@@ -49,7 +50,6 @@ class ObjectValidTask(Task):
         self.costs = costs
         self.null_weight = null_weight
         self.mask_queries = mask_queries
-        self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, 1)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
@@ -63,20 +63,21 @@ class ObjectValidTask(Task):
         return {f"{self.output_object}_valid": valid, f"{self.output_object}_valid_prob": prob}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
-        logit = outputs[f"{self.output_object}_logit"]
-        target = targets[f"{self.target_object}_valid"]
+        logit, target = self._logit_and_target(outputs, targets)
         weight = torch.where(target, 1.0, self.null_weight)
         return {name: scale * OBJECT_LOSSES[name](logit, target, weight) for name, scale in self.losses.items()}
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
-        logit = outputs[f"{self.output_object}_logit"]
-        target = targets[f"{self.target_object}_valid"]
+        logit, target = self._logit_and_target(outputs, targets)
         return {name: scale * OBJECT_COSTS[name](logit, target) for name, scale in self.costs.items()}
+
+    def _logit_and_target(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        logit, target = outputs[f"{self.output_object}_logit"], targets[f"{self.target_object}_valid"]
+        given = {f"{self.target_object}_valid": (target, "B N"), f"{self.output_object}_logit": (logit, "B N")}
+        check_shapes(f"task {self.name}", given)
+        return logit, target
 
     @property
     def guides_decoder(self) -> bool:

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
+from hitpool.nn.shapes import check_shapes
 from hitpool.quantity import quantity_of
 from hitpool.residuals import mean, periodic_residual, relative_residual, residual, right_charge, rms, sigma68
 from hitpool.tasks.base import Task
@@ -42,8 +43,7 @@ class RegressionTask(Task):
         prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are
             not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
         standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
-            compute them from the training data: all of them with `fit_standardization`, as `hitpool fit` does, else
-            the first 1,000 particles that `loss` sees in training. They are saved with the weights.
+            take them from the training data with `fit_standardization`, as `hitpool fit` does. They are saved.
         loss: Function of the difference in the learned space; `cauchy`, log(1 + difference^2), all but ignores
             differences far above 1, as from tracks with foreign hits.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
@@ -104,25 +104,22 @@ class RegressionTask(Task):
         if not outputs:
             return {}
         self.space.check_known(self.name)
-        physical = self.space.decode(outputs[f"{self.output_object}_regr"])  # [B, N, K]
+        physical = self.space.decode(self._learned(outputs))  # [B, N, K]
         return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
 
     def loss(
-        self,
-        outputs: dict[str, Tensor],
-        targets: dict[str, Tensor],
-        layer_outputs: Mapping[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
 
         Raises:
-            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field.
+            ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or mean and
+                spread of the targets are not known.
         """
         if not outputs:
             return {}
-        valid, physical = self._targets(targets)
-        self.space.learn(physical, self.training)
-        terms = self._terms(at_least_float32(outputs[f"{self.output_object}_regr"][valid]), physical)  # [P, K]
+        valid, physical = self._known_targets(targets)
+        terms = self._terms(at_least_float32(self._learned(outputs, valid)[valid]), physical)  # [P, K]
         return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
@@ -133,12 +130,18 @@ class RegressionTask(Task):
         """
         if not (self.cost_weight and outputs):
             return {}
-        valid, physical = self._targets(targets)
-        self.space.learn(physical, self.training)
-        pred = at_least_float32(outputs[f"{self.output_object}_regr"])  # [B, N, K]
+        valid, physical = self._known_targets(targets)
+        pred = at_least_float32(self._learned(outputs, valid))  # [B, N, K]
         true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical.to(pred.dtype))
         terms = self._terms(pred.unsqueeze(2), true.unsqueeze(1)).mean(-1)  # [B, N, N]
         return {self.loss_name: self.cost_weight * terms.masked_fill(~valid.unsqueeze(1), 0.0)}
+
+    def _learned(self, outputs: dict[str, Tensor], valid: Tensor | None = None) -> Tensor:
+        """Predictions in the learned space [B, N, K], for objects with the validity [B, N]."""
+        learned = outputs[f"{self.output_object}_regr"]
+        given = {f"{self.target_object}_valid": (valid, "B N"), f"{self.output_object}_regr": (learned, "B N K")}
+        check_shapes(f"task {self.name}", given, K=len(self.fields))
+        return learned
 
     def _terms(self, pred: Tensor, physical: Tensor) -> Tensor:
         """Loss of each field [..., K] from predictions in the learned space and targets in physical units."""
@@ -149,6 +152,11 @@ class RegressionTask(Task):
         positive = (physical > 0).to(pred.dtype).expand_as(terms)
         sign = binary_cross_entropy_with_logits(pred.expand_as(terms), positive, reduction="none")
         return torch.where(self.space.sign, sign, terms)
+
+    def _known_targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What `_targets` gives, for a learned space that is known."""
+        self.space.check_known(self.name)
+        return self._targets(targets)
 
     def _targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Validity [B, N] and targets [P, K] of the P true objects, checked."""
@@ -228,7 +236,6 @@ class ObjectRegressionTask(RegressionTask):
     ) -> None:
         super().__init__(name, output_object, target_object, fields, loss_weight, dim, **kwargs)
         self.input_object = input_object
-        self.inputs = [f"{input_object}_embed"]
         self.net = Dense(dim, len(fields))
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:

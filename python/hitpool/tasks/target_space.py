@@ -1,15 +1,12 @@
 """Between targets in physical units and the numbers that a network learns."""
 
 import math
-import warnings
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.precision import at_least_float32
-from hitpool.tasks.first_particles import FirstParticles
 
 INVERSE_RANGE = (1.0, 1000.0)
 
@@ -24,8 +21,8 @@ class TargetSpace(nn.Module):
         sign_fields: Fields of +1 and -1 that are learned as the logit of +1.
         prediction_range: Lowest and highest prediction of a field, in physical units; (1, 1000) for inverse
             fields that are not named.
-        standardize: Mean and spread of a field in the space of u; or true, to take them from `fit` or, without it,
-            from `learn`. Fields that are not named, and sign fields, have mean 0 and spread 1.
+        standardize: Mean and spread of a field in the space of u; or true, to take them from `fit`.
+            Fields that are not named, and sign fields, have mean 0 and spread 1.
 
     Raises:
         ValueError: An option names a field that is not regressed, options contradict, or numbers make no
@@ -89,11 +86,10 @@ class TargetSpace(nn.Module):
         self.register_buffer("low", row([float(low) for low, _ in bounds]), persistent=False)
         self.register_buffer("high", row([float(high) for _, high in bounds]), persistent=False)
         pairs = [scaled.get(field, (0.0, 1.0)) for field in fields]
-        if standardize is True:  # NaN until `fit` or `learn`, so that nothing can be predicted without them
+        if standardize is True:  # NaN until `fit`, so that nothing can be predicted without them
             pairs = [(0.0, 1.0) if field in kinds["sign_fields"] else (math.nan, math.nan) for field in fields]
         self.register_buffer("mean", row([float(mean) for mean, _ in pairs]))
         self.register_buffer("spread", row([float(spread) for _, spread in pairs]))
-        self._first: FirstParticles | None = None
 
     @torch.no_grad()
     def fit(self, values: dict[str, Tensor]) -> None:
@@ -129,40 +125,6 @@ class TargetSpace(nn.Module):
             spread[k] = 1.0 if constant else value.std(correction=0).item()
         self.mean.copy_(torch.tensor(mean))
         self.spread.copy_(torch.tensor(spread))
-        self._first = None
-
-    @torch.no_grad()
-    def learn(self, physical: Tensor, training: bool) -> None:
-        """Take mean and spread from the first particles of a training in which nobody calls `fit`.
-
-        Does nothing unless `standardize` is true, after `fit`, and with the numbers of a checkpoint. The first 1,000
-        particles of a training count, those of evaluations in between do not. What an evaluation in front of the
-        training takes from its own particles is forgotten when the training begins.
-
-        Args:
-            physical: Targets of the particles of a batch [P, K] in physical units.
-            training: Whether they are trained on.
-        """
-        if self.standardize is not True:
-            return
-        if self._first is None:
-            if not self.spread.isnan().any():
-                return
-            if not training:
-                warnings.warn(
-                    "standardize is true and nothing was trained yet: until then mean and spread of the targets are "
-                    "those of the evaluated particles",
-                    stacklevel=2,
-                )
-            self._first = FirstParticles(training)
-        elif training and not self._first.training:
-            self._first = FirstParticles(training)
-        elif self._first.training and (not training or self._first.enough):
-            return
-        mean, spread = self._first.add(torch.where(self.inverse, 1 / physical, physical))
-        # new tensors, because an autograd graph may hold the old ones
-        self.mean = torch.where(self.sign, 0.0, mean).to(self.mean.dtype)
-        self.spread = torch.where(self.sign, 1.0, spread).to(self.spread.dtype)
 
     def check_known(self, task: str) -> None:
         """Refuse to go on without mean and spread; what is recorded or compiled is not checked.
@@ -171,7 +133,7 @@ class TargetSpace(nn.Module):
             task: Name of the task.
 
         Raises:
-            ValueError: `standardize` is true, and there was neither `fit` nor `learn` nor a checkpoint of a training.
+            ValueError: `standardize` is true, and there was neither `fit` nor a checkpoint of a training.
         """
         if self.standardize is not True or torch.jit.is_tracing() or torch.compiler.is_compiling():
             return
@@ -180,10 +142,6 @@ class TargetSpace(nn.Module):
                 f"task {task}: standardize is true, and mean and spread of the targets are not known yet: train, load "
                 "the checkpoint of a training, call fit_standardization, or give them by field"
             )
-
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
-        self._first = None
 
     def encode(self, physical: Tensor) -> Tensor:
         """Targets in the learned space.

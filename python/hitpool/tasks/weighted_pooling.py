@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from hitpool.fits import FitResponse, HelixFit, HitResponse, TrackFit
 from hitpool.fits.response import QUANTITIES
+from hitpool.hits import Hits
 from hitpool.nn.dense import Dense
+from hitpool.nn.fields import stack_fields
 from hitpool.nn.precision import precise_dtype
+from hitpool.nn.shapes import check_shapes
 from hitpool.ops import weighted_pool
-from hitpool.tasks.base import one_input
 from hitpool.tasks.fitted_fields import FittedFields
-from hitpool.tasks.raw_fields import raw_fields
 from hitpool.tasks.regression import RegressionTask
 
 FIT_FEATURES = 6  # eta, cosine and sine of phi, q / pT, d0, z0
@@ -25,10 +26,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     Raw hit fields [B, M, F] and encoded hits [B, M, D] go through a network each, to P features.
     `weighted_pool` reduces both over the hits of each object, with the logits of the mask task. Query, raw
     mean, sum, max, min and encoded mean, sum, max, min, D + 8 P features, are the input of the head. By
-    default P = D/2, so these are 5 D.
-
-    It also works as a task of hepattn's models, with and without their `Sorter`, but not with their
-    `unified_decoding`, in which assignment and encoding are of all kinds of hits together.
+    default P = D/2, so these are 5 D. Inside hepattn, use `hitpool.hepattn.tasks` instead.
 
     Args:
         name: Key of its outputs, losses and predictions.
@@ -44,8 +42,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         dim: Features D of the embeddings.
         assignment_threshold: Probability from which a hit is pooled.
         inverse_fields: Positive fields that are learned and scored as 1 / value and predicted as value.
-        pooled_dim: Features P of raw and of encoded hits each; None for D/2, or for D if the next three arguments
-            are all given, as they are in configurations of hepattn's muon fork that mean this width.
+        pooled_dim: Features P of raw and of encoded hits each; None for D/2.
         regression_hidden_dim: Width of the head's hidden layers; None for half of its input.
         regression_num_layers: Linear layers of the head; None for 1.
         dropout: Probability of dropping a hidden feature of the head in training; None for 0.
@@ -59,7 +56,6 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             everything else as it is; before, the predictions are the head's.
         hit_response: Revises the assignment of the hits from the fit; then the track is fitted again. It is trained
             before the response.
-        input_constituent: Another name of `input_hit`; exactly one of them is needed.
         **kwargs: Options of every regression task.
 
     Raises:
@@ -69,7 +65,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     def __init__(
         self,
         name: str,
-        input_hit: str | None = None,
+        input_hit: str,
         *,
         input_object: str,
         output_object: str,
@@ -88,25 +84,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         track_fit: TrackFit | None = None,
         response: FitResponse | None = None,
         hit_response: HitResponse | None = None,
-        input_constituent: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            name,
-            output_object,
-            target_object,
-            fields,
-            loss_weight,
-            dim,
-            inverse_fields=inverse_fields,
-            **kwargs,
-        )
-        input_hit = one_input(name, input_hit, input_constituent)
-        if input_hit == "key":
-            raise ValueError(
-                f"task {name}: the input is key, all kinds of hits together, which have no common raw fields; name "
-                "one kind, such as hit, and set unified_decoding: false"
-            )
+        super().__init__(name, output_object, target_object, fields, loss_weight, dim, inverse_fields, **kwargs)
         if not hit_fields:
             raise ValueError(f"task {name}: hit_fields is empty, name the raw hit fields to pool")
         if not 0 <= assignment_threshold <= 1:
@@ -114,18 +94,15 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if regression_num_layers is not None and regression_num_layers < 1:
             raise ValueError(f"task {name}: regression_num_layers must be at least 1, got {regression_num_layers}")
         if pooled_dim is None:
-            full_width = None not in (regression_hidden_dim, regression_num_layers, dropout)
-            if dim % 2 and not full_width:
+            if dim % 2:
                 raise ValueError(f"task {name}: dim must be even, got {dim}; or set pooled_dim")
-            pooled_dim = dim if full_width else dim // 2
+            pooled_dim = dim // 2
         self.input_hit = input_hit
         self.input_object = input_object
         self.hit_fields = list(hit_fields)
         self.assignment_threshold = assignment_threshold
         self.logit_key = f"{output_object}_{input_hit}_logit"
-        self._in_decoder = False
         self.required_outputs = [self.logit_key]
-        self.inputs = [f"{input_object}_embed", f"{input_hit}_embed"]
         self.pooled_dim = pooled_dim
         self.track_fit = track_fit
         self.response = response
@@ -158,10 +135,6 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             nn.init.zeros_(self.regression_head.last.weight)
             nn.init.zeros_(self.regression_head.last.bias)
 
-    def should_run_at_layer(self, layer_index: int) -> bool:
-        self._in_decoder = super().should_run_at_layer(layer_index)
-        return self._in_decoder
-
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Regress from pooled hits.
 
@@ -170,26 +143,22 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
         Args:
             x: `<input_object>_embed` [B, N, D], `<input_hit>_embed` [B, M, D], `<input_hit>_valid` bool [B,
-                M], and `<input_hit>_<field>` [B, M] under `inputs` or directly.
-            outputs: Outputs of the tasks that already ran, one of them with the logits; else they are taken
-                from `x`.
+                M], and `<input_hit>_<field>` [B, M] under `inputs`.
+            outputs: Outputs of the tasks that already ran, one of them with the logits.
 
         Returns:
             `<output_object>_regr` [B, N, K] in the learned space; with a trained response `<output_object>_error`
             [B, N, 3] of q / pT, eta and phi in physical units, at least the spread of the targets for an object without
             hits, and `<output_object>_correlation` [B, N, 3] of q / pT with eta, q / pT with phi, and eta with phi;
-            with a trained hit response the revised logits; nothing in front of a decoder layer for which the mask task
-            does not run.
+            with a trained hit response the revised logits.
 
         Raises:
-            ValueError: There are no logits for the final outputs, or mean and spread of the targets, which a track fit
-                needs at once, are not known.
+            ValueError: There are no logits, mean and spread of the targets, which a track fit needs at once, are not
+                known, or `x` has no `inputs` or is that of a model of hepattn.
             KeyError: A raw field is missing.
             TypeError: The task was brought to a type below float32.
         """
         described = self._describe(x, outputs)
-        if not described:
-            return {}
         kept = {self.late_key(name): described[name] for name in self.late_names} if self.describing else {}
         with torch.autocast(next(iter(described.values())).device.type, enabled=False):
             return self._regress(described) | kept
@@ -259,16 +228,15 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         return f"{self.output_object}_late_{name}"
 
     def _describe(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None) -> dict[str, Tensor]:
-        """What is known of each object before `late_part` [B, N, ...]; nothing without logits."""
+        """What is known of each object before `late_part` [B, N, ...]."""
         dtype = precise_dtype(self, f"task {self.name}")
-        logits = self._logits(x, outputs)  # [B, N, M]
-        if logits is None:
-            return {}
+        logits = self._logits(x, outputs or {})  # [B, N, M]
+        self._check_shapes(x, logits)
         valid = x[f"{self.input_hit}_valid"]  # [B, M]
         queries = self.embeddings(x, self.input_object)  # [B, N, D]
         encoded = self.encoded_hit_net(self.embeddings(x, self.input_hit))  # [B, M, P]
         with torch.autocast(queries.device.type, enabled=False):
-            raw = raw_fields(x, self.input_hit, self.hit_fields, valid)  # [B, M, F]
+            raw = stack_fields(x["inputs"], self.input_hit, self.hit_fields, valid)  # [B, M, F]
             raw = self.raw_hit_net(raw.to(dtype))  # [B, M, P]
             features = torch.cat([raw, encoded.to(dtype)], dim=-1)  # [B, M, 2P]
             pooled = weighted_pool(logits, features, valid, threshold=self.assignment_threshold)  # [B, N, 4, 2P]
@@ -321,14 +289,14 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         """Results of `track_fit` by quantity.
 
         Args:
-            x: `<input_hit>_valid` bool [B, M], and `<input_hit>_<field>` [B, M] under `inputs` or directly.
+            x: `<input_hit>_valid` bool [B, M], and `<input_hit>_<field>` [B, M] under `inputs`.
             logits: Assignment logits [B, N, M].
 
         Returns:
             [B, N], of hits [B, N, M].
         """
         assert self.track_fit is not None
-        hits = raw_fields(x, self.input_hit, self.track_fit.inputs)  # [B, M, F]
+        hits = stack_fields(x["inputs"], self.input_hit, self.track_fit.inputs)  # [B, M, F]
         return self.track_fit(hits, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
 
     def _check_response(self, response: FitResponse) -> None:
@@ -347,21 +315,25 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 f"{type(self.track_fit).__name__} does not give; {part.advice}, or leave out {type(part).__name__}"
             )
 
-    def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Any] | None) -> Tensor | None:
-        """Logits of the mask task; None in front of a decoder layer for which it does not run."""
-        in_decoder, self._in_decoder = self._in_decoder, False  # `should_run_at_layer` was asked for this run
-        outputs = outputs or {}
-        places = [place for place in (*outputs.values(), x) if isinstance(place, Mapping)]
-        for place in places:
-            if self.logit_key in place:
-                return place[self.logit_key]
-        if any(f"{self.output_object}_key_logit" in place for place in places):
+    def _check_shapes(self, x: Mapping[str, Any], logits: Tensor) -> None:
+        hit = self.input_hit
+        read = {f"{self.input_object}_embed": "B N D", f"{hit}_embed": "B M D", f"{hit}_valid": "B M"}
+        given = {name: (x[name], dimensions) for name, dimensions in read.items()}
+        raw = x["inputs"]
+        if not isinstance(raw, Hits):
+            given |= {f"{hit}_{field}": (raw.get(f"{hit}_{field}"), "B M") for field in self.hit_fields}
+        check_shapes(f"task {self.name}", given | {self.logit_key: (logits, "B N M")}, D=self.dim)
+
+    def _logits(self, x: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+        """Logits of the mask task."""
+        if "key_valid" in x or "inputs" not in x:
             raise ValueError(
-                f"task {self.name}: hits of all kinds are assigned together, in {self.output_object}_key_logit, not "
-                f"those of {self.input_hit}; set unified_decoding: false"
+                f"task {self.name}: expected raw fields in x['inputs'], and no key_valid, got {sorted(x)}; inside "
+                "hepattn, use hitpool.hepattn.tasks.WeightedPoolingObjectHitRegressionTask"
             )
-        if in_decoder:
-            return None
+        for done in outputs.values():
+            if self.logit_key in done:
+                return done[self.logit_key]
         raise ValueError(
             f"task {self.name}: no {self.logit_key}. An ObjectHitMaskTask with output_object: {self.output_object} and "
             f"the input {self.input_hit} must come before this task in the list of tasks; outputs before it: "

@@ -11,8 +11,8 @@ from torch import Tensor
 from hitpool.fits import LearnedField, ToroidFit
 from hitpool.fits.gathered import gather_hits
 from hitpool.nn import MaskFormer
+from hitpool.nn.fields import stack_fields
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
-from hitpool.tasks.raw_fields import raw_fields
 from hitpool.training.assigned import assigned
 from hitpool.training.late_training import Refinement, Sample, train_part
 
@@ -48,7 +48,7 @@ def describe_tracks(
     assert isinstance(fit, ToroidFit)
     for inputs, targets, logits in assigned(network, task, batches, device):
         valid, there = inputs[f"{task.input_hit}_valid"], targets[f"{task.target_object}_valid"]
-        hits = raw_fields(inputs, task.input_hit, fit.inputs)
+        hits = stack_fields(inputs, task.input_hit, fit.inputs)
         hits, probability, _ = gather_hits(
             hits, hits.new_zeros(hits.shape[-1]), logits, valid, task.assignment_threshold, fit.max_hits
         )

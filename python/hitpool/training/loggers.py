@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
@@ -75,6 +75,30 @@ class MetricsBoard(TensorBoardLogger):
         """Closes the event file."""
         with failures_named(self.log_dir):
             super().finalize(status)
+
+
+def count_epochs_from_one(logger: Logger) -> Logger:
+    """Lets a logger count epochs from 1, as all that people read does; Lightning counts from 0.
+
+    Rows of a test have no epoch: it is that of the best checkpoint.
+
+    Args:
+        logger: Any logger; it is changed.
+
+    Returns:
+        The logger.
+    """
+    log = logger.log_metrics
+
+    def log_metrics(metrics: dict[str, float], step: int | None = None) -> None:
+        counted = dict(metrics)
+        epoch = counted.pop("epoch", None)
+        if epoch is not None and not any(name.startswith("test/") for name in counted):
+            counted["epoch"] = epoch + 1
+        log(counted, step)
+
+    logger.log_metrics = log_metrics  # type: ignore[method-assign]
+    return logger
 
 
 class _TableWriter(ExperimentWriter):

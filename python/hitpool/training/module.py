@@ -325,7 +325,7 @@ class TrackingModule(LightningModule):
         if not torch.isfinite(loss):
             terms = ", ".join(f"{name} = {value.item():g}" for name, value in losses.items() if not value.isfinite())
             raise FloatingPointError(
-                f"{stage} step {self.global_step} of epoch {self.current_epoch}: the loss is {loss.item():g}"
+                f"{stage} step {self.global_step} of epoch {self.current_epoch + 1}: the loss is {loss.item():g}"
                 f" ({terms or 'the sum overflows'}); {_events(targets['sample_id'].tolist())}"
             )
         return outputs, {"loss": loss, **losses}, len(targets["sample_id"])

@@ -7,7 +7,6 @@ import numpy as np
 import yaml
 
 from hitpool.files import INDEX_FILES, alone, remove_left_lock
-from hitpool.training.progress import say
 
 PARTS = ("train", "val", "test")
 
@@ -65,6 +64,7 @@ class Samples:
             ValueError: If another training has simulated them meanwhile, with other numbers than asked for.
         """
         from hitpool.simulation import simulate
+        from hitpool.training.progress import say
 
         paths = [self.path(part) for part in PARTS]
         for path in (Path(self.folder), *paths):

@@ -6,7 +6,8 @@
 
 pool: weighted_pool and other ways to pool, each checked against the reference first. memory: their peak memory beyond
 the inputs. eta: pseudorapidity. attention: the op beside scaled_dot_product_attention at the shapes of the model (CPU).
-model: speed of a configuration, what the ops are worth in it, and which part takes which share of the time.
+model: speed of a configuration, what the ops are worth in it, and which part takes which share of the time. hepattn: a
+network of hepattn and that of hitpool for one of its configurations, in turns; needs --hepattn.
 
 Times are medians of turns that the calls take: CPU time for one thread on a machine without GPU, else wall time. On a
 GPU the caches are warm.
@@ -115,12 +116,36 @@ def show_model(options: argparse.Namespace, threads: int, where: str) -> None:
     show(f"shares of the time, {place}, %", ["", "training, forward", "training, backward", "inference"], rows)
 
 
+def show_hepattn(options: argparse.Namespace, threads: int, where: str) -> None:
+    """Times of a network of hepattn and of hitpool's, if a checkout is given."""
+    if "hepattn" not in options:
+        return
+    from hepattn_model import time_both
+
+    checkout, config = options.hepattn
+    times = apart(time_both, checkout, config, options.device, threads, options.events, options.rounds)
+    rows = [
+        [
+            name,
+            *(f"{1e3 * time[way]:.3f}" for way in ("hepattn", "hitpool")),
+            f"{time['hepattn'] / time['hitpool']:.2f}",
+        ]
+        for name, time in times.items()
+    ]
+    show(
+        f"hepattn and hitpool, {config.name}, {where}, float32, ms for a batch",
+        ["", "hepattn", "hitpool", "gain"],
+        rows,
+    )
+
+
 TABLES: dict[str, Callable[[argparse.Namespace, int, str], None]] = {
     "pool": show_pools,
     "memory": show_memory,
     "eta": show_angles,
     "attention": show_attention,
     "model": show_model,
+    "hepattn": show_hepattn,
 }
 
 
@@ -158,7 +183,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--selected", nargs="+", type=_share, default=[0.2], help="share of hits in a track")
     parser.add_argument("--dtype", nargs="+", default=["float32"], help="of the inputs of weighted_pool")
     parser.add_argument("--config", default="muon.yaml", help="configuration of the model")
+    parser.add_argument(
+        "--hepattn",
+        nargs=2,
+        type=Path,
+        metavar=("CHECKOUT", "CONFIG"),
+        help="folder of hepattn's repository, and one of its configurations, with an attn_type for the device",
+    )
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    if "hepattn" in given and not (given["hepattn"][0] / "src/hepattn").is_dir():
+        parser.error(f"--hepattn: expected a checkout with the folder src/hepattn, got {given['hepattn'][0]}")
     return argparse.Namespace(**(QUICK if given["quick"] else FULL) | given)
 
 

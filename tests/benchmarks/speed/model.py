@@ -113,7 +113,7 @@ def time_model(
     """
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        objects = _prepare(config, Path(folder), events)
+        objects = prepare(config, Path(folder), events)
         data = objects.datamodule
         loops, loader = Loops(objects, device), data.train_dataloader()
         batches = list(loader)
@@ -147,7 +147,7 @@ def _run(run: Callable[[Iterable[Batch]], None], functions: Mapping[Callable, Ca
         run(batches)
 
 
-def _prepare(config: str, folder: Path, events: int) -> Objects:
+def prepare(config: str, folder: Path, events: int) -> Objects:
     """Data, untrained model with standardised targets, and trainer."""
     for library in ("lightning.pytorch", "lightning.fabric"):  # they tell of seeds and devices
         logging.getLogger(library).setLevel(logging.WARNING)

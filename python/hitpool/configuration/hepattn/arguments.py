@@ -4,6 +4,7 @@ from typing import Any
 
 from hitpool.configuration.hepattn.frozen_encoder import freezing_task
 from hitpool.configuration.hepattn.notices import Notices, short
+from hitpool.hepattn.arguments import WIDE, own_arguments
 
 _DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_attention")
 _ATTENTION_HINTS = ("attn_type", "torch_compile", "window_size")
@@ -135,6 +136,7 @@ def hit_mask(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
     threshold = args.pop("mask_attention_threshold", None)
     if threshold is None and args.get("input_constituent") is not None:
         threshold = args.get("pred_threshold", 0.5)
+    args = own_arguments(args)
     return args if threshold is None else {"mask_attn_threshold": threshold} | args
 
 
@@ -169,10 +171,10 @@ def without_norm(field: str) -> str:
 def pooling(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """Completes the three arguments of the fork's wide head, with its defaults, if one of them is given."""
     args = regression(args, path, notices)
-    wide = {"regression_hidden_dim": 9 * args.get("dim", 0) // 2, "regression_num_layers": 3, "dropout": 0.1}
-    if not any(name in args for name in wide):
-        return args
-    return args | {name: value for name, value in wide.items() if args.get(name) is None}
+    if any(name in args for name in WIDE):
+        defaults = {"regression_hidden_dim": 9 * args.get("dim", 0) // 2, "regression_num_layers": 3, "dropout": 0.1}
+        args |= {name: value for name, value in defaults.items() if args.get(name) is None}
+    return own_arguments(args)
 
 
 def frozen_encoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Part:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
+_POOLING = "hitpool.tasks.WeightedPoolingObjectHitRegressionTask"
 _VALID_TASK = Part(
     "hitpool.tasks.ObjectValidTask",
     reshape=arguments.object_classification,
@@ -137,12 +138,8 @@ PARTS: dict[str, Part] = {
         },
     ),
     "ObjectRegressionTask": Part("hitpool.tasks.ObjectRegressionTask", reshape=arguments.regression),
-    "WeightedPoolingObjectHitRegressionTask": Part(
-        "hitpool.tasks.WeightedPoolingObjectHitRegressionTask", reshape=arguments.pooling
-    ),
-    "FrozenEncoderRegressionTask": Part(
-        "hitpool.tasks.WeightedPoolingObjectHitRegressionTask", reshape=arguments.frozen_encoder
-    ),
+    "WeightedPoolingObjectHitRegressionTask": Part(_POOLING, reshape=arguments.pooling),
+    "FrozenEncoderRegressionTask": Part(_POOLING, reshape=arguments.frozen_encoder),
     "PredictionWriter": Part(
         "hitpool.evaluation.PredictionWriter",
         hints=("write_inputs", "write_outputs", "write_preds", "write_targets", "write_losses", "write_layers"),

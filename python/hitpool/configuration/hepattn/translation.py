@@ -49,7 +49,7 @@ def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
 
 
 def _is_theirs(node: Any) -> bool:
-    return isinstance(node, Mapping) and str(node.get("class_path", "")).startswith("hepattn.")
+    return isinstance(node, Mapping) and str(node.get("class_path", "")).startswith(("hepattn.", "hitpool.hepattn."))
 
 
 def _node(node: Any, path: str, notices: Notices) -> Any:

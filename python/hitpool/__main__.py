@@ -1,0 +1,5 @@
+"""`python -m hitpool` is the command `hitpool`."""
+
+from hitpool_command import main
+
+main()

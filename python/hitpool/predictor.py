@@ -1,0 +1,210 @@
+"""Tracks from hits in memory, by a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from hitpool.config import load_checkpoint
+from hitpool.data.names import suggestion
+from hitpool.export.deployed import DeployedModel
+from hitpool.export.torchscript import is_exported, load
+from hitpool.muon import unit
+
+HITS_AT_ONCE = 20_000  # with padding
+
+Array = Any  # np.ndarray, or Tensor where the hits are tensors
+Event = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class PredictedTracks:
+    """What a model says of the N slots of one event, or of each of E events; float32.
+
+    Args:
+        parameters: Physical parameters by name, and `<field>_error` and correlations if the model states them, [N] or
+            [E, N] each.
+        track_probability: Probability that the slot holds a track, [N] or [E, N]; `hitpool predict` calls it valid from
+            0.5.
+        hit_probability: Probability that a hit belongs to the track, in the order of the given hits, [N, M], of several
+            events [N, all hits]; `hitpool predict` assigns a hit from 0.5, unless the mask task has another
+            `pred_threshold`.
+    """
+
+    parameters: dict[str, Array]
+    track_probability: Array
+    hit_probability: Array
+
+
+class Predictor:
+    """A trained model that takes hits as they are on disk and gives tracks in physical units.
+
+    It computes as an exported model does: in float64 if the training did, else in float32. The state of random numbers
+    stays as it is, and several threads may call it.
+
+    Args:
+        path: Checkpoint of a training, or what `hitpool export` wrote.
+        trust: Let the configuration of the checkpoint name classes of anybody; their code is run.
+        device: Where it computes, such as `cuda`.
+
+    Attributes:
+        columns: Columns of the hits that it needs.
+        fields: Names of the parameters that it gives.
+        units: Units of columns and parameters, of those that have one.
+
+    Raises:
+        FileNotFoundError: If the file or its configuration does not exist.
+        CheckpointError: If the checkpoint cannot be read.
+        UntrustedError: If the configuration names classes of others.
+        ValueError: If the model does not have one task each for validity and hits, and one for parameters.
+    """
+
+    def __init__(self, path: Path | str, trust: bool = False, device: torch.device | str = "cpu") -> None:
+        path = Path(path)
+        self.device = torch.device(device)
+        self._model: nn.Module
+        if path.is_file() and is_exported(path):
+            self._model, metadata = load(path)
+            columns = metadata["inputs"][0]["columns"]
+            used = {column["name"]: column["used"] for column in columns}
+            self.fields = [field["name"] for field in metadata["outputs"][0]["fields"]]
+        else:
+            self._model = model = _trained(path, trust)
+            used = dict.fromkeys(model.columns, True)
+            self.fields = model.parameters_out
+        self.columns = [column for column in used if used[column]]
+        self.units = {name: unit(name) for name in (*self.columns, *self.fields) if unit(name)}
+        self._places = [list(used).index(column) for column in self.columns]  # in what the model takes
+        self._taken = len(used)
+        self._model.to(self.device)
+
+    @overload
+    def __call__(self, hits: Event, offsets: Array | None = None) -> PredictedTracks: ...
+
+    @overload
+    def __call__(self, hits: Sequence[Event]) -> list[PredictedTracks]: ...
+
+    def __call__(
+        self, hits: Event | Sequence[Event], offsets: Array | None = None
+    ) -> PredictedTracks | list[PredictedTracks]:
+        """Finds the tracks of one or several events, any of which may be empty.
+
+        Args:
+            hits: Hits of an event by column, as the data set has them and in its units, [M] each; others than `columns`
+                are left aside. Or a list of events; or, with `offsets`, the hits of all events one after the other.
+            offsets: Number of hits before each event, and of all hits, [E + 1].
+
+        Returns:
+            The tracks, of a list of events as a list; tensors if the hits are tensors, else arrays.
+
+        Raises:
+            KeyError: If a column is missing.
+            ValueError: If a column is not one-dimensional, has another length than the first, or holds NaN or Inf;
+                or if the offsets do not fit.
+        """
+        if not isinstance(hits, Mapping):
+            tables, tensors = (
+                [self._table(event, f"event {number}") for number, event in enumerate(hits)],
+                _tensors(hits),
+            )
+            return [self._named(*own, tensors) for own in self._tracks(tables)]
+        table, tensors = self._table(hits, "hits"), _tensors([hits])
+        if offsets is None:
+            return self._named(*self._tracks([table])[0], tensors)
+        sizes = _sizes(offsets, len(table))
+        # an empty event more says how many slots there are where there is no event
+        parameters, track, hit = zip(*self._tracks(table.split([*sizes, 0])), strict=True)
+        return self._named(torch.stack(parameters)[:-1], torch.stack(track)[:-1], torch.cat(hit, dim=-1), tensors)
+
+    def _table(self, event: Event, where: str) -> Tensor:
+        """The hits of an event as the model takes them, float32 [M, C]."""
+        if missing := [column for column in self.columns if column not in event]:
+            raise KeyError(
+                f"Predictor: {where} has no column {missing[0]!r}{suggestion(missing[0], list(event))}; the model "
+                f"needs {', '.join(self.columns)}; there are {', '.join(map(str, event)) or 'none'}"
+            )
+        values = [_column(event[column]) for column in self.columns]
+        for column, own in zip(self.columns, values, strict=True):
+            if own.ndim != 1 or len(own) != len(values[0]):
+                expected = f"[{len(values[0])}], as {self.columns[0]!r}" if values[0].ndim == 1 else "[hits]"
+                raise ValueError(f"Predictor: {where}: {column!r} has shape {list(own.shape)}, expected {expected}")
+        used = torch.stack(values, dim=-1)  # [M, used columns]
+        finite = used.isfinite()
+        if not finite.all():
+            hit, number = finite.logical_not().nonzero()[0].tolist()
+            raise ValueError(
+                f"Predictor: {where}: {self.columns[number]!r} of hit {hit} is {used[hit, number].item():g}, "
+                "expected a finite number"
+            )
+        table = used.new_zeros(len(used), self._taken)
+        table[:, self._places] = used
+        return table
+
+    def _tracks(self, events: Sequence[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Parameters [N, K], track probability [N] and hit probability [N, M] of each event [M, C], on the CPU."""
+        found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        for batch in _batches([len(event) for event in events]):
+            sizes = torch.tensor([len(events[number]) for number in batch])
+            hits = pad_sequence([events[number] for number in batch], batch_first=True)  # [B, M, C]
+            valid = torch.arange(hits.shape[1]) < sizes[:, None]
+            with torch.no_grad():
+                results = self._model(hits.to(self.device), valid.to(self.device))
+            parameters, track, hit = (result.cpu() for result in results)
+            for row, number in enumerate(batch):
+                found[number] = parameters[row], track[row], hit[row, :, : sizes[row]]
+        return [found[number] for number in range(len(events))]
+
+    def _named(self, parameters: Tensor, track: Tensor, hit: Tensor, tensors: bool) -> PredictedTracks:
+        fields = dict(zip(self.fields, parameters.unbind(-1), strict=True))
+        if tensors:
+            return PredictedTracks(fields, track, hit)
+        return PredictedTracks({field: own.numpy() for field, own in fields.items()}, track.numpy(), hit.numpy())
+
+
+def _trained(checkpoint: Path, trust: bool) -> DeployedModel:
+    with torch.random.fork_rng(devices=[]):  # new weights are drawn before those of the checkpoint are loaded
+        objects = load_checkpoint(checkpoint, trust)
+    objects.model.say_what_is_untrained()
+    data, network = objects.datamodule, objects.model.model
+    return DeployedModel(network, data.inputs[network.input_name], data.scale_factors, data.points).eval()
+
+
+def _tensors(events: Sequence[Event]) -> bool:
+    return all(isinstance(values, Tensor) for event in events for values in event.values())
+
+
+def _column(values: Array) -> Tensor:
+    values = values.detach().cpu() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, np.float32))
+    return values.float()
+
+
+def _sizes(offsets: Array, hits: int) -> list[int]:
+    """Number of hits of each event."""
+    limits = [int(limit) for limit in offsets]
+    sizes = [stop - start for start, stop in pairwise(limits)]
+    if not limits or limits[0] != 0 or limits[-1] != hits or min(sizes, default=0) < 0:
+        raise ValueError(
+            f"Predictor: offsets: expected ascending numbers from 0 to the number of hits, {hits}, got "
+            f"{limits if len(limits) < 8 else [*limits[:3], '...', *limits[-3:]]}"
+        )
+    return sizes
+
+
+def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of the events, those of similar size together."""
+    batch: list[int] = []
+    for number in np.argsort(sizes, kind="stable").tolist():
+        if batch and (len(batch) + 1) * sizes[number] > HITS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
