@@ -40,7 +40,7 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert f"run directory: {run}" in output
     assert "sigma68 of (pT - true) / true" in output
     assert (
-        f"everything is in {run}: ckpts/, config.yaml, log.txt, metrics.csv, plots/, results.json, starts.yaml"
+        f"everything is in {run}: ckpts/, config.yaml, index.html, log.txt, metrics.csv, plots/, results.json, starts.yaml"
         in output
     )
     assert {path.name for path in (run / "ckpts").iterdir()} == {"best.ckpt", "last.ckpt"}

@@ -117,7 +117,7 @@ def test_no_fake_of_fifty_has_an_upper_limit(from_masks) -> None:
         assert (rows[name].low, rows[name].high) == pytest.approx(expected), name
     console = Console(file=StringIO(), width=160)
     console.print(results_table(evaluate(tracks, {}), tracks))
-    assert console.file.getvalue().count("0.000 +0.036 -0.000") == 2
+    assert console.file.getvalue().count("0.000 +0.036 -0.000") == 3
     stored = as_json(evaluate(tracks, {}), tracks)["results"]["track_fake_rate"]
     assert (stored["value"], stored["low"], stored["high"]) == (0.0, 0.0, pytest.approx(limit))
 
