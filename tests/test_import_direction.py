@@ -31,6 +31,7 @@ ALLOWED = {  # what a part may import, besides itself
     "export": "ops hits nn tasks data training config files muon quantity",
     "predictor": "config data export muon",
     "inspection": "data evaluation files muon parser",
+    "show": "data config draft evaluation files muon quantity configuration parser",
     "draft": "data fits files inspection muon parser",
     "conversion": "files cores parser",
 }

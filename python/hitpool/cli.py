@@ -34,6 +34,7 @@ commands:
   acts        write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
   evaluate    measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
   compare     show the tests of several runs side by side
+  show        draw an event of a data set, with a checkpoint also what its model assigns
   export      write a trained model for use without Python
   data        look at a data set, or make one from ROOT files (data inspect, data convert)
   config      packaged configurations (config list, config show)
@@ -167,6 +168,10 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         from hitpool.evaluation.compare_command import run as compare
 
         return partial(compare, options)
+    if command == "show":
+        from hitpool.show.command import run as show
+
+        return partial(show, options)
     if command == "export":
         return _export(options)
     if command in HELP_OF_PARTS:

@@ -449,4 +449,4 @@ def test_help_of_a_part(place: Path, capsys: pytest.CaptureFixture, line: Callab
 
 def test_every_command_of_the_overview_is_known() -> None:
     assert re.findall(r"^  (\w+)  ", DATA_HELP, re.MULTILINE) == ["inspect", "convert"]
-    assert len(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE)) == 13
+    assert len(re.findall(r"^  (\w+)  ", HELP, re.MULTILINE)) == 14

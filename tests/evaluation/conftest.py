@@ -1,16 +1,11 @@
-"""Tracks with numbers that can be checked by hand; simulated events and the default model."""
+"""Tracks with numbers that can be checked by hand."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
-from hitpool.config import Objects, load
 from hitpool.evaluation.tracks import MODEL, Estimate, Tracks
-from hitpool.simulation import simulate
 
 
 def count_tracks(
@@ -107,32 +102,3 @@ def three_events() -> Tracks:
             "q": [[0.8, 0.3], [2.0, 1.0], [-1.0, 9.0]],
         },
     )
-
-
-@pytest.fixture(scope="session")
-def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "events"
-    simulate(path, events=40, seed=5, processes=1)
-    return path
-
-
-@pytest.fixture(scope="session")
-def objects(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Objects:
-    overrides = {f"data.{part}_dir": str(data_set) for part in ("train", "val", "test")}
-    overrides |= {"runs": str(tmp_path_factory.mktemp("runs")), "data.batch_size": 16}
-    objects = load("muon.yaml", overrides)
-    values = objects.datamodule.train_targets()
-    for task in objects.model.model.tasks:
-        if hasattr(task, "fit_standardization"):
-            task.fit_standardization(values)
-    return objects
-
-
-@pytest.fixture(scope="session")
-def checkpoint(objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default model with random weights, in a run directory."""
-    run = tmp_path_factory.mktemp("run")
-    (run / "config.yaml").write_text(yaml.safe_dump(objects.config))
-    (run / "ckpts").mkdir()
-    torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
-    return run / "ckpts" / "best.ckpt"

@@ -70,7 +70,7 @@ def judge_hits(scan: Scan, sample: np.ndarray, truth_link: str) -> HitColumns:
         Their roles.
     """
     names = scan.index.hit_columns
-    result = HitColumns(truth_link, _point(names, sample))
+    result = HitColumns(truth_link, find_point(names, sample))
     if result.point:
         result.said = scan.index.units.get(result.point[0]) in METRES
         result.unit = scan.index.units[result.point[0]] if result.said else "mm"
@@ -88,8 +88,16 @@ def judge_hits(scan: Scan, sample: np.ndarray, truth_link: str) -> HitColumns:
     return result
 
 
-def _point(names: list[str], sample: np.ndarray) -> tuple[str, str, str] | None:
-    """The coordinates: of several triples the one with the largest values, directions excepted."""
+def find_point(names: list[str], sample: np.ndarray) -> tuple[str, str, str] | None:
+    """Finds the coordinates among hit columns: of several triples the one with the largest values, no directions.
+
+    Args:
+        names: Names of the columns.
+        sample: Some hits as on disk, [hits, C].
+
+    Returns:
+        Columns of x, y and z; None if there are none.
+    """
     for x, y, z in POINTS[""]:
         if {x, y, z} <= set(names):
             return x, y, z

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from hitpool._lazy import lazily
 
 if TYPE_CHECKING:
-    from hitpool.evaluation.event_display import plot_event
     from hitpool.evaluation.prediction_table import PredictionTable
     from hitpool.evaluation.prediction_writer import PredictionWriter
     from hitpool.evaluation.report import TestReport
@@ -16,8 +15,7 @@ else:
             "PredictionTable": "hitpool.evaluation.prediction_table",
             "PredictionWriter": "hitpool.evaluation.prediction_writer",
             "TestReport": "hitpool.evaluation.report",
-            "plot_event": "hitpool.evaluation.event_display",
         },
     )
 
-__all__ = ["PredictionTable", "PredictionWriter", "TestReport", "plot_event"]
+__all__ = ["PredictionTable", "PredictionWriter", "TestReport"]

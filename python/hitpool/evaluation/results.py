@@ -61,11 +61,11 @@ def blocks(tracks: Tracks) -> list[Labels]:
     Args:
         tracks: The tracks of a model.
     """
-    others = {
-        f"{quantity}_sigma68": (f"sigma68 of {own.label}" + ("" if own.relative else " - true"), own.unit)
-        for quantity, own in tracks.resolutions.items()
-    }
-    parameters = PARAMETERS | others
+    others = {}
+    for field, own in tracks.resolutions.items():
+        residual = f"({field} - true) / true" if own.relative else f"{field} - true"
+        others[f"{field}_sigma68"] = (f"sigma68 of {residual}", own.unit)
+    parameters = PARAMETERS | {name: own for name, own in others.items() if name not in PARAMETERS}
     by_hits = {f"by_hits_{name}": (f"by hits: {label}", unit) for name, (label, unit) in parameters.items()}
     return [BY_MODEL | parameters, BY_HITS | by_hits]
 
