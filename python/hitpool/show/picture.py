@@ -115,16 +115,18 @@ def _seen(points: NDArray[Any], view: tuple[str, str]) -> NDArray[Any]:
 def _draw_hits(axes: Axes, points: NDArray[Any], event: Event, colors: list[str]) -> None:
     chosen = np.array(colors, dtype=object)
     true = event.particle_hits.any(0)
-    axes.scatter(*points[~true].T, c=list(chosen[~true]), marker="x", s=26, linewidths=1.2, zorder=3)
-    axes.scatter(*points[true].T, c=list(chosen[true]), marker="o", s=16, linewidths=0, zorder=4)
+    x, y = points.T
+    axes.scatter(x[~true], y[~true], c=list(chosen[~true]), marker="x", s=26, linewidths=1.2, zorder=3)
+    axes.scatter(x[true], y[true], c=list(chosen[true]), marker="o", s=16, linewidths=0, zorder=4)
 
 
 def _draw_rings(axes: Axes, points: NDArray[Any], event: Event, threshold: float) -> None:
-    tracks = [] if event.probability is None else event.probability
-    for track, (probability, color) in enumerate(zip(tracks, cycle(RING_COLORS), strict=False)):
+    if event.probability is None:
+        return
+    for track, (probability, color) in enumerate(zip(event.probability, cycle(RING_COLORS), strict=False)):
         size = 75 + 75 * (track % len(RING_COLORS))
-        look = {"facecolors": "none", "edgecolors": color, "linewidths": 1.1}
-        axes.scatter(*points[probability >= threshold].T, s=size, zorder=5, **look)
+        x, y = points[probability >= threshold].T
+        axes.scatter(x, y, s=size, zorder=5, facecolors="none", edgecolors=color, linewidths=1.1)
 
 
 def _legend(event: Event, threshold: float) -> list[Line2D]:
