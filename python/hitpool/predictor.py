@@ -199,11 +199,10 @@ def _sizes(offsets: Array, hits: int) -> list[int]:
 
 
 def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of the events, those of similar size together; those without hits, which padding changes, alone."""
+    """Numbers of the events, those of similar size together."""
     batch: list[int] = []
     for number in np.argsort(sizes, kind="stable").tolist():
-        full = (len(batch) + 1) * sizes[number] > HITS_AT_ONCE
-        if batch and (full or (sizes[number] > 0 and sizes[batch[0]] == 0)):
+        if batch and (len(batch) + 1) * sizes[number] > HITS_AT_ONCE:
             yield batch
             batch = []
         batch.append(number)

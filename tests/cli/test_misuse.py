@@ -122,7 +122,7 @@ CHANGES = [  # of muon.yaml: place, value, message
         3,
         "there is no option 'model.lrs_config.mx' (did you mean 'model.lrs_config.max'?)",
     ),
-    (("simulate",), {"trian": 3}, "there is no option 'simulate.trian' (did you mean 'simulate.train'?)"),
+    (("simulate",), {"trainn": 3}, "there is no option 'simulate.trainn' (did you mean 'simulate.train'?)"),
     (("threads",), -1, "threads: expected positive int or null, got -1"),
     (
         ("model", "model", "init_arg"),

@@ -46,6 +46,20 @@ def test_no_keys_gives_finite_output() -> None:
     assert out.isfinite().all()
 
 
+@pytest.mark.parametrize("heads", [4, 2])
+def test_masked_keys_are_no_keys(heads: int) -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(16, heads), torch.randn(2, 3, 16)
+    mask = torch.tensor([[[False] * 5], [[False, True] + [False] * 3]])
+    keys = torch.randn(2, 5, 16, requires_grad=True)
+    out = attention(x, keys, mask)
+    torch.testing.assert_close(out[:1], attention(x[:1], keys[:1, :0]))
+    torch.testing.assert_close(out[1:], attention(x[1:], keys[1:, 1:2]))
+    (gradient,) = torch.autograd.grad(out.sum(), keys)
+    assert gradient.isfinite().all()
+    assert not gradient[0].any()
+
+
 def test_heads_must_divide_dim() -> None:
     with pytest.raises(ValueError, match="dim = 32 is not a multiple of num_heads = 5"):
         Attention(32, 5)

@@ -80,6 +80,15 @@ def test_padding_changes_nothing(build: Callable, batch: Callable) -> None:
     assert not prob[..., 9:].any()
 
 
+def test_an_event_without_hits_does_not_depend_on_padding(build: Callable, batch: Callable) -> None:
+    model, (inputs, _) = build(), batch([6, 0], [2, 0])
+    alone = {name: value[1:, :0] for name, value in inputs.items()}
+    padded, nothing = (model.predict(model(x))["final"] for x in (inputs, alone))
+    for task in ("track_valid", "parameter_regression"):
+        for name, value in nothing[task].items():
+            torch.testing.assert_close(padded[task][name][1:], value)
+
+
 def test_order_of_hits_does_not_matter(build: Callable, batch: Callable) -> None:
     model, (inputs, _) = build(), batch([20, 20], [2, 1])
     order = torch.randperm(20, generator=torch.Generator().manual_seed(0))

@@ -37,10 +37,10 @@ class Attention(nn.Module):
         Args:
             x: [B, Q, D].
             keys: [B, K, D]; None for self-attention.
-            mask: bool [B, 1 or Q, K], True where attention is allowed; at least once in each row.
+            mask: bool [B, 1 or Q, K], True where attention is allowed; None for everywhere.
 
         Returns:
-            [B, Q, D].
+            [B, Q, D]; where no attention is allowed, `out_proj` of 0, as without any keys.
         """
         if keys is None:
             q, k, v = self.in_proj(x).unflatten(-1, (3, *self.head)).unbind(2)  # [B, Q, H, D/H]
@@ -50,13 +50,18 @@ class Attention(nn.Module):
             q = linear(x, w_q, b_q).unflatten(-1, self.head)
             k, v = linear(keys, w_kv, b_kv).unflatten(-1, (2, *self.head)).unbind(2)  # [B, K, H, D/H]
         dropout = self.dropout if self.training else 0.0
-        if self._suits(q) and not dropout:
-            out = attention(q, k, v, mask)
-        else:
-            q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))  # [B, H, Q or K, D/H]
-            mask = None if mask is None else mask.unsqueeze(1)  # [B, 1, 1 or Q, K]
-            out = scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout).transpose(1, 2)
+        out = attention(q, k, v, mask) if self._suits(q) and not dropout else self._torch(q, k, v, mask, dropout)
         return self.out_proj(out.flatten(-2))
+
+    @staticmethod
+    def _torch(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+        """Attention of torch [B, Q, H, D/H], 0 in rows that allow nothing, of which a softmax would be NaN."""
+        q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))  # [B, H, Q or K, D/H]
+        if mask is None:
+            return scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2)
+        empty = ~mask.any(-1, keepdim=True)  # [B, 1 or Q, 1]
+        out = scaled_dot_product_attention(q, k, v, (mask | empty).unsqueeze(1), dropout_p=dropout)
+        return out.transpose(1, 2).masked_fill(empty.unsqueeze(-1), 0)
 
     def _suits(self, q: Tensor) -> bool:
         return q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64) and self.head[1] in HEAD_SIZES

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hitpool.nn.attention import Attention
 from hitpool.nn.dense import Dense
-from hitpool.nn.encoder import Norm, allowed_keys
+from hitpool.nn.encoder import Norm
 from hitpool.nn.task import Task
 
 
@@ -125,7 +125,7 @@ class MaskFormerDecoder(nn.Module):
             tasks as layer -> task -> name -> tensor, with the layers `layer_0` to `layer_<L-1>`.
         """
         embed, valid = f"{input_name}_embed", x[f"{input_name}_valid"]
-        allowed = allowed_keys(valid).unsqueeze(1)  # [B, 1, M]
+        allowed = valid.unsqueeze(1)  # [B, 1, M]
         x = x | {"query_embed": self.queries.expand(valid.shape[0], -1, -1)}  # [B, N, D]
         outputs: dict[str, dict] = {}
         for index, layer in enumerate(self.layers):
@@ -138,7 +138,7 @@ class MaskFormerDecoder(nn.Module):
                 done[task.name] = task(x, outputs=done)
                 attend.extend(mask for key, mask in task.attn_mask(done[task.name]).items() if key == input_name)
                 if (mask := task.query_mask(done[task.name])) is not None:
-                    query_mask = allowed_keys(mask).unsqueeze(1)  # [B, 1, N]
+                    query_mask = (mask | ~mask.any(-1, keepdim=True)).unsqueeze(1)  # [B, 1, N], all if it is none
             hit_mask = allowed.expand(-1, self.num_queries, -1)  # [B, N, M]
             if self.mask_attention and attend:
                 chosen = torch.stack(attend).any(0) & valid.unsqueeze(1)  # [B, N, M]

@@ -10,18 +10,6 @@ from hitpool.nn.dense import Dense
 Norm = Literal["LayerNorm", "RMSNorm"]
 
 
-def allowed_keys(valid: Tensor) -> Tensor:
-    """Attention mask over padded keys.
-
-    Args:
-        valid: bool [..., M], False at padding.
-
-    Returns:
-        `valid` [..., M], but all True for events without any valid key: a softmax over nothing would be NaN.
-    """
-    return valid | ~valid.any(-1, keepdim=True)
-
-
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward network, each behind a norm and added to its input.
 
@@ -104,7 +92,7 @@ class Encoder(nn.Module):
             Encoded hits [B, M, D].
         """
         x = x.masked_fill(~valid.unsqueeze(-1), 0)
-        mask = allowed_keys(valid).unsqueeze(1)  # [B, 1, M]
+        mask = valid.unsqueeze(1)  # [B, 1, M]
         for layer in self.layers:
             x = layer(x, mask)
         return self.norm(x)
