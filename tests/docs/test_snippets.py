@@ -1,6 +1,7 @@
 """Every snippet of README.md and docs/ runs; commands that take minutes, and fragments, name only what exists.
 
 A line `<!-- test: walk -->` above a snippet: it runs in one folder with the others of its kind, page after page.
+A line `<!-- test: own -->`: the same in the page on somebody's own detector, with two detectors.
 A line `<!-- test: NAME.yaml -->`: the commands find the snippet as a file of that name.
 """
 
@@ -68,7 +69,7 @@ SNIPPETS = list(snippets())
 
 
 def of(language: str) -> list[Any]:
-    found = [snippet for snippet in SNIPPETS if snippet.language == language and snippet.mark != "walk"]
+    found = [snippet for snippet in SNIPPETS if snippet.language == language and snippet.mark not in ("walk", "own")]
     return [pytest.param(snippet, id=str(snippet)) for snippet in found]
 
 
@@ -186,6 +187,39 @@ def test_walk(tmp_path: Path) -> None:
         else:
             lines = [shlex.join(arguments) for _, *arguments in commands(snippet)]
             run([COMMANDS, "run"], "\n".join(lines), tmp_path)
+
+
+FORWARD = """
+hits:
+  x: {branch: Digi_posX, unit: mm}
+  y: {branch: Digi_posY, unit: mm}
+  z: {branch: Digi_posZ, unit: mm}
+  station: Digi_station
+  owner: Digi_track
+tracks: {pt: {branch: Gen_pT, unit: MeV}, eta: Gen_eta, phi: Gen_phi, q: Gen_q}
+truth_link: owner
+"""
+
+
+@pytest.mark.parametrize("detector", ["solenoid", "forward"])
+def test_own_detector(detector: str, tmp_path: Path) -> None:
+    """From a ROOT file to an exported model with six commands, and none but the mapping by hand."""
+    if not (ROOT / "docs").is_dir():
+        pytest.skip("no docs here: they are not in the source distribution")
+    pytest.importorskip("uproot")
+    run([ROOT / f"tests/toys/{detector}.py", "tracker.root", "--events", "600"], "", tmp_path)
+    mapping = next(snippet.text for snippet in SNIPPETS if snippet.mark == "mapping.yaml")
+    (tmp_path / "mapping.yaml").write_text(mapping if detector == "solenoid" else FORWARD)
+    found = [command[1:] for snippet in SNIPPETS if snippet.mark == "own" for command in commands(snippet)]
+    assert len(found) == 6
+    run([COMMANDS, "run"], "\n".join(map(shlex.join, found)), tmp_path)
+    left = [
+        "event.png",
+        "tracker.pt",
+        "runs/tracker/version_0/index.html",
+        "runs/tracker/version_0/evaluation/index.html",
+    ]
+    assert [path for path in left if not (tmp_path / path).is_file()] == []
 
 
 def run(arguments: list[str | Path], text: str, folder: Path) -> None:

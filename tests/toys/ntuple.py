@@ -44,7 +44,6 @@ def main(
     tree: str,
     hits: str,
     tracks: str,
-    options: list[str] | None,
 ) -> None:
     """Simulates events and writes them.
 
@@ -54,13 +53,12 @@ def main(
         tree: Name of the tree.
         hits: What the names of the hit branches begin with.
         tracks: What the names of the track branches begin with.
-        options: Output and options; None takes those of the command line.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("output", type=Path, help="the ROOT file")
     parser.add_argument("--events", type=int, default=2000, help="number of events")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers")
-    arguments = parser.parse_args(options)
+    arguments = parser.parse_args()
     random = np.random.default_rng(arguments.seed)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with uproot.recreate(arguments.output) as file:

@@ -96,10 +96,5 @@ def propagate(parameters: np.ndarray, kinks: np.ndarray) -> np.ndarray:
     return np.stack(points, axis=1)
 
 
-def write(options: list[str] | None = None) -> None:
-    """Runs the command."""
-    main(simulate, __doc__.splitlines()[0], "tracker", "hit", "mc", options)
-
-
 if __name__ == "__main__":
-    write()
+    main(simulate, __doc__.splitlines()[0], "tracker", "hit", "mc")

@@ -1,5 +1,6 @@
 """The invented detectors write what they promise, and their fits of the true hits are the limit."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,21 +9,21 @@ import numpy as np
 import pytest
 import uproot
 
-sys.path.insert(0, str(Path(__file__).parent))
-import forward
-import solenoid
-
-WRITE = {"solenoid": solenoid.write, "forward": forward.write}
 NAMES = {  # tree; hit coordinates, link; transverse momentum, its unit in GeV, charge, eta, phi
     "solenoid": ("tracker", "hit_x", "hit_barcode", "mc_pt", 1.0, "mc_charge", "mc_eta", "mc_phi"),
     "forward": ("Spectrometer", "Digi_posX", "Digi_track", "Gen_pT", 1e-3, "Gen_q", "Gen_eta", "Gen_phi"),
 }
 
 
+def write(name, path, *options):
+    """Runs the script of a detector."""
+    subprocess.run([sys.executable, Path(__file__).with_name(f"{name}.py"), path, *options], check=True)
+
+
 @pytest.fixture(scope="module", params=list(NAMES))
 def toy(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("toys") / "events.root"
-    WRITE[request.param]([str(path), "--events", "500"])
+    write(request.param, path, "--events", "500")
     names = NAMES[request.param]
     with uproot.open(path) as file:
         return request.param, names, file[names[0]].arrays()
@@ -66,7 +67,7 @@ def test_fits_of_the_true_hits_have_the_errors_that_they_state(toy):
 def test_the_same_seed_gives_the_same_events(tmp_path):
     def events(name, seed):
         path = tmp_path / name
-        forward.write([str(path), "--events", "20", "--seed", str(seed)])
+        write("forward", path, "--events", "20", "--seed", str(seed))
         with uproot.open(path) as file:
             return file["Spectrometer"].arrays().tolist()
 

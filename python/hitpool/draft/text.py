@@ -45,7 +45,7 @@ trainer:
   log_every_n_steps: 50
   callbacks:
     - class_path: hitpool.evaluation.TestReport
-    - class_path: hitpool.evaluation.PredictionWriter
+    - class_path: hitpool.evaluation.PredictionTable
 
 model:
   optimizer: AdamW
