@@ -62,6 +62,7 @@ def own_resolutions(tasks: Iterable[RegressionTask], units: Mapping[str, str]) -
         )
         for task in tasks
         for k, field in enumerate(task.fields)
+        if quantity_of(field) not in SOURCES
     }
 
 
