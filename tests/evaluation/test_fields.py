@@ -21,7 +21,8 @@ TASK = WeightedPoolingObjectHitRegressionTask(
 def test_known_quantities_keep_their_definition_whatever_the_name_of_the_field() -> None:
     own = own_resolutions([TASK], {"z0": "mm", "qpt": "1/GeV"})
     assert set(own) == {"energy", "plane", "z0"}
-    assert own["energy"].relative and not own["z0"].relative
+    assert own["energy"].relative
+    assert not own["z0"].relative
     assert own["z0"].unit == "mm"
     assert abs(own["plane"].residual(3.1, -3.1)) < 0.1
     fields = all_fields(TASK.fields, [TASK])
