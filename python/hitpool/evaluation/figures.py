@@ -31,7 +31,7 @@ def histograms(tracks: Tracks, source: str) -> Iterator[tuple[str, Figure]]:
     chosen = tracks.compared
     for quantity, own in residuals(tracks, chosen).items():
         resolution = tracks.resolution(quantity)
-        axis = AXES.get(quantity) or f"{resolution.axis} $-$ true" * (not resolution.relative) or resolution.axis
+        axis = AXES.get(quantity) or (resolution.axis if resolution.relative else f"{resolution.axis} $-$ true")
         yield f"residual_{quantity}", plot_residuals(own, axis, source, resolution.unit)
         errors = {name: tracks.estimates[name].errors.get(quantity) for name in own}
         if pulls := {name: own[name] / error[chosen] for name, error in errors.items() if error is not None}:
@@ -52,10 +52,8 @@ def of_hits_and_training(tracks: Tracks, metrics: Path, source: str) -> Iterator
     if counts := confusions(tracks):
         yield "hit_confusion", plot_confusion(counts, source)
     if metrics.is_file() and (curves := read_curves(metrics)):
-        yield (
-            "learning_curves",
-            plot_curves(curves, f"{metrics.absolute().parents[1].name}/{metrics.absolute().parent.name}"),
-        )
+        run = metrics.absolute().parent
+        yield "learning_curves", plot_curves(curves, f"{run.parent.name}/{run.name}")
 
 
 def against_variable(
