@@ -40,8 +40,8 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     assert f"run directory: {run}" in output
     assert "sigma68 of (pT - true) / true" in output
     assert (
-        f"everything is in {run}: ckpts/, config.yaml, index.html, log.txt, metrics.csv, plots/, results.json, "
-        "starts.yaml" in output
+        f"everything is in {run}: ckpts/, config.yaml, index.html, log.txt, metrics.csv, plots/, "
+        "resolution.json, results.json, starts.yaml" in output
     )
     assert {path.name for path in (run / "ckpts").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert len(list(run.glob("events.out.tfevents*"))) == 2

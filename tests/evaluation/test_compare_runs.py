@@ -28,7 +28,7 @@ def write(folder: Path, width: float, particles: int = 70, evaluated: bool = Tru
     table["track_efficiency"] = number(0.9) | {"label": "track validity efficiency", "unit": ""}
     results = {"definitions": "", "events": 50, "particles": particles, "results": table}
     (folder / "results.json").write_text(json.dumps(results))
-    losses = [(epoch, width / (epoch + 1)) for epoch in range(3)]
+    losses = [(epoch, width / epoch) for epoch in (1, 2, 3)]
     rows = [f"{epoch},{10 * epoch},,{loss}\n{epoch},{10 * epoch + 9},{loss},\n" for epoch, loss in losses]
     (folder / "metrics.csv").write_text("epoch,step,train/loss,val/loss\n" + "".join(rows))
     if evaluated:
@@ -39,7 +39,7 @@ def write(folder: Path, width: float, particles: int = 70, evaluated: bool = Tru
         bins[1]["q"] = {"accuracy": {"model": number(None), "true hits": number(1.0)}}
         whole = {"sigma68": {"model": number(width)}, "pull": {"model": number(1.1), "true hits": number(1.0)}}
         resolution = {"definitions": "", "units": {"phi": "rad"}, "counts": {"particles": particles}}
-        resolution |= {"all": {"phi": whole}, "bins": {"pt": bins}}
+        resolution |= {"all": {"phi": whole}, "bins": {"pt": bins}, "variables": {"pt": "GeV"}}
         (folder / "evaluation" / "resolution.json").write_text(json.dumps(resolution))
     return folder
 
@@ -120,6 +120,7 @@ def test_figures_show_every_setting(runs: list[Path]) -> None:
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["small (n = 3)", "large/version_0"]
     (axes,) = drawn["phi_sigma68_pt"].axes
     assert axes.get_ylabel() == r"$\sigma_{68}$ of $\phi$ [rad]"
+    assert axes.get_xlabel() == r"True $p_\mathrm{T}$ [GeV]"
     assert axes.get_xscale() == "log"
     (axes,) = drawn["val_loss"].axes
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 2.0], [2, 1.0], [3, 2 / 3]])

@@ -9,6 +9,7 @@ from hitpool.evaluation.learning import plot_curves, read_curves
 METRICS = """\
 epoch,step,train/loss,train/loss_step,val/final_hit_efficiency,val/final_pt_res_sigma68,val/layer0_hit_efficiency,val/loss
 0,10,,3.5,,,,
+1,15,2.5,,,,,
 1,20,3.0,,,,,
 1,20,,,0.5,0.2,0.1,4.0
 2,40,2.0,,,,,
@@ -25,10 +26,10 @@ def metrics(tmp_path: Path) -> Path:
 
 def test_metrics_of_epochs_become_curves(metrics: Path) -> None:
     assert read_curves(metrics) == {
-        "train/loss": [(1, 3.0), (2, 2.0)],
-        "val/final_hit_efficiency": [(1, 0.5), (2, 0.75)],
-        "val/final_pt_res_sigma68": [(1, 0.2), (2, 0.1)],
-        "val/loss": [(1, 4.0)],
+        "train/loss": {1: 3.0, 2: 2.0},
+        "val/final_hit_efficiency": {1: 0.5, 2: 0.75},
+        "val/final_pt_res_sigma68": {1: 0.2, 2: 0.1},
+        "val/loss": {1: 4.0},
     }
 
 
@@ -43,4 +44,4 @@ def test_each_kind_has_a_panel_with_its_curves(metrics: Path) -> None:
 
 
 def test_a_training_without_validation_has_one_panel() -> None:
-    assert len(plot_curves({"train/loss": [(1, 2.0)]}, "mine/version_0").axes) == 1
+    assert len(plot_curves({"train/loss": {1: 2.0}}, "mine/version_0").axes) == 1

@@ -13,6 +13,7 @@ from hitpool.config import Objects
 from hitpool.evaluation import PredictionWriter, TestReport, report
 from hitpool.evaluation.assignment import FRACTIONS
 from hitpool.evaluation.bootstrap import fraction
+from hitpool.evaluation.tested_runs import read_run
 from hitpool.evaluation.tracks import MODEL, Tracks
 
 pytestmark = pytest.mark.filterwarnings("ignore:You called `self.log")  # there is no logger
@@ -71,6 +72,9 @@ def test_report_of_a_model(objects: Objects, tmp_path: Path, capsys: pytest.Capt
     assert {path.name for path in plots} == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     for path in plots:
         assert path.read_bytes().startswith({".png": b"\x89PNG", ".pdf": b"%PDF"}[path.suffix])
+    measured = read_run(tmp_path).measured
+    assert {"pt", "eta", "phi", "hits"} == set(measured.edges)
+    assert len(measured.bins["pt", "validity", "efficiency"]) == len(measured.edges["pt"]) - 1
     page = (tmp_path / "index.html").read_text()
     assert "hit assignment efficiency" in page
     assert page.count("data:image/png;base64,") == len(names)

@@ -6,8 +6,8 @@ from hitpool.parser import ArgumentParser
 
 DESCRIPTION = """\
 Shows the tests of several runs side by side; nothing is tested again. It prints one table, writes it as comparison.csv
-and comparison.md, and draws resolution, charge, efficiency and fake rate in bins, as far as the runs were evaluated,
-and the learning curves. Runs that differ only in their seeds are shown as their mean and standard deviation.
+and comparison.md, and draws resolution, charge, efficiency, fake and duplicate rate in bins, and the learning curves.
+Runs that differ only in their seeds are shown as their mean and standard deviation.
 """
 
 

@@ -17,24 +17,26 @@ from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.plots import label, save, style
 from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.tables import MEASURES, table
-from hitpool.evaluation.tested_runs import LOSSES, Measured, Point, group, label_of, read_run
+from hitpool.evaluation.tested_runs import Measured, Point, group, label_of, read_run
+from hitpool.evaluation.variables import axis_label, logarithmic
 from hitpool.files import check_writable, write_text
 
 CAPTION = (
     "Definitions are those of the tests of the runs. Errors of one run: 68.27 %, as in its own table, from the tested "
     "events; of n runs that differ only in their seeds: mean and standard deviation over these runs."
 )
-VARIABLES = {"pt": r"$p_\mathrm{T}$ [GeV]", "eta": r"$|\eta|$", "phi": r"$\phi$ [rad]"}
-DRAWN = ("sigma68", "accuracy", "efficiency", "fake_rate")
+DRAWN = ("sigma68", "accuracy", "efficiency", "fake_rate", "duplicate_rate")
+OF_TRACKS = ("fake_rate", "duplicate_rate")  # in bins of the estimated variable
+LOSSES = {"train/loss": "Loss in training", "val/loss": "Loss in validation"}
 MARKERS = "osD^vP"
 
 
 def compare_runs(runs: Sequence[Path], output: Path) -> None:
     """Show the tests of several runs side by side; nothing is tested again.
 
-    It prints one table and writes it as comparison.csv and comparison.md, and draws resolution, charge, efficiency and
-    fake rate in bins, as far as the runs were evaluated, and the learning curves. Runs that differ only in their seeds
-    are shown as their mean and standard deviation.
+    It prints one table and writes it as comparison.csv and comparison.md, and draws resolution, charge, efficiency,
+    fake and duplicate rate in bins, and the learning curves. Runs that differ only in their seeds are shown as their
+    mean and standard deviation.
 
     Args:
         runs: Run directories.
@@ -101,8 +103,8 @@ def _plot_bins(measured: Sequence[Measured], point: Point, axis: str, source: st
             if point not in own.bins:
                 continue
             edges = np.array(own.edges[variable])
-            logarithmic = variable == "pt" and edges[0] > 0
-            centre = np.sqrt(edges[:-1] * edges[1:]) if logarithmic else (edges[:-1] + edges[1:]) / 2
+            log = logarithmic(variable, edges)
+            centre = np.sqrt(edges[:-1] * edges[1:]) if log else (edges[:-1] + edges[1:]) / 2
             value, low, high = np.array([(n.value, n.low, n.high) for n in own.bins[point]]).T
             axes.errorbar(
                 centre,
@@ -114,14 +116,15 @@ def _plot_bins(measured: Sequence[Measured], point: Point, axis: str, source: st
                 fillstyle="none" if number % 2 else "full",
                 label=own.label,
             )
-            if logarithmic:
+            if log:
                 axes.set_xscale("log")
                 axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlim(edges[0], edges[-1])
-        which = "Estimated" if measure == "fake_rate" else "True"
-        axes.set(xlabel=f"{which} {VARIABLES.get(variable, variable)}", ylabel=axis)
-        _finish(axes, source, from_zero=measure in ("sigma68", "fake_rate"))
+            unit = own.variables[variable]
+        which = "Estimated" if measure in OF_TRACKS else "True"
+        axes.set(xlabel=f"{which} {axis_label(variable, unit)}", ylabel=axis)
+        _finish(axes, source, from_zero=measure in ("sigma68", *OF_TRACKS))
     return figure
 
 
@@ -140,7 +143,7 @@ def _plot_curves(measured: Sequence[Measured], loss: str, source: str) -> Figure
             axes.plot(epochs, values.mean(0), color=f"C{number}", marker=marker, markersize=5, label=own.label)
             if len(curves) > 1:
                 axes.fill_between(epochs, values.min(0), values.max(0), color=f"C{number}", alpha=0.25, linewidth=0)
-        axes.set(xlabel="Epochs", ylabel={"train/loss": "Loss in training", "val/loss": "Loss in validation"}[loss])
+        axes.set(xlabel="Epochs", ylabel=LOSSES[loss])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.xaxis.set_minor_locator(NullLocator())
         _finish(axes, source)

@@ -14,7 +14,7 @@ from hitpool.evaluation.plots import label, plain_ticks, style
 
 FRACTIONS = ("_efficiency", "_purity", "_fake_rate", "_accuracy")
 WIDTH = "_sigma68"
-Curve = list[tuple[int, float]]  # number of trained epochs, value
+Curve = dict[int, float]  # by number of trained epochs
 
 
 def read_curves(table: Path) -> dict[str, Curve]:
@@ -24,7 +24,8 @@ def read_curves(table: Path) -> dict[str, Curve]:
         table: The metrics.csv.
 
     Returns:
-        Curves by name of the metric: losses, and of the validation fractions and widths of residuals.
+        Curves by name of the metric: losses, and of the validation fractions and widths of residuals. Of an epoch that
+        comes twice, because the training was interrupted in it, the last value.
     """
     curves: dict[str, Curve] = {}
     with table.open(encoding="utf-8", newline="") as file:
@@ -34,7 +35,7 @@ def read_curves(table: Path) -> dict[str, Curve]:
                     name.startswith("val/final_") and name.endswith((*FRACTIONS, WIDTH))
                 )
                 if shown and value:
-                    curves.setdefault(name, []).append((int(row["epoch"]), float(value)))
+                    curves.setdefault(name, {})[int(row["epoch"])] = float(value)
     return curves
 
 
@@ -74,5 +75,5 @@ def _draw(axes: Axes, curves: Mapping[str, Curve]) -> None:
     for number, (name, curve) in enumerate(curves.items()):
         words = name.removeprefix("val/final_").removesuffix("/loss").removesuffix(WIDTH).removesuffix("_res")
         words = words.replace("_", " ").replace("$", r"\$")
-        axes.plot(*zip(*curve, strict=True), f"C{number}", marker="os^vD"[number % 5], markersize=4, label=words)
+        axes.plot([*curve], [*curve.values()], f"C{number}", marker="os^vD"[number % 5], markersize=4, label=words)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")

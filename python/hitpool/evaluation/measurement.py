@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,20 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from hitpool.config import Objects, load_checkpoint
-from hitpool.evaluation.assignment import detect
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
-from hitpool.evaluation.comparison import Bins, compare
+from hitpool.evaluation.comparison import Bins
 from hitpool.evaluation.figures import draw_all
 from hitpool.evaluation.in_bins import measure_in_bins
 from hitpool.evaluation.page import write_page
 from hitpool.evaluation.quantities import derivable
 from hitpool.evaluation.reference import read_reference, reference_estimate
 from hitpool.evaluation.report import TestReport
-from hitpool.evaluation.tables import as_json, bins_tables, comparison_table, title
+from hitpool.evaluation.resolution_file import NAME, write_resolution
+from hitpool.evaluation.tables import bins_tables, comparison_table, title
 from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
 from hitpool.evaluation.variables import word
-from hitpool.files import check_writable, data_set_name, write_text
+from hitpool.files import check_writable, data_set_name
 from hitpool.training import runs as training_runs
 from hitpool.training.progress import progress_bar
 from hitpool.training.threads import Threads
@@ -93,7 +92,7 @@ def measure(
     settings = yaml.safe_dump(objects.config, sort_keys=False)
     page = write_page(output / "index.html", f"Evaluation of {checkpoint}", source, tables, drawn, settings)
     number = sum(map(len, drawn.values()))
-    print(f"written to {output}: resolution.json, {page.name}, plots ({number}, as PNG and PDF)")
+    print(f"written to {output}: {NAME}, {page.name}, plots ({number}, as PNG and PDF)")
 
 
 def _checkpoint(run: Path) -> Path:
@@ -168,10 +167,10 @@ def _report(objects: Objects) -> TestReport:
 
 def _tables(tracks: Tracks, reference: str | None, output: Path) -> tuple[list[Table], dict[str, Bins]]:
     """Prints the tables, the bins of two variables; writes `resolution.json`."""
-    compared, particles = int(tracks.compared.sum()), int(tracks.particle.sum())
-    rows = (compare(tracks, reference) if compared else []) + detect(tracks)
     bins = measure_in_bins(tracks, reference)
-    tables = [comparison_table(rows, title(compared, particles, tracks.missing), reference)]
+    rows = write_resolution(output, tracks, bins, reference)
+    heading = title(int(tracks.compared.sum()), int(tracks.particle.sum()), tracks.missing)
+    tables = [comparison_table(rows, heading, reference)]
     for variable, own in bins.items():
         for name in (name for name, estimate in tracks.estimates.items() if estimate.decides):
             axis = word(variable, own.unit)
@@ -179,6 +178,4 @@ def _tables(tracks: Tracks, reference: str | None, output: Path) -> tuple[list[T
     console = Console()
     for table in tables[: 1 + PRINTED * sum(estimate.decides for estimate in tracks.estimates.values())]:
         console.print(table)
-    counts = {"particles": particles, "compared": compared, "not_found": tracks.missing}
-    write_text(output / "resolution.json", json.dumps(as_json(rows, bins, counts), indent=2, allow_nan=False) + "\n")
     return tables, bins

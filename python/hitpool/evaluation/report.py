@@ -1,4 +1,4 @@
-"""Callback that ends the test with a table of results, `results.json`, plots and a page of all of it."""
+"""Callback that ends the test with a table of results, `results.json`, `resolution.json`, plots and a page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hitpool.evaluation.fields import all_fields, regressions
 from hitpool.evaluation.figures import draw_all
 from hitpool.evaluation.in_bins import measure_in_bins
 from hitpool.evaluation.page import write_page
+from hitpool.evaluation.resolution_file import NAME, write_resolution
 from hitpool.evaluation.results import as_json, measure, results_table, training_means, with_trivial
 from hitpool.evaluation.tracks import MODEL, Tracks
 from hitpool.files import check_writable, data_set_name, write_text
@@ -25,8 +26,9 @@ from hitpool.training.module import TrackingModule
 class TestReport(Collector):
     """Collects the matched predictions of the test and reports how good they are.
 
-    At the end of the test it prints the table and writes `results.json`, `index.html`, and `plots/*.png` and `*.pdf`
-    into the run directory. The trivial predictor is the mean over the training events. All targets are reported.
+    At the end of the test it prints the table and writes `results.json`, `resolution.json` with the measures in bins,
+    `index.html`, and `plots/*.png` and `*.pdf` into the run directory. The trivial predictor is the mean over the
+    training events. All targets are reported.
 
     Args:
         track: Name of the predicted objects: the predictions are `<track>_valid`, `<track>_<hit>_valid`,
@@ -125,12 +127,13 @@ class TestReport(Collector):
         if self.draws:
             whole = tracks.completed()
             bins = measure_in_bins(whole)
+            write_resolution(folder, whole, bins)
             run = self.run or folder
             drawn = draw_all(listed, bins, folder / "plots", run / "metrics.csv", self.source)
             config = run / "config.yaml"
             settings = config.read_text(encoding="utf-8") if config.is_file() else None
             write_page(folder / "index.html", f"Test of {folder}", self.source, [self.table], drawn, settings)
-            written += ["index.html", f"plots ({sum(map(len, drawn.values()))}, as PNG and PDF)"]
+            written += [NAME, "index.html", f"plots ({sum(map(len, drawn.values()))}, as PNG and PDF)"]
         console.print(f"written to {folder}: {', '.join(written)}", highlight=False, markup=False, soft_wrap=True)
 
 

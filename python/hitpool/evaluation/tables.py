@@ -170,6 +170,7 @@ def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, 
         | {row.quantity: row.resolution.unit for row in rows if row.resolution},
         "counts": dict(counts),
         "all": _rows_as_json(rows),
+        "variables": {quantity: b.unit for quantity, b in bins.items()},
         "bins": {
             quantity: [
                 {"low": float(low), "high": float(high), "tracks": tracks, **_rows_as_json(own)}

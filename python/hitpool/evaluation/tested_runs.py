@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -15,15 +14,14 @@ import numpy as np
 import yaml
 
 from hitpool.evaluation.bootstrap import Number
+from hitpool.evaluation.learning import Curve, read_curves
 from hitpool.evaluation.quantities import RESOLUTIONS
 from hitpool.evaluation.tables import MEASURES, OTHERS
 from hitpool.evaluation.tracks import MODEL
 
 FURTHER = ("sigma68", "to_bound", "pull", "beyond_20")  # measures of an evaluation that the table of a test lacks
 ONLY_SEED = ("seed_everything", "data.seed", "name", "runs", "threads")
-LOSSES = ("train/loss", "val/loss")
 Point = tuple[str, str, str]  # variable of the bins, quantity, measure
-Curves = dict[str, dict[int, float]]  # by loss: its value after each epoch, counted from 1
 
 
 @dataclass(frozen=True)
@@ -48,16 +46,18 @@ class Measured:
         runs: Number of runs.
         numbers: By line of the table.
         edges: Bin edges by variable.
+        variables: Unit of each of them, empty if there is none or it is not known.
         bins: Numbers in bins, NaN where there is none.
-        curves: Learning curves of each run.
+        curves: Learning curves of each run, by name of the metric.
     """
 
     label: str
     runs: int = 1
     numbers: dict[Line, Number] = field(default_factory=dict)
     edges: dict[str, list[float]] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     bins: dict[Point, list[Number]] = field(default_factory=dict)
-    curves: list[Curves] = field(default_factory=list)
+    curves: list[dict[str, Curve]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class TestedRun:
 
 
 def read_run(path: Path) -> TestedRun:
-    """Reads `results.json`, the `resolution.json` of an evaluation, `config.yaml` and `metrics.csv` of a run.
+    """Reads `results.json`, `resolution.json`, `config.yaml` and `metrics.csv` of a run.
+
+    An evaluation has measured more than the test, so its `resolution.json` is taken if there is one.
 
     Args:
         path: Run directory.
@@ -91,9 +93,10 @@ def read_run(path: Path) -> TestedRun:
         FileNotFoundError: If it is not a run directory.
         ValueError: If the run has not been tested, or a file is damaged.
     """
+    places = {"results.json": (path, path / "evaluation"), "resolution.json": (path / "evaluation", path)}
     found = {
-        name: next((file for file in (path / name, path / "evaluation" / name) if file.is_file()), None)
-        for name in ("results.json", "resolution.json")
+        name: next((folder / name for folder in folders if (folder / name).is_file()), None)
+        for name, folders in places.items()
     }
     if not any(found.values()):
         if (path / "config.yaml").is_file() or (path / "ckpts").is_dir():
@@ -118,7 +121,7 @@ def read_run(path: Path) -> TestedRun:
         units = resolution["units"]
         _add_evaluation(measured, resolution, known)
     if (path / "metrics.csv").is_file():
-        measured.curves.append(_read_curves(path / "metrics.csv"))
+        measured.curves.append(read_curves(path / "metrics.csv"))
     config = path / "config.yaml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
     return TestedRun(path, settings and _without_seeds(settings), events, measured, units)
@@ -171,6 +174,7 @@ def _merged(runs: Sequence[TestedRun], common: str) -> Measured:
             if all(line in own.numbers for own in others)
         },
         first.edges,
+        first.variables,
         {
             point: [_mean(list(same)) for same in zip(numbers, *(own.bins[point] for own in others), strict=True)]
             for point, numbers in first.bins.items()
@@ -215,6 +219,7 @@ def _add_evaluation(measured: Measured, resolution: dict[str, Any], known: set[s
                 unit = resolution["units"].get(quantity, "") if measure == "sigma68" else ""
                 measured.numbers[Line(f"{label_of(quantity)}: {MEASURES[measure]}", unit)] = _number(named[MODEL])
     for variable, bins in resolution["bins"].items():
+        measured.variables[variable] = resolution.get("variables", {}).get(variable, "")
         measured.edges[variable] = [bins[0]["low"], *(own["high"] for own in bins)]
         points = {
             (quantity, measure)
@@ -252,17 +257,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: expected a JSON object, got {type(content).__name__}")
     return content
-
-
-def _read_curves(path: Path) -> Curves:
-    """The last value of each epoch."""
-    curves: Curves = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            for loss in LOSSES:
-                if row.get(loss):
-                    curves.setdefault(loss, {})[int(row["epoch"]) + 1] = float(row[loss])
-    return curves
 
 
 def _without_seeds(settings: dict[str, Any]) -> dict[str, Any]:
