@@ -1,7 +1,7 @@
 """The objects that a configuration describes, without the command line; a trained model from its checkpoint."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ class Objects:
         trainer: Lightning trainer with loggers and callbacks; None for a model that is trained already.
         config: The resolved configuration.
         hit_columns: Columns of the hits on disk that a trained model was trained with, if its checkpoint says so.
+        units: Units of the columns of its data set, likewise.
     """
 
     model: "TrackingModule"
@@ -29,6 +30,7 @@ class Objects:
     trainer: "Trainer | None"
     config: dict[str, Any]
     hit_columns: list[str] | None = None
+    units: dict[str, str] = field(default_factory=dict)
 
 
 def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
@@ -91,5 +93,5 @@ def load_checkpoint(checkpoint: str | Path, trust: bool = False) -> Objects:
         configuration.check_trusted({key: config[key] for key in ("model", "data")}, checkpoint)
     model, datamodule = configuration.build_model(config), configuration.build_data(config)
     model.load_state_dict(fitting_weights(content, checkpoint, model))
-    columns = content.get(type(datamodule).__qualname__, {}).get("hit_columns")
-    return Objects(model.eval(), datamodule, None, config, columns)
+    data = content.get(type(datamodule).__qualname__, {})
+    return Objects(model.eval(), datamodule, None, config, data.get("hit_columns"), data.get("units", {}))

@@ -1,5 +1,6 @@
 """Columns of the muon-spectrometer data sets: what they are called, their units, scales, ranges and codes."""
 
+from collections.abc import Mapping
 from math import inf, pi
 from typing import NamedTuple
 
@@ -70,11 +71,12 @@ UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {
 """Unit by quantity; what is not listed has none."""
 
 
-def unit(field: str) -> str:
+def unit(field: str, units: Mapping[str, str] | None = None) -> str:
     """Unit of a column or field.
 
     Args:
         field: Its name, such as `truthMuon_pt`.
+        units: Units that the data set says; others follow from the names of quantities.
 
     Returns:
         The unit; empty if there is none.
@@ -83,4 +85,5 @@ def unit(field: str) -> str:
         >>> unit("spacePoint_globEdgeLowX"), unit("truthMuon_eta")
         ('mm', '')
     """
-    return UNITS.get(quantity_of(field.removesuffix("_error")), "")
+    own = field.removesuffix("_error")
+    return (units or {}).get(own) or UNITS.get(quantity_of(own), "")

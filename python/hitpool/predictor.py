@@ -75,13 +75,17 @@ class Predictor:
             self._model, metadata = load(path)
             columns = metadata["inputs"][0]["columns"]
             used = {column["name"]: column["used"] for column in columns}
-            self.fields = [field["name"] for field in metadata["outputs"][0]["fields"]]
+            fields = metadata["outputs"][0]["fields"]
+            units = {known["name"]: known["unit"] for known in (*columns, *fields)}
+            self.fields = [field["name"] for field in fields]
         else:
-            self._model = model = _trained(path, trust)
+            model, units = _trained(path, trust)
+            self._model = model
             used = dict.fromkeys(model.columns, True)
             self.fields = model.parameters_out
         self.columns = [column for column in used if used[column]]
-        self.units = {name: unit(name) for name in (*self.columns, *self.fields) if unit(name)}
+        named = {name: unit(name, units) for name in (*self.columns, *self.fields)}
+        self.units = {name: own for name, own in named.items() if own}
         self._places = [list(used).index(column) for column in self.columns]  # in what the model takes
         self._taken = len(used)
         self._model.to(self.device)
@@ -169,12 +173,13 @@ class Predictor:
         return PredictedTracks({field: own.numpy() for field, own in fields.items()}, track.numpy(), hit.numpy())
 
 
-def _trained(checkpoint: Path, trust: bool) -> DeployedModel:
+def _trained(checkpoint: Path, trust: bool) -> tuple[DeployedModel, dict[str, str]]:
     with torch.random.fork_rng(devices=[]):  # new weights are drawn before those of the checkpoint are loaded
         objects = load_checkpoint(checkpoint, trust)
     objects.model.say_what_is_untrained()
     data, network = objects.datamodule, objects.model.model
-    return DeployedModel(network, data.inputs[network.input_name], data.scale_factors, data.points).eval()
+    model = DeployedModel(network, data.inputs[network.input_name], data.scale_factors, data.points)
+    return model.eval(), objects.units
 
 
 def _tensors(events: Sequence[Event]) -> bool:

@@ -213,13 +213,10 @@ def test_own_detector(detector: str, tmp_path: Path) -> None:
     found = [command[1:] for snippet in SNIPPETS if snippet.mark == "own" for command in commands(snippet)]
     assert len(found) == 6
     run([COMMANDS, "run"], "\n".join(map(shlex.join, found)), tmp_path)
-    left = [
-        "event.png",
-        "tracker.pt",
-        "runs/tracker/version_0/index.html",
-        "runs/tracker/version_0/evaluation/index.html",
-    ]
-    assert [path for path in left if not (tmp_path / path).is_file()] == []
+    page = Path("runs/tracker/version_0/index.html")
+    written = [Path("event.png"), Path("tracker.pt"), page, page.parent / "evaluation" / page.name]
+    assert [path for path in written if not (tmp_path / path).is_file()] == []
+    assert hitpool.Predictor(tmp_path / "tracker.pt").units["x"] == "mm"
 
 
 def run(arguments: list[str | Path], text: str, folder: Path) -> None:

@@ -101,6 +101,21 @@ def test_a_unit_that_is_not_said_follows_from_the_bending(converted, tmp_path, c
     assert "a single data set: it is validated on the training events and not tested" in text
 
 
+@pytest.mark.parametrize(("unit", "periodic"), [("rad", ["azimuth"]), ("mm", None)])
+def test_a_turn_in_rad_is_an_angle_whatever_its_name(converted, tmp_path, unit, periodic):
+    import h5py
+
+    shutil.copytree(converted["barrel"] / "train", tmp_path / "set")
+    columns = ["pt", "eta", "azimuth", "q"]
+    change_metadata(tmp_path / "set", track_features=columns, units={"azimuth": unit, "x": "mm"})
+    for path in (tmp_path / "set/data").glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            file.attrs["track_features"] = columns
+    content = init(tmp_path / "set", tmp_path / "mine.yaml")
+    assert "azimuth" in content["data"]["targets"]["particle"]
+    assert regression(content).get("periodic_fields") == periodic
+
+
 def test_columns_that_are_no_inputs_or_targets_are_left_out_and_named(tmp_path):
     columns = ["hx", "hy", "hz", "phi", "dirX", "dirY", "dirZ", "cellID", "simEnergy", "flat", "amplitude", "owner"]
     import numpy as np

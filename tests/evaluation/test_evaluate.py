@@ -158,7 +158,7 @@ def test_simulated_events_are_measured_by_the_bound(
     monkeypatch.setattr("hitpool.evaluation.plots.label", lambda axes, text: written.append(text))
     evaluate(checkpoint, data_set, output=tmp_path / "new", label="beam test")
     printed = capsys.readouterr().out
-    for part in ("hit assignment efficiency", "residual / bound", "in bins of true pT"):
+    for part in ("hit assignment efficiency", "residual / bound", "in bins of pT"):
         assert part in printed
     assert json.loads((tmp_path / "new" / "results.json").read_text())["events"] == 40
     stored = json.loads((tmp_path / "new" / "resolution.json").read_text())["all"]

@@ -16,6 +16,7 @@ from hitpool.conversion.cuts import Cuts, Step
 from hitpool.conversion.job import convert
 from hitpool.conversion.mapping import Mapping, read_mapping
 from hitpool.conversion.share import EVERYTHING
+from hitpool.conversion.units import FACTORS, is_known
 from hitpool.cores import available_cores
 from hitpool.parser import ArgumentParser
 
@@ -28,7 +29,7 @@ MAPPING_HELP = (
     "(spacePoint_*, truthMuon_*): hitpool/conversion/muon.yaml, to start from."
 )
 CUTS_HELP = {
-    "min_pt": "Smallest pt of a track (GeV); null: no cut, here and below.",
+    "min_pt": "Smallest pt of a track (GeV); null, here and below, and the default with --mapping: no cut.",
     "max_eta": "Largest |eta| of a track.",
     "min_hits_per_track": "Fewest hits of a track. Hits of tracks that are cut become background.",
     "min_tracks": "Fewest tracks of an event, after the cuts on tracks.",
@@ -81,6 +82,13 @@ def run(options: list[str]) -> None:
         console.print(
             f"[yellow]The mean of {mapping.pt} is {pt:,.0f}: if the branch holds MeV, give it factor: 0.001 in the "
             "mapping, or the cut on pt does nothing.[/]"
+        )
+    columns = (*mapping.hits, *mapping.tracks)
+    if unknown := [f"{column.name} ({column.unit})" for column in columns if column.unit and not is_known(column.unit)]:
+        known = ", ".join(unit for factors in FACTORS.values() for unit in factors)
+        console.print(
+            f"[yellow]Units that are not known, of which the values stay as they are: {', '.join(unknown)}; known are "
+            f"{known}.[/]"
         )
     console.print(f"written to {arguments.output}", highlight=False, markup=False, soft_wrap=True)
 

@@ -13,6 +13,22 @@ FACTORS = {
 }
 """For each unit of data sets the units that become it, and their factors."""
 
+PATTERN = re.compile(r"(1/)?(\w+?)(?:\^(\d+))?")
+
+
+def is_known(unit: str) -> bool:
+    """Whether values of a unit are converted to that of data sets.
+
+    Args:
+        unit: As for `on_disk`.
+
+    Example:
+        >>> is_known("1/MeV"), is_known("meter")
+        (True, False)
+    """
+    match = PATTERN.fullmatch(unit)
+    return match is not None and any(match[2] in factors for factors in FACTORS.values())
+
 
 def on_disk(unit: str) -> tuple[str, float]:
     """The unit that a data set has instead of the unit of a branch.
@@ -27,7 +43,7 @@ def on_disk(unit: str) -> tuple[str, float]:
         >>> on_disk("cm"), on_disk("1/MeV"), on_disk("um^2"), on_disk("ADC")
         (('mm', 10.0), ('1/GeV', 1000.0), ('mm^2', 1e-06), ('ADC', 1.0))
     """
-    match = re.fullmatch(r"(1/)?(\w+?)(?:\^(\d+))?", unit)
+    match = PATTERN.fullmatch(unit)
     for own, factors in FACTORS.items():
         if match and match[2] in factors:
             power = int(match[3] or 1) * (-1 if match[1] else 1)

@@ -192,11 +192,12 @@ class HitDataModule(pl.LightningDataModule):
 
         Returns:
             `hit_columns`: the columns of the training events on disk, in their order, so that a model is exported
-            without its data; `batches`: what the batches of an epoch depend on.
+            without its data; `units`: those of its columns; `batches`: what the batches of an epoch depend on.
         """
         if "train" not in self._datasets:
             return {}
-        return {"hit_columns": self.dataset("train").index.hit_columns, "batches": self._batches_depend_on()}
+        index = self.dataset("train").index
+        return {"hit_columns": index.hit_columns, "units": dict(index.units), "batches": self._batches_depend_on()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remembers what the batches depended on when the checkpoint was written."""

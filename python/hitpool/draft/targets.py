@@ -60,7 +60,9 @@ def judge_targets(scan: Scan) -> Targets:
         result.fields.append(name)
         if set(np.unique(values).tolist()) == {-1.0, 1.0}:
             result.sign.append(name)
-        elif own[-1] == "phi" and max(abs(low), abs(high)) <= 2 * math.pi:
+        elif max(abs(low), abs(high)) <= 2 * math.pi and (
+            own[-1] == "phi" or (scan.index.units.get(name) == "rad" and high - low > 1.8 * math.pi)
+        ):
             result.periodic.append(name)
         elif own[-1] in MOMENTA and low > 0:
             result.inverse[name] = (float(f"{low / 2:.2g}"), float(f"{high * 2:.2g}"))

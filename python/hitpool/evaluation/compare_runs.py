@@ -25,7 +25,7 @@ CAPTION = (
     "Definitions are those of the tests of the runs. Errors of one run: 68.27 %, as in its own table, from the tested "
     "events; of n runs that differ only in their seeds: mean and standard deviation over these runs."
 )
-DRAWN = ("sigma68", "accuracy", "efficiency", "fake_rate", "duplicate_rate")
+DRAWN = ("sigma68", "median", "accuracy", "efficiency", "fake_rate", "duplicate_rate")
 OF_TRACKS = ("fake_rate", "duplicate_rate")  # in bins of the estimated variable
 LOSSES = {"train/loss": "Loss in training", "val/loss": "Loss in validation"}
 MARKERS = "osD^vP"
@@ -84,9 +84,9 @@ def figures(measured: Sequence[Measured], units: dict[str, str], source: str) ->
     for variable, quantity, measure in points:
         resolution = RESOLUTIONS.get(quantity)
         axis = f"{label_of(quantity)}: {MEASURES[measure]}"
-        if measure == "sigma68":
-            unit = units.get(quantity, "")
-            axis = rf"$\sigma_{{68}}$ of {resolution.axis if resolution else quantity}" + (f" [{unit}]" if unit else "")
+        if measure in ("sigma68", "median"):
+            unit, word = units.get(quantity, ""), {"sigma68": r"$\sigma_{68}$", "median": "Median residual"}[measure]
+            axis = f"{word} of {resolution.axis if resolution else quantity}" + (f" [{unit}]" if unit else "")
         yield f"{quantity}_{measure}_{variable}", _plot_bins(measured, (variable, quantity, measure), axis, source)
     for loss in LOSSES:
         if any(loss in curves for own in measured for curves in own.curves):

@@ -174,7 +174,7 @@ def _tables(tracks: Tracks, reference: str | None, output: Path) -> tuple[list[T
     for variable, own in bins.items():
         for name in (name for name, estimate in tracks.estimates.items() if estimate.decides):
             axis = word(variable, own.unit)
-            tables += bins_tables(own, f"{name}, in bins of true {axis}", axis, name, reference)
+            tables += bins_tables(own, f"{name}, in bins of {axis} (true; of fakes estimated)", axis, name, reference)
     console = Console()
     for table in tables[: 1 + PRINTED * sum(estimate.decides for estimate in tracks.estimates.values())]:
         console.print(table)

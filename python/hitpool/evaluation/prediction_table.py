@@ -119,7 +119,7 @@ def _units_of_data(trainer: Trainer) -> dict[str, str]:
 def _units(columns: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
     """Units of the columns of the table that have one: of the data set, else what is known of the quantity."""
     fields = {column: column.partition("_")[2].removesuffix("_error") for column in columns}  # behind track_, particle_
-    found = {column: known.get(field, unit(field)) for column, field in fields.items()}
+    found = {column: unit(field, known) for column, field in fields.items()}
     return {column: name for column, name in found.items() if name}
 
 

@@ -125,6 +125,7 @@ class TestReport(Collector):
         write_text(folder / "results.json", json.dumps(as_json(results, listed), indent=2, allow_nan=False) + "\n")
         written = ["results.json"]
         if self.draws:
+            console.print("drawing", highlight=False)
             whole = tracks.completed()
             bins = measure_in_bins(whole)
             write_resolution(folder, whole, bins)

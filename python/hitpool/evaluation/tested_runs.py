@@ -166,7 +166,7 @@ def _merged(runs: Sequence[TestedRun], common: str) -> Measured:
     shared = os.path.commonpath(names)
     others = [run.measured for run in runs[1:]]
     return Measured(
-        f"{shared or names[0]} (n = {len(runs)})",
+        f"{shared or Path(common).name} (n = {len(runs)})",
         len(runs),
         {
             line: _mean([number, *(own.numbers[line] for own in others)])

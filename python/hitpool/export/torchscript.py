@@ -69,7 +69,7 @@ def export(checkpoint: Path, output: Path, trust: bool = False) -> None:
             f"that it uses, in this order: {', '.join(columns)}",
             sys.stderr,
         )
-    save(trace(objects.model.model, fields, data.scale_factors, data.points, columns), output)
+    save(trace(objects.model.model, fields, data.scale_factors, data.points, columns, objects.units), output)
 
 
 def trace(
@@ -78,6 +78,7 @@ def trace(
     scale_factors: Mapping[str, float] | None = None,
     points: Mapping[str, Sequence[Sequence[str]]] | None = None,
     columns: Sequence[str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
     """Records a network together with its hit features and compares the result with the original.
 
@@ -87,6 +88,7 @@ def trace(
         scale_factors: See `hitpool.data.HitFeatures`.
         points: See `hitpool.data.HitFeatures`; None for its default.
         columns: See `DeployedModel`.
+        units: Units of columns and parameters whose names do not say them.
 
     Returns:
         The TorchScript module, and the names, shapes and units of its inputs and outputs.
@@ -104,7 +106,7 @@ def trace(
         traced = _record(model, example)
         for shape in _CHECKED_SHAPES:
             _compare(model, traced, _random_events(model, *shape, generator))
-    return traced, _metadata(model)
+    return traced, _metadata(model, units or {})
 
 
 def save(traced: tuple[torch.jit.ScriptModule, dict[str, Any]], output: Path) -> None:
@@ -197,7 +199,7 @@ _OUTPUTS = {
 }
 
 
-def _metadata(model: DeployedModel) -> dict[str, Any]:
+def _metadata(model: DeployedModel, units: Mapping[str, str]) -> dict[str, Any]:
     shapes = {
         "parameters": ["B", "N", "K"],
         "track_probability": ["B", "N"],
@@ -206,9 +208,9 @@ def _metadata(model: DeployedModel) -> dict[str, Any]:
     outputs: list[dict[str, Any]] = [
         {"name": name, "shape": shapes[name], "meaning": text} for name, text in _OUTPUTS.items()
     ]
-    outputs[0]["fields"] = [{"name": field, "unit": unit(field)} for field in model.parameters_out]
+    outputs[0]["fields"] = [{"name": field, "unit": unit(field, units)} for field in model.parameters_out]
     columns = [
-        {"name": column, "unit": unit(column), "used": used}
+        {"name": column, "unit": unit(column, units), "used": used}
         for column, used in zip(model.columns, model.is_used, strict=True)
     ]
     return {

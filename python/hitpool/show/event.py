@@ -113,7 +113,7 @@ def read_event(data: Path, number: int, checkpoint: Path | None = None, trust: b
         low=low * scale,
         high=high * scale,
         unit=unit_shown,
-        along=2 if len(sample) and abs(np.sign(sample[:, along]).mean()) == 1 else None,
+        along=2 if len(sample) and (sample[:, along].min() >= 0 or sample[:, along].max() <= 0) else None,
         particle_hits=columns[link] == np.arange(len(tracks))[:, None],
         particles=[_words(index, track) for track in tracks],
         directions=tracks[:, [index.track_columns.index(name) for name in directions]]

@@ -44,7 +44,7 @@ def event_page(event: Event, source: str, threshold: float = 0.1) -> str:
     for particle, words in enumerate(event.particles):
         hits, group = np.flatnonzero(event.particle_hits[particle]), f"particle {particle}"
         marker = {"size": 4, "color": list(colors[hits])}
-        name = f"true: {words}" if words else "true track"
+        name = f"true: {words}" if words else f"true track {particle}"
         add(hits, name, mode="markers", marker=marker, legendgroup=group)
         x, y, z = event.line(particle).T
         line = {"color": GREY if event.kinds else particle_color(particle), "width": 2}

@@ -139,7 +139,7 @@ def _legend(event: Event, threshold: float) -> list[Line2D]:
     entries.append(entry(background, marker="x", color="0.3" if event.kinds else GREY))
     for particle, words in enumerate(event.particles[:MOST_ENTRIES]):
         look = {"color": "0.35"} if event.kinds else {"color": particle_color(particle), "marker": "o"}
-        entries.append(entry(f"true: {words}" if words else "true track", linestyle="--", **look))
+        entries.append(entry(f"true: {words}" if words else f"true track {particle}", linestyle="--", **look))
     more = len(event.particles) - MOST_ENTRIES
     if more > 0:
         entries.append(entry(f"and {more} more true tracks", linestyle="--", color="0.35"))
