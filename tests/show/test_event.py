@@ -84,6 +84,7 @@ def test_a_detector_of_ones_own(tmp_path: Path) -> None:
     assert (event.unit, event.along, event.kinds, event.directions) == ("cm", 2, None, None)
     assert event.particles == ["pT = 3 GeV, q = -1", "pT = 5 GeV, q = +1"]
     assert read_event(own_data_set(tmp_path / "barrel", "x y z owner", z=-9.0), 0).along is None
+    assert read_event(own_data_set(tmp_path / "telescope", "x y z owner", z=0.0), 0).along == 2
 
 
 def test_no_coordinates_are_named(tmp_path: Path) -> None:
