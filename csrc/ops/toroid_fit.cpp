@@ -37,6 +37,10 @@ void check_table(const at::Tensor& hits, at::TensorList table) {
 
 }  // namespace
 
+bool has_table(at::TensorList table) {
+  return !(table.empty() || (table.size() == 1 && holds(table[0].sym_numel().sym_eq(0))));
+}
+
 void check_toroid_fit(
     const at::Tensor& hits, const at::Tensor& logits, const std::optional<at::Tensor>& valid,
     at::ArrayRef<double> geometry, at::ArrayRef<double> field, at::TensorList table, double threshold,
@@ -59,7 +63,7 @@ void check_toroid_fit(
         c10::str("shape [B, M] that fits hits [B, M, 10] = ", hits.sym_sizes()), valid->sym_sizes());
   }
   HITPOOL_CHECK_VALUE(geometry.size() == 11, kOp, "geometry", "11 numbers", geometry.size());
-  if (table.empty()) {
+  if (!has_table(table)) {
     HITPOOL_CHECK_VALUE(field.size() == 10, kOp, "field", "the 10 numbers of a box field", field.size());
   } else {
     HITPOOL_CHECK_VALUE(field.size() == 2, kOp, "field", "period and mirrored, 2 numbers", field.size());

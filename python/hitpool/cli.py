@@ -92,21 +92,39 @@ TRAINING = ("fit", "validate", "test", "predict")
 PROCESS_NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of a training in several processes
 
 
-def export(checkpoint: Path, output: Path, format: Literal["torchscript"] = "torchscript", trust: bool = False) -> None:
+def export(
+    checkpoint: Path,
+    output: Path,
+    format: Literal["aoti", "onnx", "torchscript", "export"] | None = None,
+    events: Path | None = None,
+    trust: bool = False,
+) -> None:
     """Write a trained model for use without Python, from hits as on disk to track parameters.
 
     Hits and results are float32; in between it computes in the precision of the training, float64 after
-    trainer.precision 64-true, else float32.
+    trainer.precision 64-true, else float32. The file is compared with the model before it is there; the events of
+    this check and their results are written beside it, for a check where it will run.
+
+    Formats: aoti (.pt2), compiled for AVX2, the fastest in C++ and Python with libtorch; onnx (.onnx), for ONNX
+    Runtime and Athena, without torch; torchscript (.pt), which torch has deprecated, for programs that read nothing
+    else; export (.pt2), for Python and for tools that compile it further. All but onnx need
+    `hitpool.library_path()` loaded.
 
     Args:
         checkpoint: Checkpoint of a training.
         output: File to write.
-        format: Kind of file; `torchscript` needs `hitpool.library_path()` loaded.
+        format: Kind of file; the suffix of the output says it, .pt2 is aoti.
+        events: Data set for the check; those of the training by default.
         trust: Let the configuration of the checkpoint name classes of anybody.
     """
-    from hitpool.export.torchscript import export as export_torchscript
+    from hitpool.export import export as write
 
-    export_torchscript(checkpoint, output, trust)
+    agreement = write(checkpoint, output, format, events, trust)
+    worst = max(agreement.worst.values())
+    print(
+        f"compared with the model in {agreement.events} events, {agreement.exempt} of them left out because a "
+        f"probability is at a threshold: differences up to {worst:.1g}"
+    )
     print(f"written to {output}")
 
 
@@ -229,7 +247,7 @@ def _export(options: list[str]) -> Callable[[], None]:
     add_checkpoint_options(parser)
     parser.add_argument("--trust", **OPTION)
     arguments = parser.parse_args(options)
-    import hitpool.export.torchscript  # noqa: F401
+    import hitpool.export  # noqa: F401
 
     _hide_expected_messages()
     return partial(export, take_checkpoint(arguments), **arguments.as_dict())

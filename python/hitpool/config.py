@@ -23,6 +23,7 @@ class Objects:
         config: The resolved configuration.
         hit_columns: Columns of the hits on disk that a trained model was trained with, if its checkpoint says so.
         units: Units of the columns of its data set, likewise.
+        training_events: Number of events that it was trained with, likewise.
     """
 
     model: "TrackingModule"
@@ -31,6 +32,7 @@ class Objects:
     config: dict[str, Any]
     hit_columns: list[str] | None = None
     units: dict[str, str] = field(default_factory=dict)
+    training_events: int | None = None
 
 
 def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
@@ -94,4 +96,5 @@ def load_checkpoint(checkpoint: str | Path, trust: bool = False) -> Objects:
     model, datamodule = configuration.build_model(config), configuration.build_data(config)
     model.load_state_dict(fitting_weights(content, checkpoint, model))
     data = content.get(type(datamodule).__qualname__, {})
-    return Objects(model.eval(), datamodule, None, config, data.get("hit_columns"), data.get("units", {}))
+    number = data.get("batches", {}).get("number of training events")
+    return Objects(model.eval(), datamodule, None, config, data.get("hit_columns"), data.get("units", {}), number)

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hitpool.config import load_checkpoint
 from hitpool.data.names import suggestion
 from hitpool.export.deployed import DeployedModel
-from hitpool.export.torchscript import is_exported, load
+from hitpool.export.formats import format_of, load
 from hitpool.muon import unit
 
 HITS_AT_ONCE = 20_000  # with padding
@@ -71,7 +71,7 @@ class Predictor:
         path = Path(path)
         self.device = torch.device(device)
         self._model: nn.Module
-        if path.is_file() and is_exported(path):
+        if path.is_file() and format_of(path):
             self._model, metadata = load(path)
             columns = metadata["inputs"][0]["columns"]
             used = {column["name"]: column["used"] for column in columns}

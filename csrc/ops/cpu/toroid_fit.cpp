@@ -40,7 +40,7 @@ std::tuple<at::Tensor, at::Tensor> toroid_fit_cpu(
   inputs.geometry = geometry_of(geometry);
   std::vector<at::Tensor> table;
   for (const auto& tensor : table_in) table.push_back(tensor.contiguous());
-  if (table.empty()) {
+  if (!has_table(table)) {
     inputs.box = box_of(field);
   } else {
     const auto data = [&](int i) { return table[i].const_data_ptr<double>(); };

@@ -1,6 +1,7 @@
 """Trained models for use without the training code."""
 
 from hitpool.export.deployed import DeployedModel
-from hitpool.export.torchscript import export, save, trace
+from hitpool.export.formats import FORMATS, load
+from hitpool.export.job import export, write_model
 
-__all__ = ["DeployedModel", "export", "save", "trace"]
+__all__ = ["FORMATS", "DeployedModel", "export", "load", "write_model"]

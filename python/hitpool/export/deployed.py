@@ -15,7 +15,7 @@ from hitpool.muon import POINTS
 from hitpool.nn import MaskFormer
 from hitpool.nn.precision import layer_dtype
 from hitpool.nn.task import Task
-from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask
+from hitpool.tasks import ObjectHitMaskTask, ObjectValidTask, WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.regression import RegressionTask
 
 Kind = TypeVar("Kind", ObjectValidTask, ObjectHitMaskTask)
@@ -81,6 +81,7 @@ class DeployedModel(nn.Module):
         self.valid_task = _only(network.tasks, ObjectValidTask)
         self.mask_task = _only(network.tasks, ObjectHitMaskTask)
         self.regressions = [task for task in network.tasks if isinstance(task, RegressionTask)]
+        self.pooling = [task for task in self.regressions if isinstance(task, WeightedPoolingObjectHitRegressionTask)]
         self.parameters_out = [name for task in self.regressions for name in task.predicted]
         if not self.regressions:
             raise ValueError("DeployedModel: the network has no regression task, so there is nothing to predict")

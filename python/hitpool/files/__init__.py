@@ -7,6 +7,7 @@ from hitpool.files.event_file import EventFile, open_event_file, write_event_fil
 from hitpool.files.events import Events
 from hitpool.files.failure import WriteError, failures_named
 from hitpool.files.folders import folder
+from hitpool.files.hits import hits_of_events
 from hitpool.files.index import INDEX_FILES, EventIndex, data_set_name, read_index, write_index
 from hitpool.files.lock import InUseError, alone, remove_left_lock
 from hitpool.files.parallel import ordered_map
@@ -27,6 +28,7 @@ __all__ = [
     "data_set_name",
     "failures_named",
     "folder",
+    "hits_of_events",
     "open_event_file",
     "ordered_map",
     "produced",

@@ -158,6 +158,7 @@ class ToroidFit(nn.Module):
         ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]
         if self._is_for_op(ready, logits):
             field, table = self.field.numbers()
+            table = table or [ready.new_empty(0)]  # AOTInductor loses a list of no tensors
             arguments = ready.double(), logits.double(), valid, self.geometry.numbers(), field, table
             of_tracks, of_hits = toroid_fit(*arguments, threshold=threshold, max_hits=self.max_hits)
         else:
@@ -192,7 +193,7 @@ class ToroidFit(nn.Module):
 
     def _is_for_op(self, hits: Tensor, logits: Tensor) -> bool:
         """Whether the compiled op knows the field, runs on the device, and has no derivative to give."""
-        if type(self.field) not in (BoxToroid, FieldMap, LearnedField) or type(self.geometry) is not Geometry:
+        if not _is_as(self.field, BoxToroid, FieldMap, LearnedField) or type(self.geometry) is not Geometry:
             return False
         tensors = [hits, logits, *self.field.buffers(), *self.field.parameters()]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -382,3 +383,11 @@ class ToroidFit(nn.Module):
 def _within(dip: Tensor) -> Tensor:
     """Dip angle of a direction in which there are detectors."""
     return dip.clamp(-STEEPEST, STEEPEST)
+
+
+def _is_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether a module has all methods of one of the classes; while torch.export records, it is of a subclass."""
+    return any(
+        all(getattr(type(module), name, None) is own for name, own in vars(kind).items() if not name.startswith("__"))
+        for kind in kinds
+    )

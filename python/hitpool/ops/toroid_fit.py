@@ -30,7 +30,8 @@ def toroid_fit(
         geometry: The 11 numbers of `hitpool.fits.Geometry`.
         field: The 10 numbers of `hitpool.fits.BoxToroid`; with a table its period in rad, and 1 if it is mirrored at
             z = 0, else 0.
-        table: Nothing, or r [R], z [Z], phi [P] and B [R, Z, P] of `hitpool.fits.FieldMap`, float64.
+        table: Nothing or one tensor without elements; or r [R], z [Z], phi [P] and B [R, Z, P] of
+            `hitpool.fits.FieldMap`, float64.
         threshold: Probability from which a hit takes part.
         max_hits: Hits of a track that take part, those with the largest probabilities.
 

@@ -1,0 +1,180 @@
+"""Exports a trained model and checks the file before it is there."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save as safetensors
+from torch import Tensor
+
+from hitpool.export import check_events
+from hitpool.export.deployed import DeployedModel, needed_columns
+from hitpool.export.formats import FORMATS, FormatName, format_for
+from hitpool.export.metadata import metadata_of
+from hitpool.export.parity import MARGIN, PHI_MARGIN, TOLERANCE, Agreement, Case, compare, expected_of
+from hitpool.files import check_writable, read_index, write_bytes
+from hitpool.training.progress import say
+
+if TYPE_CHECKING:
+    from hitpool.config import Objects
+
+EVENTS_SUFFIX = ".check.safetensors"
+_EXAMPLE = (2, 12)
+
+
+def export(
+    checkpoint: Path,
+    output: Path,
+    format: FormatName | None = None,
+    events: Path | None = None,
+    trust: bool = False,
+) -> Agreement:
+    """Writes the model of a checkpoint: hits as on disk in, physical parameters out.
+
+    What it takes and gives is described at `DeployedModel`; any number of events and hits is possible, none too. Arrays
+    of other shapes and dtypes are an error, which lists the columns if their number is wrong. The C columns are those
+    of the training data, all of them, as the checkpoint says; one that does not (an old one, or weights alone) gives a
+    model that takes only what it uses, and a line that says so. Names, order and units of columns and parameters are in
+    its metadata, `hitpool.json`. Beside it stand the events of the check with what the original says of them,
+    `<output>.check.safetensors`.
+
+    Args:
+        checkpoint: Checkpoint of a training.
+        output: File to write.
+        format: None for what the suffix of `output` says.
+        events: Data set whose first events the exported model is checked with; None for those of the training, as far
+            as they are where they were, else random hits.
+        trust: Let the configuration of the checkpoint name classes of anybody.
+
+    Returns:
+        How well the exported model agrees with the original.
+
+    Raises:
+        FileNotFoundError: If the checkpoint or its configuration does not exist.
+        ImportError: If a package that the format needs is not installed.
+        UntrustedError: If the configuration names classes of others.
+        RuntimeError: If the exported model differs from the original by more than `hitpool.export.parity.TOLERANCE`.
+        WriteError: If it cannot be written.
+    """
+    from hitpool.config import load_checkpoint
+
+    output = Path(output)
+    chosen = format_for(output, format)
+    _require(chosen)
+    check_writable(output.parent)
+    objects = load_checkpoint(checkpoint, trust)
+    objects.model.say_what_is_untrained()
+    data = objects.datamodule
+    fields = data.inputs[objects.model.model.input_name]
+    columns = objects.hit_columns
+    if columns is None:
+        columns = needed_columns(fields, data.points)
+        say(
+            f"{checkpoint} does not say which columns its data set has: the exported model takes the {len(columns)} "
+            f"that it uses, in this order: {', '.join(columns)}",
+            sys.stderr,
+        )
+    model = DeployedModel(objects.model.model, fields, data.scale_factors, data.points, columns)
+    real, source = _events(objects, columns, events)
+    return write_model(model, output, chosen, objects.units, real, _origin(checkpoint, objects) | {"events": source})
+
+
+def write_model(
+    model: DeployedModel,
+    output: Path,
+    format: FormatName | None = None,
+    units: Mapping[str, str] | None = None,
+    events: Sequence[Tensor] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> Agreement:
+    """Writes a model, after the written file has been read and compared with it.
+
+    Args:
+        model: The model; it is not changed.
+        output: File to write; its folder is created.
+        format: None for what the suffix of `output` says.
+        units: Units of columns and parameters whose names do not say them.
+        events: Hits of the events of the check, [M, C] each; None for random ones.
+        origin: What the metadata say of where the model comes from.
+
+    Returns:
+        How well the exported model agrees with the original.
+
+    Raises:
+        RuntimeError: As `export`; then nothing is written.
+        WriteError: If it cannot be written.
+    """
+    chosen = format_for(output, format)
+    kind = FORMATS[chosen].load_module()
+    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    real = check_events.random_events(model) if events is None else events
+    cases = expected_of(model, check_events.batches(real, model.is_used))
+    example = torch.zeros(*_EXAMPLE, len(model.columns)), torch.ones(*_EXAMPLE, dtype=torch.bool)
+    built = kind.build(model, example)
+    metadata = metadata_of(model, chosen, units or {}, origin or {})
+    with TemporaryDirectory() as folder:
+        file = Path(folder, output.name)
+        kind.write(built, metadata, file)
+        agreement = compare(kind.load(file)[0], cases, chosen)
+        metadata["check"] = {
+            "events": agreement.events,
+            "exempt": agreement.exempt,
+            "worst": agreement.worst,
+            "tolerance": TOLERANCE,
+            "margin": MARGIN,
+            "margin of phi": PHI_MARGIN,
+        }
+        kind.write(built, metadata, file)
+        write_bytes(output.with_name(output.name + EVENTS_SUFFIX), _stored(cases))
+        write_bytes(output, file.read_bytes())
+    return agreement
+
+
+def _require(format: FormatName) -> None:
+    """Fails early where the format cannot be written."""
+    kind = FORMATS[format].load_module()
+    if hasattr(kind, "require"):
+        kind.require()
+
+
+def _events(objects: Objects, columns: Sequence[str], asked: Path | None) -> tuple[list[Tensor] | None, str]:
+    """Events for the check, and what is said of them."""
+    if asked:
+        return check_events.real_events(asked, columns), str(asked)
+    data = objects.datamodule
+    for folder in (data.test_dir, data.val_dir, data.train_dir):
+        known = folder and Path(folder, "metadata.yaml").is_file()
+        if known and set(columns) <= set(read_index(folder).hit_columns):
+            return check_events.real_events(Path(folder), columns), str(folder)
+    say(
+        "the events of the training are not here: the exported model is checked with random hits; --events names others"
+    )
+    return None, "random"
+
+
+def _origin(checkpoint: Path, objects: Objects) -> dict[str, Any]:
+    settings = json.dumps({key: objects.config[key] for key in ("model", "data")}, sort_keys=True, default=str)
+    data = objects.config["data"]
+    return {
+        "checkpoint_sha256": hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
+        "configuration_sha256": hashlib.sha256(settings.encode()).hexdigest(),
+        "training_data": {"folder": data.get("train_dir"), "events": objects.training_events},
+    }
+
+
+def _stored(cases: Sequence[Case]) -> bytes:
+    """The cases as safetensors."""
+    tensors = {}
+    for number, case in enumerate(cases):
+        named = {"hits": case.hits, "valid": case.valid, "exempt": case.exempt}
+        named |= dict(zip(("parameters", "track_probability", "hit_probability"), case.expected, strict=True))
+        tensors |= {f"{number}.{name}": tensor.contiguous() for name, tensor in named.items()}
+    return safetensors(tensors, metadata={"cases": str(len(cases)), "tolerance": str(TOLERANCE)})
