@@ -29,7 +29,7 @@ ALLOWED = {  # what a part may import, besides itself
     "commands": "configuration failure fits tasks data training files cores weights parser",
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals parser",
     "export": "ops hits nn tasks data training config files muon quantity",
-    "predictor": "config data export muon",
+    "predictor": "config data export files muon",
     "inspection": "data evaluation files muon parser",
     "show": "data config draft evaluation files muon quantity configuration parser",
     "draft": "data fits files inspection muon parser",

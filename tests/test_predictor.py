@@ -17,7 +17,7 @@ import hitpool
 from hitpool import Predictor, predictor
 from hitpool.config import load, load_checkpoint
 from hitpool.evaluation import PredictionTable, PredictionWriter
-from hitpool.export.torchscript import export
+from hitpool.export import export
 from hitpool.files import open_event_file, read_index
 from hitpool.predictor import PredictedTracks
 from hitpool.simulation import simulate
@@ -192,6 +192,48 @@ def test_an_exported_model_gives_the_same(
     same(exported(needed), predict(events[0]))
     for own, expected in zip(exported(events), predict(events), strict=True):
         same(own, expected)
+
+
+def test_a_data_set_gives_what_its_events_give(predict: Predictor, events: list[Event], data_set: Path) -> None:
+    whole, alone = predict(data_set), predict(events)
+    assert whole.track_probability.shape == (EVENTS, 2)
+    for number, own in enumerate(alone):
+        np.testing.assert_allclose(whole.parameters["truthMuon_pt"][number], own.parameters["truthMuon_pt"], rtol=1e-5)
+    together = list(predict.stream(data_set, events=5))
+    assert [len(part.track_probability) for part in together] == [5, 5, 2]
+    np.testing.assert_allclose(
+        np.concatenate([part.track_probability for part in together]), whole.track_probability, rtol=1e-5
+    )
+    hits = np.concatenate([part.hit_probability for part in together], axis=1)
+    np.testing.assert_allclose(hits, whole.hit_probability, atol=1e-5)
+
+
+def test_awkward_gives_awkward(predict: Predictor, events: list[Event]) -> None:
+    awkward = pytest.importorskip("awkward")
+    empty = {column: [] for column in predict.columns}
+    given = [{column: list(event[column]) for column in predict.columns} for event in [*events, empty]]
+    array = awkward.values_astype(awkward.Array(given), np.float32)
+    found, expected = predict(array), predict([*events, {column: np.array(own) for column, own in empty.items()}])
+    sizes = [len(event["spacePoint_time"]) for event in [*events, empty]]
+    assert awkward.num(found.hit_probability, axis=2).tolist() == [[size, size] for size in sizes]
+    for got, own in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got.tracks.truthMuon_pt, own.parameters["truthMuon_pt"], rtol=1e-5)
+        np.testing.assert_allclose(got.tracks.track_probability, own.track_probability, rtol=1e-5)
+        np.testing.assert_allclose(awkward.to_numpy(got.hit_probability), own.hit_probability, atol=1e-5)
+    with pytest.raises(KeyError, match="the awkward array has no column 'spacePoint_time'"):
+        predict(array[[column for column in predict.columns if column != "spacePoint_time"]])
+
+
+def test_structured_arrays_in_and_out(predict: Predictor, events: list[Event]) -> None:
+    hits = np.empty(len(events[0]["spacePoint_time"]), [(column, np.float32) for column in predict.columns])
+    for column in predict.columns:
+        hits[column] = events[0][column]
+    tracks = predict(hits)
+    same(tracks, predict(events[0]))
+    same(predict([hits])[0], tracks)
+    table = tracks.structured()
+    assert table.dtype.names == ("track_probability", *predict.fields)
+    np.testing.assert_array_equal(table["truthMuon_eta"], tracks.parameters["truthMuon_eta"])
 
 
 def test_units_are_those_on_disk(predict: Predictor) -> None:

@@ -121,10 +121,8 @@ def export(
 
     agreement = write(checkpoint, output, format, events, trust)
     worst = max(agreement.worst.values())
-    print(
-        f"compared with the model in {agreement.events} events, {agreement.exempt} of them left out because a "
-        f"probability is at a threshold: differences up to {worst:.1g}"
-    )
+    excused = f", but for {agreement.excused} that rounding alone changes" if agreement.excused else ""
+    print(f"compared with the model in {agreement.events} events: differences up to {worst:.1g}{excused}")
     print(f"written to {output}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,19 +10,22 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hitpool.config import load_checkpoint
 from hitpool.data.names import suggestion
 from hitpool.export.deployed import DeployedModel
 from hitpool.export.formats import format_of, load
+from hitpool.files import EventIndex, hits_of_events, read_index
 from hitpool.muon import unit
 
 HITS_AT_ONCE = 20_000  # with padding
 
 Array = Any  # np.ndarray, or Tensor where the hits are tensors
 Event = Mapping[str, Array]
+Run = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,19 @@ class PredictedTracks:
     track_probability: Array
     hit_probability: Array
 
+    def structured(self) -> NDArray[Any]:
+        """Parameters and track probability as one structured array, a field of each name.
+
+        Returns:
+            [N] or [E, N].
+        """
+        columns = {"track_probability": self.track_probability, **self.parameters}
+        columns = {name: np.asarray(column) for name, column in columns.items()}
+        table = np.empty(self.track_probability.shape, [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
 
 class Predictor:
     """A trained model that takes hits as they are on disk and gives tracks in physical units.
@@ -51,9 +67,10 @@ class Predictor:
     stays as it is, and several threads may call it.
 
     Args:
-        path: Checkpoint of a training, or what `hitpool export` wrote.
+        path: Checkpoint of a training, or what `hitpool export` wrote, in any format.
         trust: Let the configuration of the checkpoint name classes of anybody; their code is run.
-        device: Where it computes, such as `cuda`.
+        device: Where a checkpoint computes, such as `cuda`; exported models compute on the CPU.
+        threads: Number of threads that will call it at the same time; a package of AOTInductor lets others wait.
 
     Attributes:
         columns: Columns of the hits that it needs.
@@ -67,12 +84,16 @@ class Predictor:
         ValueError: If the model does not have one task each for validity and hits, and one for parameters.
     """
 
-    def __init__(self, path: Path | str, trust: bool = False, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, path: Path | str, trust: bool = False, device: torch.device | str = "cpu", threads: int = 1
+    ) -> None:
         path = Path(path)
         self.device = torch.device(device)
-        self._model: nn.Module
-        if path.is_file() and format_of(path):
-            self._model, metadata = load(path)
+        self._run: Run
+        if path.is_file() and (format := format_of(path)):
+            if self.device.type != "cpu":
+                raise ValueError(f"Predictor: {path} is exported ({format}) and computes on the CPU, got {device}")
+            self._run, metadata = load(path, threads)
             columns = metadata["inputs"][0]["columns"]
             used = {column["name"]: column["used"] for column in columns}
             fields = metadata["outputs"][0]["fields"]
@@ -80,7 +101,7 @@ class Predictor:
             self.fields = [field["name"] for field in fields]
         else:
             model, units = _trained(path, trust)
-            self._model = model
+            self._run = model.to(self.device)
             used = dict.fromkeys(model.columns, True)
             self.fields = model.parameters_out
         self.columns = [column for column in used if used[column]]
@@ -88,32 +109,44 @@ class Predictor:
         self.units = {name: own for name, own in named.items() if own}
         self._places = [list(used).index(column) for column in self.columns]  # in what the model takes
         self._taken = len(used)
-        self._model.to(self.device)
 
     @overload
     def __call__(self, hits: Event, offsets: Array | None = None) -> PredictedTracks: ...
 
     @overload
+    def __call__(self, hits: Path) -> PredictedTracks: ...
+
+    @overload
     def __call__(self, hits: Sequence[Event]) -> list[PredictedTracks]: ...
 
     def __call__(
-        self, hits: Event | Sequence[Event], offsets: Array | None = None
+        self, hits: Event | Path | Sequence[Event], offsets: Array | None = None
     ) -> PredictedTracks | list[PredictedTracks]:
         """Finds the tracks of one or several events, any of which may be empty.
 
         Args:
-            hits: Hits of an event by column, as the data set has them and in its units, [M] each; others than `columns`
-                are left aside. Or a list of events; or, with `offsets`, the hits of all events one after the other.
+            hits: Hits of an event by column, as the data set has them and in its units, [M] each, a mapping or a
+                structured array; others than `columns` are left aside. Or a list of events; or, with `offsets`, the
+                hits of all events one after the other; or the folder of a data set; or an awkward array of events, each
+                field a list of M numbers.
             offsets: Number of hits before each event, and of all hits, [E + 1].
 
         Returns:
-            The tracks, of a list of events as a list; tensors if the hits are tensors, else arrays.
+            The tracks, of a list of events as a list; tensors if the hits are tensors, else arrays. Of an awkward array
+            an awkward array of events, with the fields `tracks`, records of N slots, and `hit_probability`, N times M.
 
         Raises:
             KeyError: If a column is missing.
             ValueError: If a column is not one-dimensional, has another length than the first, or holds NaN or Inf;
                 or if the offsets do not fit.
         """
+        if isinstance(hits, str | Path):
+            index = read_index(hits)
+            return self._of_data_set(index, np.arange(len(index)))
+        if type(hits).__module__.partition(".")[0] == "awkward":
+            return self._of_awkward(hits)
+        if isinstance(hits, np.ndarray) and hits.dtype.names:
+            hits = {name: hits[name] for name in hits.dtype.names}
         if not isinstance(hits, Mapping):
             tables, tensors = (
                 [self._table(event, f"event {number}") for number, event in enumerate(hits)],
@@ -128,13 +161,56 @@ class Predictor:
         parameters, track, hit = zip(*self._tracks(table.split([*sizes, 0])), strict=True)
         return self._named(torch.stack(parameters)[:-1], torch.stack(track)[:-1], torch.cat(hit, dim=-1), tensors)
 
+    def stream(self, folder: Path | str, events: int = 1000) -> Iterator[PredictedTracks]:
+        """Finds the tracks of a data set that may be larger than memory, in the order of its events.
+
+        Args:
+            folder: The data set.
+            events: Number of events that are read and answered at once.
+
+        Yields:
+            The tracks of the next E events, [E, N].
+
+        Raises:
+            KeyError: If the data set lacks a column.
+        """
+        index = read_index(folder)
+        for start in range(0, len(index), events):
+            yield self._of_data_set(index, np.arange(start, min(start + events, len(index))))
+
+    def _of_data_set(self, index: EventIndex, events: NDArray[Any]) -> PredictedTracks:
+        hits = list(hits_of_events(index, events, self.columns))  # [M, columns] each
+        offsets = np.cumsum([0, *map(len, hits)])
+        values = np.concatenate([np.empty((0, len(self.columns)), np.float32), *hits])
+        return self({column: values[:, number] for number, column in enumerate(self.columns)}, offsets)
+
+    def _of_awkward(self, hits: Any) -> Any:
+        import awkward
+
+        if missing := [column for column in self.columns if column not in hits.fields]:
+            raise _missing(missing[0], hits.fields, "the awkward array", self.columns)
+        sizes = awkward.to_numpy(awkward.num(hits[self.columns[0]]))
+        for column in self.columns:
+            if not np.array_equal(awkward.to_numpy(awkward.num(hits[column])), sizes):
+                raise ValueError(
+                    f"Predictor: the awkward array: {column!r} has other numbers of hits than {self.columns[0]!r}"
+                )
+        flat = {column: awkward.to_numpy(awkward.flatten(hits[column])) for column in self.columns}
+        limits = np.cumsum([0, *sizes])
+        found = self(flat, limits)
+        columns = {"track_probability": found.track_probability, **found.parameters}  # [E, N] each
+        slots = found.track_probability.shape[1]
+        of_events = [found.hit_probability[:, start:stop].ravel() for start, stop in pairwise(limits)]  # [N * M] each
+        of_slots = awkward.unflatten(np.concatenate([*of_events, np.empty(0, np.float32)]), np.repeat(sizes, slots))
+        probability = awkward.unflatten(of_slots, np.full(len(sizes), slots))  # [E, N, M]
+        return awkward.zip({"tracks": awkward.zip(columns), "hit_probability": probability}, depth_limit=1)
+
     def _table(self, event: Event, where: str) -> Tensor:
         """The hits of an event as the model takes them, float32 [M, C]."""
+        if isinstance(event, np.ndarray) and event.dtype.names:
+            event = {name: event[name] for name in event.dtype.names}
         if missing := [column for column in self.columns if column not in event]:
-            raise KeyError(
-                f"Predictor: {where} has no column {missing[0]!r}{suggestion(missing[0], list(event))}; the model "
-                f"needs {', '.join(self.columns)}; there are {', '.join(map(str, event)) or 'none'}"
-            )
+            raise _missing(missing[0], list(event), where, self.columns)
         values = [_column(event[column]) for column in self.columns]
         for column, own in zip(self.columns, values, strict=True):
             if own.ndim != 1 or len(own) != len(values[0]):
@@ -160,7 +236,7 @@ class Predictor:
             hits = pad_sequence([events[number] for number in batch], batch_first=True)  # [B, M, C]
             valid = torch.arange(hits.shape[1]) < sizes[:, None]
             with torch.no_grad():
-                results = self._model(hits.to(self.device), valid.to(self.device))
+                results = self._run(hits.to(self.device), valid.to(self.device))
             parameters, track, hit = (result.cpu() for result in results)
             for row, number in enumerate(batch):
                 found[number] = parameters[row], track[row], hit[row, :, : sizes[row]]
@@ -173,6 +249,13 @@ class Predictor:
         return PredictedTracks({field: own.numpy() for field, own in fields.items()}, track.numpy(), hit.numpy())
 
 
+def _missing(column: str, present: Sequence[str], where: str, needed: Sequence[str]) -> KeyError:
+    return KeyError(
+        f"Predictor: {where} has no column {column!r}{suggestion(column, list(present))}; the model "
+        f"needs {', '.join(needed)}; there are {', '.join(map(str, present)) or 'none'}"
+    )
+
+
 def _trained(checkpoint: Path, trust: bool) -> tuple[DeployedModel, dict[str, str]]:
     with torch.random.fork_rng(devices=[]):  # new weights are drawn before those of the checkpoint are loaded
         objects = load_checkpoint(checkpoint, trust)
@@ -183,7 +266,9 @@ def _trained(checkpoint: Path, trust: bool) -> tuple[DeployedModel, dict[str, st
 
 
 def _tensors(events: Sequence[Event]) -> bool:
-    return all(isinstance(values, Tensor) for event in events for values in event.values())
+    return all(isinstance(event, Mapping) for event in events) and all(
+        isinstance(values, Tensor) for event in events for values in event.values()
+    )
 
 
 def _column(values: Array) -> Tensor:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hitpool.config import load
-from hitpool.export import DeployedModel, trace
+from hitpool.config import load as load_configuration
+from hitpool.export import DeployedModel, load, write_model
+from hitpool.export.arrays import Run
 
 
 def straight_tracks(events: int, hits: int) -> tuple[Tensor, Tensor]:
@@ -25,17 +26,24 @@ def straight_tracks(events: int, hits: int) -> tuple[Tensor, Tensor]:
     return torch.where(valid.unsqueeze(-1), values, torch.nan), valid
 
 
-@pytest.mark.parametrize(("events", "count"), [(1, 1), (4, 30), (3, 0), (7, 75)])
-def test_the_exported_model_gives_the_same_as_eager(events: int, count: int) -> None:
-    objects = load("acts.yaml", {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False})
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeployedModel, Run]:
+    """A model with a fit, and what was exported of it."""
+    path = tmp_path_factory.mktemp("export") / "model.pt"
+    objects = load_configuration("acts.yaml", {"trainer.accelerator": "cpu", "model.model.tasks.2.standardize": False})
     network, data = copy.deepcopy(objects.model.model).eval(), objects.datamodule
     network.tasks[2].response.declare(trained=True)
-    arguments = network, data.inputs["hit"], data.scale_factors, data.points
-    eager = DeployedModel(*arguments).eval()
+    eager = DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points).eval()
+    write_model(eager, path)
+    return eager, load(path)[0]
+
+
+@pytest.mark.parametrize(("events", "count"), [(1, 1), (4, 30), (3, 0), (7, 75)])
+def test_the_exported_model_gives_the_same_as_eager(models: tuple[DeployedModel, Run], events: int, count: int) -> None:
+    eager, exported = models
     axes = [f"loc{i}_{axis}" for i in range(2) for axis in "xyz"]
     names = ["x", "y", "z", "volume", "layer", *axes, "var_loc0", "var_loc1"]
     order = [eager.columns.index(name) for name in names]
-    exported, _ = trace(*arguments)
     hits, valid = straight_tracks(events, count)
     inputs = hits[..., torch.tensor(order).argsort()], valid
     with torch.no_grad():

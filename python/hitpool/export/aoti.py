@@ -41,7 +41,7 @@ def require() -> None:
         )
 
 
-def build(model: DeployedModel, example: tuple[Tensor, Tensor]) -> list[str]:
+def build(model: DeployedModel, example: tuple[Tensor, Tensor]) -> list[Any]:
     """Compiles a model, which takes about a minute.
 
     Args:
@@ -58,7 +58,7 @@ def build(model: DeployedModel, example: tuple[Tensor, Tensor]) -> list[str]:
     return files
 
 
-def write(built: list[str], metadata: dict[str, Any], path: Path) -> None:
+def write(built: list[Any], metadata: dict[str, Any], path: Path) -> None:
     """Writes what `build` gave, with the metadata as entry `hitpool.json` of those of the package.
 
     Args:

@@ -14,7 +14,7 @@ from hitpool.export.deployed import DeployedModel
 from hitpool.files import hits_of_events, read_index
 
 EVENTS = 64
-ALONE = 12
+ALONE = 4
 LONG = 600  # hits
 
 

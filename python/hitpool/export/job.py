@@ -126,7 +126,7 @@ def write_model(
         agreement = compare(kind.load(file)[0], cases, chosen)
         metadata["check"] = {
             "events": agreement.events,
-            "exempt": agreement.exempt,
+            "excused": agreement.excused,
             "worst": agreement.worst,
             "tolerance": TOLERANCE,
             "margin": MARGIN,
@@ -151,8 +151,7 @@ def _events(objects: Objects, columns: Sequence[str], asked: Path | None) -> tup
         return check_events.real_events(asked, columns), str(asked)
     data = objects.datamodule
     for folder in (data.test_dir, data.val_dir, data.train_dir):
-        known = folder and Path(folder, "metadata.yaml").is_file()
-        if known and set(columns) <= set(read_index(folder).hit_columns):
+        if folder and Path(folder, "metadata.yaml").is_file() and set(columns) <= set(read_index(folder).hit_columns):
             return check_events.real_events(Path(folder), columns), str(folder)
     say(
         "the events of the training are not here: the exported model is checked with random hits; --events names others"
@@ -172,9 +171,11 @@ def _origin(checkpoint: Path, objects: Objects) -> dict[str, Any]:
 
 def _stored(cases: Sequence[Case]) -> bytes:
     """The cases as safetensors."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for number, case in enumerate(cases):
         named = {"hits": case.hits, "valid": case.valid, "exempt": case.exempt}
         named |= dict(zip(("parameters", "track_probability", "hit_probability"), case.expected, strict=True))
-        tensors |= {f"{number}.{name}": tensor.contiguous() for name, tensor in named.items()}
+        tensors |= {
+            f"{number}.{name}": tensor.clone(memory_format=torch.contiguous_format) for name, tensor in named.items()
+        }
     return safetensors(tensors, metadata={"cases": str(len(cases)), "tolerance": str(TOLERANCE)})

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from hitpool.config import Objects, load
-from hitpool.export.torchscript import trace
+from hitpool.export import DeployedModel
+from hitpool.export.torchscript import build
 from hitpool.simulation import simulate
 
 LATENCY_HITS = (60, 600)
@@ -167,8 +168,9 @@ def _latencies(objects: Objects, loops: Loops) -> dict[str, Callable[[], object]
     data, network = objects.datamodule, loops.network
     dataset, kind = data.dataset("train"), network.input_name
     columns = dataset.index.hit_columns
-    module, _ = trace(network, data.inputs[kind], data.scale_factors, data.points, columns)
-    exported = torch.jit.freeze(module.eval())
+    model = DeployedModel(network, data.inputs[kind], data.scale_factors, data.points, columns).eval()
+    example = torch.zeros(2, 12, len(columns)), torch.ones(2, 12, dtype=torch.bool)
+    exported = torch.jit.freeze(build(model.requires_grad_(False), example))
     calls = {}
     for number in LATENCY_HITS:
         hits = torch.from_numpy(dataset.sample_hits(number))[None, :number]  # [1, M, C], of several events
