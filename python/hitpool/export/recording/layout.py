@@ -177,7 +177,7 @@ def _diagonal(recorder: Recorder, out: Tensor, x: Tensor, offset: int = 0, dim1:
     if offset or (dim1, dim2) != (-2, -1) or rows != columns:
         raise RecordError("only the diagonal of the last two dimensions can be recorded")
     graph = recorder.graph
-    flat = graph.node("Reshape", recorder.value(x), recorder.ints([0] * (x.dim() - 2) + [-1]))
+    flat = graph.node("Reshape", recorder.value(x), recorder.ints([0] * (x.dim() - 2) + [rows * columns]))
     return _sliced(recorder, flat, 0, _END, x.dim() - 2, columns + 1)
 
 
@@ -200,10 +200,6 @@ def _filled(number: float) -> Function:
 
 def _full(recorder: Recorder, out: Tensor, like: Any, number: Any, **_: Any) -> str:
     return _spread(recorder, out, recorder.value(number, out.dtype))
-
-
-def _new_tensor(recorder: Recorder, out: Tensor, like: Tensor, data: Any, **_: Any) -> str:
-    return recorder.value(torch.tensor(data, dtype=out.dtype))
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -232,5 +228,4 @@ FUNCTIONS: dict[str, Function] = {
     **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), _filled(0)),
     **dict.fromkeys(("ones", "ones_like", "new_ones"), _filled(1)),
     **dict.fromkeys(("full", "full_like", "new_full"), _full),
-    "new_tensor": _new_tensor,
 }

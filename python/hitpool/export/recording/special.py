@@ -123,6 +123,7 @@ def searchsorted(grid: Tensor, values: Tensor, *, right: bool = False) -> Tensor
 COMPOSITES = {
     "to": to,
     "type_as": to,
+    "new_tensor": lambda like, data: torch.tensor(data, dtype=like.dtype),
     "iter": lambda x: iter(x.unbind(0)),
     **dict.fromkeys(("clamp", "clip"), clamp),
     "clamp_min": lambda x, min: clamp(x, min=min),
