@@ -2,9 +2,9 @@
 
 from hitpool.export.recording import elementwise, layout, linear, operators, special
 from hitpool.export.recording.graph import Graph
-from hitpool.export.recording.recorder import EVENTS, HITS, Recorder, RecordError
+from hitpool.export.recording.recorder import EVENTS, HITS, Recorder, RecordError, Symbol
 
-__all__ = ["EVENTS", "HITS", "Graph", "RecordError", "Recorder", "recorder"]
+__all__ = ["EVENTS", "HITS", "Graph", "RecordError", "Recorder", "Symbol", "recorder"]
 
 
 def recorder() -> Recorder:

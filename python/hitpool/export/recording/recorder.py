@@ -158,7 +158,8 @@ class Recorder(TorchFunctionMode):
             with self:
                 result = self.composites[name](*args, **kwargs)
         elif name in self.functions:
-            meta = func(*tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs))
+            place = {} if tree_any(_is_tensor, (args, kwargs)) else {"device": "meta"}  # what makes tensors of sizes
+            meta = func(*tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs), **place)
             result = self._named(meta, self.functions[name](self, meta, *args, **kwargs))
         else:
             raise RecordError(f"the function {given} of PyTorch is not known to hitpool.export.recording")
@@ -180,6 +181,10 @@ def _is_free(given: Any) -> bool:
     if isinstance(given, slice):
         return any(map(_is_free, (given.start, given.stop, given.step)))
     return isinstance(given, Symbol | Size)
+
+
+def _is_tensor(given: Any) -> bool:
+    return isinstance(given, Tensor)
 
 
 def _meta(tensor: Tensor) -> Tensor:
