@@ -71,12 +71,13 @@ def build(
     checker = _needed("onnx.checker")
     columns = len(model.columns)
     record = recorder()
+    module: DeployedModel | AthenaModel = model
+    outputs, extra = list(OUTPUTS), {}
     if layout == "athena":
-        module: torch.nn.Module = AthenaModel(model, name)
-        inputs = [record.input(ONE_EVENT, torch.float32, (HITS, columns), ("M", columns))]
+        module = AthenaModel(model, name)
         outputs, extra = module.outputs, {"gnn_config": json.dumps(gnn_config(model, name))}
+        inputs = [record.input(ONE_EVENT, torch.float32, (HITS, columns), ("M", columns))]
     else:
-        module, outputs, extra = model, OUTPUTS, {}
         inputs = [
             record.input("hits", torch.float32, (EVENTS, HITS, columns), ("B", "M", columns)),
             record.input("valid", torch.bool, (EVENTS, HITS), ("B", "M")),
@@ -138,17 +139,13 @@ def load(path: Path, threads: int = 1) -> tuple[Predict, dict[str, Any]]:
     return call, metadata
 
 
-def _run_batch(
-    session: onnxruntime.InferenceSession, hits: Tensor, valid: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _run_batch(session: onnxruntime.InferenceSession, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     results = session.run(OUTPUTS, {"hits": hits.numpy(), "valid": valid.numpy()})
     parameters, track, hit = map(torch.from_numpy, results)
     return parameters, track, hit
 
 
-def _run_athena(
-    session: onnxruntime.InferenceSession, hits: Tensor, valid: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _run_athena(session: onnxruntime.InferenceSession, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ranks = [len(output.shape) for output in session.get_outputs()]
     results = [session.run(None, {ONE_EVENT: event[chosen].numpy()}) for event, chosen in zip(hits, valid, strict=True)]
     return gather_events([list(map(torch.as_tensor, result)) for result in results], valid, ranks)

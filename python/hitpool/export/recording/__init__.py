@@ -9,6 +9,5 @@ __all__ = ["EVENTS", "HITS", "Graph", "RecordError", "Recorder", "Symbol", "reco
 
 def recorder() -> Recorder:
     """A recorder of all functions that are known."""
-    return Recorder(
-        elementwise.FUNCTIONS | layout.FUNCTIONS, special.COMPOSITES | linear.COMPOSITES | operators.COMPOSITES
-    )
+    composites = {**special.COMPOSITES, **linear.COMPOSITES, **operators.COMPOSITES}
+    return Recorder({**elementwise.FUNCTIONS, **layout.FUNCTIONS}, composites)

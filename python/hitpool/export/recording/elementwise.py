@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hitpool.export.recording.recorder import Recorder, RecordError
-
-Function = Callable[..., Any]
+from hitpool.export.recording.recorder import Function, Recorder, RecordError
 
 
 def _unary(kind: str) -> Function:
@@ -56,12 +53,12 @@ def _logic(kind: str) -> Function:
 
 
 def _where(recorder: Recorder, out: Tensor, condition: Tensor, a: Any, b: Any) -> str:
-    graph, condition = recorder.graph, recorder.value(condition)
-    a, b = recorder.value(a, out.dtype), recorder.value(b, out.dtype)
+    graph, first = recorder.graph, recorder.value(condition)
+    one, other = recorder.value(a, out.dtype), recorder.value(b, out.dtype)
     if out.dtype != torch.bool:
-        return graph.node("Where", condition, a, b)
-    chosen = graph.node("And", condition, a)  # onnxruntime has no Where of bool
-    return graph.node("Or", chosen, graph.node("And", graph.node("Not", condition), b))
+        return graph.node("Where", first, one, other)
+    chosen = graph.node("And", first, one)  # onnxruntime has no Where of bool
+    return graph.node("Or", chosen, graph.node("And", graph.node("Not", first), other))
 
 
 def _cast(dtype: torch.dtype) -> Function:
@@ -87,9 +84,7 @@ def _reduction(kind: str) -> Function:
         keepdim: bool = False,
         dtype: torch.dtype | None = None,
     ) -> str:
-        return recorder.graph.node(
-            kind, recorder.value(x, out.dtype), _axes(recorder, x, dim), keepdims=int(keepdim)
-        )
+        return recorder.graph.node(kind, recorder.value(x, out.dtype), _axes(recorder, x, dim), keepdims=int(keepdim))
 
     return record
 

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.export.recording.elementwise import Function
-from hitpool.export.recording.recorder import LARGE, Recorder, RecordError
+from hitpool.export.recording.recorder import LARGE, Function, Recorder, RecordError
 
 _END = torch.iinfo(torch.int64).max
 _Index = int | slice | Tensor | EllipsisType | None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hitpool.export.recording.recorder import RecordError
+from hitpool.export.recording.recorder import Function, RecordError, Symbol
 
 
 def inverse_root(matrix: Tensor) -> Tensor:
@@ -47,15 +47,16 @@ def cholesky(matrix: Tensor) -> tuple[Tensor, None]:
     """The Cholesky factor, which knows its inverse."""
     root = inverse_root(matrix)
     lower = matrix @ root.mT
-    lower.inverse = root  # type: ignore[attr-defined]
+    assert isinstance(lower, Symbol)
+    lower.inverse_factor = root
     return lower, None
 
 
 def solve_triangular(factor: Tensor, right: Tensor, *, upper: bool) -> Tensor:
     """Solves with what `cholesky` gave."""
-    if upper or not hasattr(factor, "inverse"):
+    if upper or not hasattr(factor, "inverse_factor"):
         raise RecordError("linalg.solve_triangular can be recorded for the result of linalg.cholesky_ex only")
-    result: Tensor = factor.inverse @ right
+    result: Tensor = factor.inverse_factor @ right
     return result
 
 
@@ -63,7 +64,7 @@ def diag_embed(x: Tensor) -> Tensor:
     return x.unsqueeze(-1) * torch.eye(x.shape[-1], dtype=x.dtype)
 
 
-COMPOSITES = {
+COMPOSITES: dict[str, Function] = {
     "linalg_solve_ex": solve,
     "linalg_inv_ex": invert,
     "linalg_cholesky_ex": cholesky,

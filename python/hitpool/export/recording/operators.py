@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hitpool.export.recording.recorder import RecordError
+from hitpool.export.recording.recorder import Function, RecordError
 from hitpool.fits.field import BoxToroid, TabulatedField
 from hitpool.fits.geometry import Geometry
 from hitpool.fits.toroid import ToroidFit
@@ -88,14 +88,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0
 ) -> Tensor:
-    """Attention [..., Q, E] to keys [..., K, E]; 0 where none is allowed."""
+    """Attention [..., Q, E] to finite keys [..., K, E]; 0 where none is allowed."""
+    if dropout_p:
+        raise RecordError("dropout of attention cannot be recorded; call eval()")
     scores = (query * query.shape[-1] ** -0.5) @ key.mT  # [..., Q, K]
     if attn_mask is None:
         return scores.softmax(-1) @ value
     allowed = attn_mask.any(-1, keepdim=True)
-    scores = torch.where(attn_mask, scores, -math.inf)
-    shares = torch.where(allowed, scores, 0.0).softmax(-1)  # no NaN where none is allowed
-    return torch.where(allowed, shares @ value, 0.0)
+    barred = torch.where(attn_mask | ~allowed, 0.0, -math.inf).to(scores.dtype)  # no NaN where none is allowed
+    return torch.where(allowed, (scores + barred).softmax(-1) @ value, 0.0)
 
 
 def toroid_fit(
@@ -112,11 +113,13 @@ def toroid_fit(
     """`hitpool.ops.toroid_fit` by the definition of the fit; see there."""
     fit = ToroidFit(geometry=Geometry.of(geometry), max_hits=max_hits)
     if table:
-        fit.field = TabulatedField(*table[:3], mirrored=bool(field[1]))
-        fit.field.values = table[3]
+        r_grid, z_grid, phi_grid, values = table
+        mapped = TabulatedField(r_grid, z_grid, phi_grid, mirrored=bool(field[1]))
+        mapped.values = values
+        fit.field = mapped  # type: ignore[assignment]
     else:
-        barrel, endcap, *edges, softness = field
-        fit.field = BoxToroid(barrel, endcap, (*edges[:3],), (*edges[3:],), softness)  # type: ignore[arg-type]
+        barrel, endcap, a, b, c, d, e, f, g, softness = field
+        fit.field = BoxToroid(barrel, endcap, (a, b, c), (d, e, f, g), softness)
     return fit.definition(hits, logits, valid, threshold)
 
 
@@ -125,7 +128,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product if bias is None else product + bias
 
 
-def rms_norm(x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+def rms_norm(
+    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     if len(normalized_shape) != 1:
         raise RecordError("rms_norm of several dimensions cannot be recorded")
     eps = torch.finfo(x.dtype).eps if eps is None else eps
@@ -139,7 +144,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
     return x
 
 
-COMPOSITES = {
+COMPOSITES: dict[str, Function] = {
     "weighted_pool": weighted_pool,
     "pseudorapidity": pseudorapidity,
     "attention": attention,

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_any, tree_map_only
 
 from hitpool.export.recording.graph import Graph
 
+Function = Callable[..., Any]
 LARGE = 5_000  # sizes from here on are free
 EVENTS, HITS = 10_007, 1_000_003  # sizes that stand for free ones: prime, so that no other is taken for them
 _CPU = torch.device("cpu")
@@ -37,7 +38,9 @@ class Size(int):
 
     def _with(self, kind: str, other: int, number: int) -> Size:
         graph = self.recorder.graph
-        self.recorder.sizes.setdefault(number, graph.node(kind, self.recorder.ints([self]), self.recorder.ints([other])))
+        self.recorder.sizes.setdefault(
+            number, graph.node(kind, self.recorder.ints([self]), self.recorder.ints([other]))
+        )
         return Size(number, self.recorder)
 
     def __add__(self, other: int) -> Size:
@@ -53,9 +56,13 @@ class Size(int):
 
 
 class Symbol(Tensor):
-    """A tensor of the recorded code: type and shape, without values, and the name of its value in the graph."""
+    """A tensor of the recorded code: type and shape, without values, and the name of its value in the graph.
+
+    Of a Cholesky factor it has the inverse too.
+    """
 
     value: str
+    inverse_factor: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # the recorder has it all
 
 
@@ -66,15 +73,15 @@ class Recorder(TorchFunctionMode):
     that occur nowhere else. Functions of tensors that are known, such as weights, are computed at once.
 
     Args:
-        functions: By the name of a function of PyTorch, what adds its nodes: takes the recorder, what the function gives
-            on the device `meta`, and its arguments; returns names of values, in the structure of the result.
+        functions: By the name of a function of PyTorch, what adds its nodes: takes the recorder, what the function
+            gives on the device `meta`, and its arguments; returns names of values, in the structure of the result.
         composites: By the name of a function, other PyTorch code for it.
 
     Raises:
         RecordError: The code needs the value of a tensor, or a function that is not there.
     """
 
-    def __init__(self, functions: dict[str, Callable[..., Any]], composites: dict[str, Callable[..., Any]]) -> None:
+    def __init__(self, functions: dict[str, Function], composites: dict[str, Function]) -> None:
         super().__init__()
         self.functions, self.composites = functions, composites
         self.graph = Graph()
@@ -119,7 +126,9 @@ class Recorder(TorchFunctionMode):
         if isinstance(given, Size):
             scalar = self.graph.node("Squeeze", self.ints([given]))
             return scalar if dtype in (None, torch.int64) else self.graph.cast(scalar, dtype)
-        tensor = given.detach().to(dtype or given.dtype) if isinstance(given, Tensor) else torch.tensor(given, dtype=dtype)
+        tensor = (
+            given.detach().to(dtype or given.dtype) if isinstance(given, Tensor) else torch.tensor(given, dtype=dtype)
+        )
         return self.graph.constant(tensor.cpu().numpy())
 
     def ints(self, numbers: Sequence[int]) -> str:

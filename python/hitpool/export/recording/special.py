@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from hitpool.export.recording.recorder import Function
 
 _CASTS = {torch.float32: "float", torch.float64: "double", torch.int64: "long", torch.int32: "int", torch.bool: "bool"}
 
@@ -100,7 +101,7 @@ def sinc(x: Tensor) -> Tensor:
     return torch.where(zero, 1.0, turned.sin() / turned)
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+def vector_norm(x: Tensor, ord: float = 2, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
     if ord != 2 or dim is None:
         raise NotImplementedError("only Euclidean norms along dimensions can be recorded")
     return x.square().sum(dim, keepdim=keepdim).sqrt()
@@ -120,7 +121,7 @@ def searchsorted(grid: Tensor, values: Tensor, *, right: bool = False) -> Tensor
     return (wide >= grid if right else wide > grid).sum(-1)
 
 
-COMPOSITES = {
+COMPOSITES: dict[str, Function] = {
     "to": to,
     "type_as": to,
     "new_tensor": lambda like, data: torch.tensor(data, dtype=like.dtype),
