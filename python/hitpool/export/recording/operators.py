@@ -57,6 +57,8 @@ def weighted_pool(logits: Tensor, features: Tensor, valid: Tensor | None = None,
 def pseudorapidity(theta: Tensor) -> Tensor:
     r"""`hitpool.pseudorapidity` as $\mathrm{arsinh} \cot\theta$ in float64, which is accurate near 0 too.
 
+    As accurate as float32; in float64 to 1e-15 / sin(theta), as sine and cosine of onnxruntime are.
+
     Args:
         theta: Any shape.
     """

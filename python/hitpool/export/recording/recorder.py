@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_any, tree_map_only
 from hitpool.export.recording.graph import Graph
 
 Function = Callable[..., Any]
+END = torch.iinfo(torch.int64).max  # of a slice without one
 LARGE = 5_000  # sizes from here on are free
 EVENTS, HITS = 10_007, 1_000_003  # sizes that stand for free ones: prime, so that no other is taken for them
 _CPU = torch.device("cpu")
@@ -137,6 +138,8 @@ class Recorder(TorchFunctionMode):
         Args:
             numbers: Integers, of which some are free sizes.
         """
+        if any(LARGE <= number < END and number not in self.sizes for number in numbers):
+            raise RecordError(f"a size of a tensor is not known from its arguments, or {LARGE} or more: {numbers}")
         if not any(number in self.sizes for number in numbers):
             return self.graph.constant(torch.tensor(list(map(int, numbers)), dtype=torch.int64).numpy())
         parts = [self.sizes.get(number) or self.ints([number]) for number in numbers]
@@ -168,7 +171,10 @@ class Recorder(TorchFunctionMode):
                 result = self.composites[name](*args, **kwargs)
         elif name in self.functions:
             place = {} if tree_any(_is_tensor, (args, kwargs)) else {"device": "meta"}  # what makes tensors of sizes
-            meta = func(*tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs), **place)
+            try:
+                meta = func(*tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs), **place)
+            except NotImplementedError as error:
+                raise RecordError(f"{given} with these arguments cannot be recorded: {error}") from error
             result = self._named(meta, self.functions[name](self, meta, *args, **kwargs))
         else:
             raise RecordError(f"the function {given} of PyTorch is not known to hitpool.export.recording")

@@ -37,7 +37,8 @@ def remainder(x: Tensor, divisor: float | Tensor) -> Tensor:
 def nan_to_num(x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     largest = torch.finfo(x.dtype).max
     x = torch.where(x.isnan(), nan, x)
-    return clamp(x, -largest if neginf is None else neginf, largest if posinf is None else posinf)
+    x = torch.where(x == math.inf, largest if posinf is None else posinf, x)
+    return torch.where(x == -math.inf, -largest if neginf is None else neginf, x)
 
 
 def _arc_of_slope(slope: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def atan2(y: Tensor, x: Tensor) -> Tensor:
     arc = torch.where(y.isnan() | x.isnan(), math.nan, arc)
     arc = torch.where(height > width, math.pi / 2 - arc, arc)
     arc = torch.where(_is_negative(x), math.pi - arc, arc)
-    return torch.where(_is_negative(y), -arc, arc).to(dtype)
+    return (arc * torch.where(_is_negative(y), -1.0, 1.0)).to(dtype)  # onnxruntime's negative of 0 is 0
 
 
 def atan(x: Tensor) -> Tensor:
@@ -99,6 +100,11 @@ def sinc(x: Tensor) -> Tensor:
     zero = x == 0
     turned = torch.where(zero, 1.0, x) * math.pi
     return torch.where(zero, 1.0, turned.sin() / turned)
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    sizes, start, end = list(x.shape), start_dim % x.dim(), end_dim % x.dim() + 1
+    return x.reshape([*sizes[:start], math.prod(sizes[start:end]), *sizes[end:]])
 
 
 def vector_norm(x: Tensor, ord: float = 2, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
@@ -144,6 +150,7 @@ COMPOSITES: dict[str, Function] = {
     "asinh": asinh,
     "log1p": log1p,
     "sinc": sinc,
+    "flatten": flatten,
     "linalg_vector_norm": vector_norm,
     "normalize": normalize,
     "linalg_cross": cross,
