@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_any, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from hitpool.export.recording.graph import Graph
 
@@ -87,6 +87,7 @@ class Recorder(TorchFunctionMode):
         self.functions, self.composites = functions, composites
         self.graph = Graph()
         self.sizes: dict[int, str] = {}  # 1-dim values of free sizes
+        self._metas: dict[tuple[Any, ...], Any] = {}
         self.stacks: dict[str, tuple[int, list[str]]] = {}  # values that are stacked along an axis
 
     def input(self, name: str, dtype: torch.dtype, shape: Sequence[int], names: Sequence[str | int]) -> Symbol:
@@ -153,7 +154,8 @@ class Recorder(TorchFunctionMode):
         if given == "__get__":  # of a property
             given = func.__self__.__name__  # type: ignore[attr-defined]
         name = given.strip("_")
-        if not tree_any(_is_free, (args, kwargs)):
+        leaves = list(_leaves((args, kwargs)))
+        if not any(isinstance(leaf, Symbol | Size) for leaf in leaves):
             return func(*args, **kwargs)
         if name in ("shape", "size"):
             sizes = tuple(Size(n, self) if n >= LARGE else n for n in args[0].shape)
@@ -170,11 +172,7 @@ class Recorder(TorchFunctionMode):
             with self:
                 result = self.composites[name](*args, **kwargs)
         elif name in self.functions:
-            place = {} if tree_any(_is_tensor, (args, kwargs)) else {"device": "meta"}  # what makes tensors of sizes
-            try:
-                meta = func(*tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs), **place)
-            except NotImplementedError as error:
-                raise RecordError(f"{given} with these arguments cannot be recorded: {error}") from error
+            meta = self._meta(func, leaves, args, kwargs)
             result = self._named(meta, self.functions[name](self, meta, *args, **kwargs))
         else:
             raise RecordError(f"the function {given} of PyTorch is not known to hitpool.export.recording")
@@ -182,6 +180,19 @@ class Recorder(TorchFunctionMode):
             args[0].value = result.value
             return args[0]
         return result
+
+    def _meta(self, func: Function, leaves: list[Any], args: Any, kwargs: Any) -> Any:
+        """What a function gives on the device `meta`; it is asked once for each kind of arguments."""
+        key = (func, tuple(kwargs), *map(_kind, leaves))
+        if key not in self._metas:
+            place = {} if any(isinstance(leaf, Tensor) for leaf in leaves) else {"device": "meta"}  # makes tensors
+            try:
+                self._metas[key] = func(
+                    *tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs), **place
+                )
+            except NotImplementedError as error:
+                raise RecordError(f"{func.__name__} with these arguments cannot be recorded: {error}") from error
+        return self._metas[key]
 
     def _named(self, meta: Any, values: Any) -> Any:
         if isinstance(values, str):
@@ -192,14 +203,22 @@ class Recorder(TorchFunctionMode):
         return symbols if type(meta) in (list, tuple) else type(meta)(symbols)
 
 
-def _is_free(given: Any) -> bool:
-    if isinstance(given, slice):
-        return any(map(_is_free, (given.start, given.stop, given.step)))
-    return isinstance(given, Symbol | Size)
+def _leaves(given: Any) -> Iterator[Any]:
+    if isinstance(given, tuple | list):
+        for part in given:
+            yield from _leaves(part)
+    elif isinstance(given, dict):
+        yield from _leaves(tuple(given.values()))
+    elif isinstance(given, slice):
+        yield slice
+        yield from (given.start, given.stop, given.step)
+    else:
+        yield given
 
 
-def _is_tensor(given: Any) -> bool:
-    return isinstance(given, Tensor)
+def _kind(leaf: Any) -> Any:
+    """What the type and shape of a result depend on."""
+    return (leaf.dtype, leaf.shape) if isinstance(leaf, Tensor) else (type(leaf), leaf)
 
 
 def _meta(tensor: Tensor) -> Tensor:
