@@ -230,6 +230,12 @@ def test_a_network_in_float64(data_set: Path, athena: SimpleNamespace, tmp_path:
         assert (found < 1e-6).all()
 
 
+def test_other_models_are_refused(athena: SimpleNamespace, tmp_path: Path) -> None:
+    onnx.save(athena.built.model, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match=r"other.onnx is not a model of hitpool"):
+        onnx_format.load(tmp_path / "other.onnx")
+
+
 @pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
 def test_a_missing_package_is_named_with_its_extra(
     athena: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, module: str

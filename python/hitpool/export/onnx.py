@@ -123,12 +123,16 @@ def load(path: Path, threads: int = 1) -> tuple[Predict, dict[str, Any]]:
 
     Raises:
         ModuleNotFoundError: onnxruntime is not installed.
+        ValueError: The file is another ONNX model.
     """
     runtime = _needed("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    said = session.get_modelmeta().custom_metadata_map
+    if METADATA not in said:
+        raise ValueError(f"{path} is not a model of hitpool: it has no metadata {METADATA}")
+    metadata = json.loads(said[METADATA])
     columns = [column["name"] for column in metadata["inputs"][0]["columns"]]
     run = _run_athena if session.get_inputs()[0].name == ONE_EVENT else _run_batch
 
