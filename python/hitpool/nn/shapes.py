@@ -20,6 +20,7 @@ def check_shapes(owner: str, tensors: Mapping[str, tuple[Tensor | None, str]], *
         ValueError: A shape is another one; names the tensor, what was expected and what came.
 
     Example:
+        >>> import torch
         >>> hits, logits = torch.zeros(2, 5, 3), torch.zeros(2, 4, 6)
         >>> check_shapes("HelixFit", {"hits": (hits, "B M F"), "logits": (logits, "B N M")}, F=3)
         Traceback (most recent call last):
