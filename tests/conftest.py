@@ -51,3 +51,42 @@ def checkpoint(objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "ckpts").mkdir()
     torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
     return run / "ckpts" / "best.ckpt"
+
+
+@pytest.fixture(scope="session")
+def as_onnx():
+    """Records a function as ONNX: takes it, tensors like its arguments, and which of their sizes are free."""
+    import onnx
+    import onnxruntime
+    import torch
+
+    from hitpool.export.recording import recorder
+    from hitpool.nn.recorded import recording
+
+    def record(function, tensors, free=None):
+        recorded = recorder()
+        inputs = []
+        for i, tensor in enumerate(tensors):
+            sizes = [(free or {}).get(size, size) for size in tensor.shape]
+            names = [f"free{size}" if size in (free or {}) else size for size in tensor.shape]
+            inputs.append(recorded.input(f"x{i}", tensor.dtype, sizes, names))
+        with torch.no_grad(), recording(), recorded:
+            outputs = function(*inputs)
+        for i, output in enumerate([outputs] if isinstance(outputs, torch.Tensor) else outputs):
+            recorded.graph.output(f"y{i}", output.value, output.dtype, [f"y{i}_{axis}" for axis in range(output.dim())])
+        model = recorded.graph.write("test")
+        onnx.checker.check_model(model, full_check=True)
+        assert {node.domain for node in model.graph.node} == {""}
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        names = {given.name for given in session.get_inputs()}
+
+        def run(*given):
+            feed = {f"x{i}": tensor.contiguous().numpy() for i, tensor in enumerate(given) if f"x{i}" in names}
+            results = [torch.from_numpy(result.copy()) for result in session.run(None, feed)]
+            return results[0] if len(results) == 1 else tuple(results)
+
+        return run
+
+    return record

@@ -44,6 +44,16 @@ class Geometry:
         lengths = [*self.solenoid, *self.calorimeter_in, *self.calorimeter_out]
         return [self.solenoid_field, *lengths, *self.radiation_lengths, self.energy_loss, self.vertex_spread]
 
+    @classmethod
+    def of(cls, numbers: list[float]) -> "Geometry":
+        """The geometry that `numbers` describes.
+
+        Args:
+            numbers: What it returned, [11].
+        """
+        field, a, b, c, d, e, f, central, forward, loss, spread = numbers
+        return cls(field, (a, b), (c, d), (e, f), (central, forward), loss, spread)
+
     def at_vertex(self, kappa: Tensor) -> Tensor:
         """Charge over momentum at the vertex.
 

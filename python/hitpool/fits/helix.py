@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hitpool.fits.bending import GEV_PER_TESLA_METRE
 from hitpool.nn.dense import Dense
 from hitpool.nn.precision import precise_dtype
+from hitpool.nn.recorded import is_recorded
 from hitpool.nn.shapes import check_shapes
 from hitpool.ops import weighted_pool
 
@@ -104,8 +105,7 @@ class HelixFit(nn.Module):
         dtype = precise_dtype(self, "HelixFit")
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
-        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if hits.device.type == "cpu" and not recorded and not torch._C._are_functorch_transforms_active():
+        if hits.device.type == "cpu" and not is_recorded() and not torch._C._are_functorch_transforms_active():
             self.check(hits)
         points, fields = hits[..., :3], hits[..., 3:]
         circle, line = self._sums(points, fields.to(dtype), logits, valid, threshold)  # [B, N, H, 9] and [B, N, H, 14]

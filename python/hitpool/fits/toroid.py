@@ -241,9 +241,8 @@ class ToroidFit(nn.Module):
             if iteration < WIRE_ITERATIONS:
                 solution = self._fit_wires(hits, frame, residual, sharp)
                 dip = _within(dip + solution.values[:, 1].atan())
-                keep = torch.ones_like(solution.values)
-                keep[:, 1] = 0
-                solution = solution._replace(values=solution.values * keep)
+                kept = torch.arange(solution.values.shape[1], device=dip.device) != 1
+                solution = solution._replace(values=solution.values * kept)
             else:
                 assert residual is not None
                 assert solution is not None

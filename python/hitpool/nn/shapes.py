@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
+
+from hitpool.nn.recorded import is_recorded
 
 
 def check_shapes(owner: str, tensors: Mapping[str, tuple[Tensor | None, str]], **sizes: int) -> None:
@@ -19,12 +20,13 @@ def check_shapes(owner: str, tensors: Mapping[str, tuple[Tensor | None, str]], *
         ValueError: A shape is another one; names the tensor, what was expected and what came.
 
     Example:
+        >>> import torch
         >>> hits, logits = torch.zeros(2, 5, 3), torch.zeros(2, 4, 6)
         >>> check_shapes("HelixFit", {"hits": (hits, "B M F"), "logits": (logits, "B N M")}, F=3)
         Traceback (most recent call last):
         ValueError: HelixFit: expected logits [B, N, M] = [2, N, 5], got [2, 4, 6]
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if is_recorded():
         return
     known: dict[str, int] = dict(sizes)
     for name, (tensor, dimensions) in tensors.items():

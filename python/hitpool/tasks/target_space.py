@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.precision import at_least_float32
+from hitpool.nn.recorded import is_recorded
 
 INVERSE_RANGE = (1.0, 1000.0)
 
@@ -135,7 +136,7 @@ class TargetSpace(nn.Module):
         Raises:
             ValueError: `standardize` is true, and there was neither `fit` nor a checkpoint of a training.
         """
-        if self.standardize is not True or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if self.standardize is not True or is_recorded():
             return
         if self.spread.isnan().any():
             raise ValueError(
