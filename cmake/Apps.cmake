@@ -1,0 +1,22 @@
+# hitpool-infer: runs an exported model on a data set.
+if(NOT HITPOOL_SOURCE_DIR)
+  set(HITPOOL_SOURCE_DIR "${PROJECT_SOURCE_DIR}")
+endif()
+find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(yaml-cpp REQUIRED)
+find_package(Threads REQUIRED)
+
+add_executable(hitpool-infer)
+foreach(source infer data_set npy options tracks_file)
+  target_sources(hitpool-infer PRIVATE "${HITPOOL_SOURCE_DIR}/csrc/apps/${source}.cpp")
+endforeach()
+target_include_directories(hitpool-infer PRIVATE "${HITPOOL_SOURCE_DIR}/csrc")
+target_include_directories(hitpool-infer SYSTEM PRIVATE ${HDF5_C_INCLUDE_DIRS})
+target_compile_definitions(hitpool-infer PRIVATE ${HDF5_C_DEFINITIONS})
+target_link_libraries(hitpool-infer PRIVATE hitpool::model ${HDF5_C_LIBRARIES} Threads::Threads)
+if(TARGET yaml-cpp::yaml-cpp)
+  target_link_libraries(hitpool-infer PRIVATE yaml-cpp::yaml-cpp)
+else() # before 0.8
+  target_link_libraries(hitpool-infer PRIVATE yaml-cpp)
+endif()
+target_compile_options(hitpool-infer PRIVATE -Wall -Wextra)
