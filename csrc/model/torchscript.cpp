@@ -16,9 +16,9 @@ class TorchScript : public Backend {
       : module_(torch::jit::load(path.string(), at::kCPU, extra_)), forward_(module_.get_method("forward")) {}
 
   std::vector<at::Tensor> run(const at::Tensor& hits, const at::Tensor& valid) const override {
+    const at::IValue tuple = forward_({hits, valid});
     std::vector<at::Tensor> results;
-    for (const at::IValue& result : forward_({hits, valid}).toTupleRef().elements())
-      results.push_back(result.toTensor());
+    for (const at::IValue& result : tuple.toTupleRef().elements()) results.push_back(result.toTensor());
     return results;
   }
 
