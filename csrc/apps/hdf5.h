@@ -15,6 +15,9 @@ inline std::mutex& lock() {
   return mutex;
 }
 
+// Errors are exceptions; for the calling thread, since each may have its own setting.
+inline void print_no_errors() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
 template <class Status>
 Status checked(Status status, const std::string& what) {
   if (status < 0) throw std::runtime_error(what);

@@ -48,8 +48,13 @@ double quantile(const std::vector<double>& sorted, double fraction) {
   return sorted.empty() ? 0 : sorted[std::min(position, sorted.size() - 1)];
 }
 
-void run(const hitpool::Options& options) {
+void start_thread() {
   at::set_num_threads(1);
+  hitpool::h5::print_no_errors();
+}
+
+void run(const hitpool::Options& options) {
+  start_thread();
   const hitpool::Model model(options.model, options.threads);
   hitpool::DataSet data_set(options.data_set, model.columns());
   hitpool::TracksFile file(options.output, model);
@@ -65,7 +70,7 @@ void run(const hitpool::Options& options) {
   {
     Progress progress(events);
     hitpool::in_order(
-        batches, options.threads, [] { at::set_num_threads(1); },
+        batches, options.threads, start_thread,
         [&](int64_t number) {
           const int64_t first = number * options.batch;
           const auto batch = data_set.read(first, std::min<int64_t>(options.batch, events - first));
@@ -93,7 +98,6 @@ void run(const hitpool::Options& options) {
 int main(int argc, char** argv) {
   try {
     const hitpool::Options options = hitpool::parse_options(argc, argv);
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are exceptions
     if (options.help) std::fputs(hitpool::kHelp, stdout);
     else run(options);
   } catch (const hitpool::UsageError& error) {

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hitpool
+from hitpool.cli import main
 from hitpool.files import alone
 
 HERE = Path(__file__).parent
@@ -90,3 +91,27 @@ def models(once) -> Path:
         assert done.returncode == 0, done.stderr
 
     return once("cpp-models", make)
+
+
+@pytest.fixture(scope="session")
+def exported(once: Callable[..., Path], checkpoint: Path) -> Path:
+    """The default model with random weights as TorchScript, with check events."""
+
+    def make(folder: Path) -> None:
+        main(["export", "--checkpoint", str(checkpoint), "--output", str(folder / "model.pt")])
+        done = run(sys.executable, HERE / "make_check_events.py", folder / "model.pt")
+        assert done.returncode == 0, done.stderr
+
+    return once("cpp-exported", make) / "model.pt"
+
+
+@pytest.fixture(scope="session")
+def small_package(once: Callable[..., Path]) -> Path:
+    """The small model as an AOTInductor package, which takes a minute to compile."""
+
+    def make(folder: Path) -> None:
+        for command in (["make_models.py", folder, "package"], ["make_check_events.py", folder / "small.pt"]):
+            done = run(sys.executable, HERE / command[0], *command[1:])
+            assert done.returncode == 0, done.stderr
+
+    return once("cpp-package", make) / "small.pt2"

@@ -1,4 +1,4 @@
-"""Writes check events for a TorchScript model beside it, as the exporter does: safetensors with what the model gives."""
+"""Writes check events beside a TorchScript model, as the exporter does: safetensors with what it gives in Python."""
 
 import json
 import struct

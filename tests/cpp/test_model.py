@@ -4,13 +4,9 @@ import json
 import math
 import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from hitpool.cli import main
 
 HERE = Path(__file__).parent
 EMPTY = {"PATH": os.environ.get("PATH", "")}
@@ -29,18 +25,6 @@ def refused(*command: str | Path) -> str:
     return done.stderr
 
 
-@pytest.fixture(scope="session")
-def exported(once: Callable[..., Path], checkpoint: Path) -> Path:
-    """The default model with random weights as TorchScript, with check events."""
-
-    def make(folder: Path) -> None:
-        main(["export", "--checkpoint", str(checkpoint), "--output", str(folder / "model.pt")])
-        done = run(sys.executable, HERE / "make_check_events.py", folder / "model.pt")
-        assert done.returncode == 0, done.stderr
-
-    return once("cpp-exported", make) / "model.pt"
-
-
 def test_results_are_those_of_python_from_eight_threads(programs: Path, exported: Path) -> None:
     done = run(programs / "consumer", exported, f"{exported}.check.safetensors", env={})
     assert done.returncode == 0, done.stderr
@@ -52,18 +36,6 @@ def test_a_package_gives_the_same(programs: Path, small_package: Path) -> None:
     done = run(programs / "consumer", small_package, small_package.with_name("small.pt.check.safetensors"), env=EMPTY)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("5 cases agree to ")
-
-
-@pytest.fixture(scope="session")
-def small_package(once: Callable[..., Path]) -> Path:
-    """The small model as an AOTInductor package, which takes a minute to compile."""
-
-    def make(folder: Path) -> None:
-        for command in (["make_models.py", folder, "package"], ["make_check_events.py", folder / "small.pt"]):
-            done = run(sys.executable, HERE / command[0], *command[1:])
-            assert done.returncode == 0, done.stderr
-
-    return once("cpp-package", make) / "small.pt2"
 
 
 def test_other_results_are_seen(programs: Path, exported: Path, tmp_path: Path) -> None:
@@ -153,7 +125,7 @@ def test_damaged_check_events_are_named(
 
 
 GOOD = [
-    {"a": [1, -2.5e-3, 1e20, True, False, None], "b": {}, "c": [], "ä\u20ac\U0001f600": "\"\\/\b\f\n\r\t\x01é"},
+    {"a": [1, -2.5e-3, 1e20, True, False, None], "b": {}, "c": [], "ä\u20ac\U0001f600": '"\\/\b\f\n\r\t\x01é'},
     [[[]], "", 0, -0.0, 123456789.125],
     "text",
 ]
