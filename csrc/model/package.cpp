@@ -10,15 +10,23 @@ namespace hitpool {
 namespace {
 
 using torch::inductor::AOTIModelPackageLoader;
-using Metadata = std::unordered_map<std::string, std::string>;
+using Loader = std::unique_ptr<AOTIModelPackageLoader>;
+
+Loader open(const std::filesystem::path& path, int concurrent_calls) {
+  static std::mutex one_at_a_time;  // torch's loader is not safe from several threads
+  const std::lock_guard lock(one_at_a_time);
+  try {
+    return std::make_unique<AOTIModelPackageLoader>(
+        path.string(), "model", /*run_single_threaded=*/false, static_cast<size_t>(concurrent_calls));
+  } catch (const std::exception& error) {
+    fail(path, why_not_loaded(error));
+  }
+}
 
 class Package : public Backend {
  public:
-  Package(const std::filesystem::path& path, int concurrent_calls)
-      : loader_(
-            std::make_unique<AOTIModelPackageLoader>(
-                path.string(), "model", /*run_single_threaded=*/false, static_cast<size_t>(concurrent_calls))) {
-    const Metadata all = loader_->get_metadata();
+  Package(const std::filesystem::path& path, int concurrent_calls) : loader_(open(path, concurrent_calls)) {
+    const auto all = loader_->get_metadata();
     const auto device = all.find("AOTI_DEVICE_KEY");
     if (device != all.end() && device->second != "cpu")
       fail(path, "is compiled for " + device->second + ", not for cpu");
@@ -33,20 +41,14 @@ class Package : public Backend {
   std::string metadata() const override { return metadata_; }
 
  private:
-  std::unique_ptr<AOTIModelPackageLoader> loader_;
+  Loader loader_;
   std::string metadata_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> load_package(const std::filesystem::path& path, int concurrent_calls) {
-  static std::mutex one_at_a_time;  // torch's loader is not safe from several threads
-  const std::lock_guard lock(one_at_a_time);
-  try {
-    return std::make_unique<Package>(path, concurrent_calls);
-  } catch (const c10::Error& error) {
-    fail(path, why_not_loaded(error));
-  }
+  return std::make_unique<Package>(path, concurrent_calls);
 }
 
 }  // namespace hitpool
