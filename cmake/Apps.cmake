@@ -20,3 +20,5 @@ else() # before 0.8
   target_link_libraries(hitpool-infer PRIVATE yaml-cpp)
 endif()
 target_compile_options(hitpool-infer PRIVATE -Wall -Wextra)
+set_target_properties(hitpool-infer PROPERTIES INSTALL_RPATH "$ORIGIN/..:$ORIGIN/../../torch/lib")
+install(TARGETS hitpool-infer DESTINATION hitpool/bin)

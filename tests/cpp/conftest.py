@@ -1,6 +1,7 @@
 """A C++ program that uses hitpool as installed, built once, and models for it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,13 @@ def programs(once, configure) -> Path:
     """Folder of the compiled programs."""
 
     def build(folder: Path) -> None:
+        page = HERE.parents[1] / "docs/cpp.md"
+        text = page.read_text() if page.is_file() else ""  # it is not in the source distribution
+        (folder / "snippets").mkdir()
+        for number, snippet in enumerate(
+            re.findall(r"<!-- test: program -->\n```cpp\n([\s\S]*?)^```", text, re.MULTILINE)
+        ):
+            (folder / f"snippets/snippet{number}.cpp").write_text(snippet)
         done = configure(folder)
         assert done.returncode == 0, done.stdout + done.stderr
         done = run(tool("cmake"), "--build", folder)

@@ -67,6 +67,16 @@ def test_one_event_of_any_strides_and_the_functions_of_the_ops(programs: Path, e
     assert float(done.stdout.split(" = ")[1]) == pytest.approx(-math.log(math.tan(0.5)), abs=1e-6)
 
 
+def test_the_programs_of_the_documentation_work(programs: Path, exported: Path) -> None:
+    written = sorted(programs.glob("snippets/*.cpp"))
+    if not written:
+        pytest.skip("no docs here: they are not in the source distribution")
+    first, second = (run(programs / own.stem, exported, env={}) for own in written)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith("spacePoint_globEdgeHighX [mm]\n")
+    assert (second.returncode, second.stdout) == (0, "as in Python\n"), second.stderr
+
+
 @pytest.mark.parametrize(
     ("how", "line"),
     [
