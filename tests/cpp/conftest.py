@@ -37,7 +37,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
         folder, done = root / name, root / f"{name}-is-made"
         with alone(folder, wait=lambda line: None):
             if not done.exists():
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)
                 fill(folder)
                 done.touch()
         return folder
@@ -77,7 +77,7 @@ def programs(once, configure) -> Path:
     def build(folder: Path) -> None:
         page = HERE.parents[1] / "docs/cpp.md"
         text = page.read_text() if page.is_file() else ""  # it is not in the source distribution
-        (folder / "snippets").mkdir()
+        (folder / "snippets").mkdir(exist_ok=True)
         for number, snippet in enumerate(
             re.findall(r"<!-- test: program -->\n```cpp\n([\s\S]*?)^```", text, re.MULTILINE)
         ):
