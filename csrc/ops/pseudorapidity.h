@@ -1,8 +1,7 @@
-// pseudorapidity: eta = -log(tan(theta / 2)), elementwise; d eta / d theta = -1 / sin(theta).
-//
-// theta = 0 gives +inf, theta = pi rounded to the type gives -inf, outside [0, pi] and NaN give NaN.
+// pseudorapidity: hitpool/ops.h says what it computes.
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <hitpool/ops.h>
 
 namespace hitpool {
 
@@ -11,7 +10,6 @@ void check_pseudorapidity(const at::Tensor& theta);
 void check_pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& theta);
 
 // Calls through the dispatcher.
-at::Tensor pseudorapidity(const at::Tensor& theta);
 at::Tensor pseudorapidity_backward(const at::Tensor& grad, const at::Tensor& theta);
 
 }  // namespace hitpool

@@ -1,12 +1,8 @@
-// weighted_pool: for each track, pool hit features over the hits that are assigned to it.
-//
-//   p = sigmoid(logits)          hit m is selected for track n if p[n, m] >= threshold and valid[m]
-//   mean = sum(p x) / max(sum(p), 1e-8)     sum = sum(p x)     max, min = extrema of x, unweighted
-//
-// All four run over the selected hits. Without a selected hit they are 0. Ties in max and min belong to the hit with
-// the lowest index. Letters: N tracks, M hits, D features, [...] any leading (event) dimensions.
+// weighted_pool: hitpool/ops.h says what it computes. Ties in max and min belong to the hit with the lowest index.
+// Letters: N tracks, M hits, D features, [...] any leading (event) dimensions.
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <hitpool/ops.h>
 
 #include <optional>
 #include <tuple>
@@ -51,8 +47,6 @@ struct PoolCall {
 };
 
 // Calls through the dispatcher.
-at::Tensor weighted_pool(
-    const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
 std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward(  // pooled, index, sums
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold);
 std::tuple<at::Tensor, at::Tensor> weighted_pool_backward(

@@ -45,9 +45,10 @@ hitpool <command> --help lists the options of a command. 'hitpool fit' needs non
     --simulate.train 200 --simulate.val 50 --simulate.test 50
 
 options:
-  -h, --help   show this text
-  --version    show the version
-  --debug      with any command: show the traceback of an error, as HITPOOL_DEBUG=1 does
+  -h, --help      show this text
+  --version       show the version
+  --cmake-prefix  show where CMake finds hitpool, for C++ programs: the value of CMAKE_PREFIX_PATH
+  --debug         with any command: show the traceback of an error, as HITPOOL_DEBUG=1 does
 """
 
 DATA_HELP = """\
@@ -203,6 +204,10 @@ def _work(command: str, options: list[str]) -> Callable[[], None]:
         from hitpool import __version__
 
         return partial(print, f"hitpool {__version__}")
+    if command == "--cmake-prefix":
+        from hitpool._cmake import cmake_prefix
+
+        return partial(print, cmake_prefix())
     raise _unknown_command(command, HELP)
 
 

@@ -3,6 +3,7 @@
 A line `<!-- test: walk -->` above a snippet: it runs in one folder with the others of its kind, page after page.
 A line `<!-- test: own -->`: the same in the page on somebody's own detector, with two detectors.
 A line `<!-- test: NAME.yaml -->`: the commands find the snippet as a file of that name.
+A line `<!-- test: program -->` above C++: tests/cpp compiles and runs it.
 """
 
 import importlib
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 WALK = ["docs/training.md", "docs/deployment.md", "docs/configuration.md", "docs/data.md"]
 SNIPPET = re.compile(r"(?:^<!-- test: ([\w.]+) -->\n)?^```(.*)\n([\s\S]*?)^```$", re.MULTILINE)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-WITHOUT_CHECK = {"pytest", "mkdocs", "torchrun"}  # of other projects
+WITHOUT_CHECK = {"cmake", "pytest", "mkdocs", "torchrun"}  # of other projects
 COMMANDS = Path(__file__).parent / "commands.py"
 
 
@@ -90,7 +91,7 @@ def commands(snippet: Snippet) -> Iterator[list[str]]:
 def test_languages_are_known() -> None:
     assert SNIPPETS
     for snippet in SNIPPETS:
-        known = snippet.language in ("bash", "mermaid", "python", "text", "yaml")
+        known = snippet.language in ("bash", "cmake", "cpp", "mermaid", "python", "text", "yaml")
         assert known, f"{snippet}: language {snippet.language!r} has no test"
 
 
@@ -141,6 +142,9 @@ def test_commands_name_what_exists(snippet: Snippet) -> None:
             compile(arguments[1], str(snippet), "exec")
         elif program == "python":
             check_script(arguments, snippet)
+        elif program == "hitpool-infer":
+            known = (ROOT / "csrc/apps/options.cpp").read_text(encoding="utf-8")
+            assert [option for option in arguments if option.startswith("--") and f'"{option}"' not in known] == []
         elif program.startswith(".ci/"):
             assert (ROOT / program).is_file(), f"{snippet}: no {program}"
         else:

@@ -1,0 +1,34 @@
+// Events with known results, which lie beside every exported model as <model file>.check.safetensors.
+//
+//   const auto events = hitpool::read_check_events("model.pt.check.safetensors");
+//   for (const auto& check : events.cases)
+//     if (!(hitpool::difference(check, model(check.hits, check.valid)) <= events.tolerance)) ...
+#pragma once
+#include <hitpool/export.h>
+#include <hitpool/model.h>
+
+#include <filesystem>
+#include <vector>
+
+namespace hitpool {
+
+struct CheckCase {
+  at::Tensor hits;    // [B, M, C] float32
+  at::Tensor valid;   // [B, M] bool
+  at::Tensor exempt;  // [B] bool, events that are so close to a threshold that they are not compared
+  Tracks expected;
+};
+
+struct CheckEvents {
+  std::vector<CheckCase> cases;
+  double tolerance;  // for what difference() gives
+};
+
+// Throws std::runtime_error with one line if the file cannot be read.
+HITPOOL_EXPORT CheckEvents read_check_events(const std::filesystem::path& path);
+
+// Largest |got - expected| / (1 + |expected|) of all results of events that are not exempt; infinite if a shape differs
+// or if only one of the two is NaN.
+HITPOOL_EXPORT double difference(const CheckCase& check, const Tracks& got);
+
+}  // namespace hitpool
