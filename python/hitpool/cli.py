@@ -97,6 +97,7 @@ def export(
     checkpoint: Path,
     output: Path,
     format: Literal["aoti", "onnx", "torchscript", "export"] | None = None,
+    layout: Literal["athena"] | None = None,
     events: Path | None = None,
     trust: bool = False,
 ) -> None:
@@ -115,16 +116,19 @@ def export(
         checkpoint: Checkpoint of a training.
         output: File to write.
         format: Kind of file; the suffix of the output says it, .pt2 is aoti.
+        layout: Of ONNX: `athena` takes the hits of one event and has an output for each slot and quantity.
         events: Data set for the check; those of the training by default.
         trust: Let the configuration of the checkpoint name classes of anybody.
     """
+    from hitpool.export import FORMATS, format_for
     from hitpool.export import export as write
 
-    agreement = write(checkpoint, output, format, events, trust)
+    agreement = write(checkpoint, output, format, events, trust, layout)
     worst = max(agreement.worst.values())
     excused = f", but for {agreement.excused} that rounding alone changes" if agreement.excused else ""
     print(f"compared with the model in {agreement.events} events: differences up to {worst:.1g}{excused}")
-    print(f"written to {output}")
+    kind = format_for(output, format)
+    print(f"written to {output}; {kind} is {FORMATS[kind].advice}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -60,9 +60,9 @@ def format_for(output: Path, format: FormatName | None) -> FormatName:
     if format is None and fitting:
         return fitting[0]
     if format is None or format not in fitting:
-        known = "; ".join(f"{known.suffix} {name}, {known.advice}" for name, known in FORMATS.items())
-        wanted = f"{FORMATS[format].suffix} for format {format}" if format else "one of a format"
-        raise ValueError(f"--output {output}: expected the suffix {wanted}, got {output.suffix!r}. There are {known}")
+        known = ", ".join(f"{known.suffix} ({name})" for name, known in FORMATS.items())
+        wanted = f"{FORMATS[format].suffix} of format {format}" if format else f"one of {known}"
+        raise ValueError(f"--output {output}: expected the suffix {wanted}, got {output.suffix!r}")
     return format
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors.torch import save as safetensors
@@ -26,6 +26,7 @@ from hitpool.training.progress import say
 if TYPE_CHECKING:
     from hitpool.config import Objects
 
+Layout = Literal["athena"]
 EVENTS_SUFFIX = ".check.safetensors"
 _EXAMPLE = (2, 12)
 
@@ -36,6 +37,7 @@ def export(
     format: FormatName | None = None,
     events: Path | None = None,
     trust: bool = False,
+    layout: Layout | None = None,
 ) -> Agreement:
     """Writes the model of a checkpoint: hits as on disk in, physical parameters out.
 
@@ -53,6 +55,7 @@ def export(
         events: Data set whose first events the exported model is checked with; None for those of the training, as far
             as they are where they were, else random hits.
         trust: Let the configuration of the checkpoint name classes of anybody.
+        layout: Of ONNX, `athena` for its inputs and outputs of one event, see `hitpool.export.athena`.
 
     Returns:
         How well the exported model agrees with the original.
@@ -68,6 +71,7 @@ def export(
 
     output = Path(output)
     chosen = format_for(output, format)
+    _options(chosen, layout)
     _require(chosen)
     check_writable(output.parent)
     objects = load_checkpoint(checkpoint, trust)
@@ -84,7 +88,8 @@ def export(
         )
     model = DeployedModel(objects.model.model, fields, data.scale_factors, data.points, columns)
     real, source = _events(objects, columns, events)
-    return write_model(model, output, chosen, objects.units, real, _origin(checkpoint, objects) | {"events": source})
+    origin = _origin(checkpoint, objects) | {"events": source}
+    return write_model(model, output, chosen, objects.units, real, origin, layout)
 
 
 def write_model(
@@ -94,6 +99,7 @@ def write_model(
     units: Mapping[str, str] | None = None,
     events: Sequence[Tensor] | None = None,
     origin: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
 ) -> Agreement:
     """Writes a model, after the written file has been read and compared with it.
 
@@ -104,6 +110,7 @@ def write_model(
         units: Units of columns and parameters whose names do not say them.
         events: Hits of the events of the check, [M, C] each; None for random ones.
         origin: What the metadata say of where the model comes from.
+        layout: As in `export`.
 
     Returns:
         How well the exported model agrees with the original.
@@ -114,11 +121,12 @@ def write_model(
     """
     chosen = format_for(output, format)
     kind = FORMATS[chosen].load_module()
+    options = _options(chosen, layout)
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     real = check_events.random_events(model) if events is None else events
     cases = expected_of(model, check_events.batches(real, model.is_used))
     example = torch.zeros(*_EXAMPLE, len(model.columns)), torch.ones(*_EXAMPLE, dtype=torch.bool)
-    built = kind.build(model, example)
+    built = kind.build(model, example, **options)
     metadata = metadata_of(model, chosen, units or {}, origin or {})
     with TemporaryDirectory() as folder:
         file = Path(folder, output.name)
@@ -136,6 +144,15 @@ def write_model(
         write_bytes(output.with_name(output.name + EVENTS_SUFFIX), _stored(cases))
         write_bytes(output, file.read_bytes())
     return agreement
+
+
+def _options(format: FormatName, layout: Layout | None) -> dict[str, str]:
+    """Options of the format."""
+    if layout is None:
+        return {}
+    if format != "onnx":
+        raise ValueError(f"--layout {layout}: expected format onnx, which has it, got {format}")
+    return {"layout": layout}
 
 
 def _require(format: FormatName) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hitpool.export.arrays import Run, checked
 from hitpool.export.athena import ONE_EVENT, AthenaModel, gather_events, gnn_config
 from hitpool.export.deployed import DeployedModel
+from hitpool.export.metadata import NAME, OUTPUTS
 from hitpool.export.recording import EVENTS, HITS, Symbol, recorder
 from hitpool.files import write_bytes
 from hitpool.nn.recorded import recording
@@ -23,12 +25,8 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-METADATA = "hitpool.json"
-OUTPUTS = ("parameters", "track_probability", "hit_probability")
 LAYOUTS = ("batch", "athena")
 _NAMES: dict[int, str] = {EVENTS: "B", HITS: "M"}
-
-Predict = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass
@@ -105,11 +103,11 @@ def write(built: OnnxModel, metadata: dict[str, Any], path: Path) -> None:
     """
     model = type(built.model)()
     model.CopyFrom(built.model)
-    _needed("onnx.helper").set_model_props(model, {METADATA: json.dumps(metadata, indent=2), **built.extra})
+    _needed("onnx.helper").set_model_props(model, {NAME: json.dumps(metadata, indent=2), **built.extra})
     write_bytes(path, model.SerializeToString())
 
 
-def load(path: Path, threads: int = 1) -> tuple[Predict, dict[str, Any]]:
+def load(path: Path, threads: int = 1) -> tuple[Run, dict[str, Any]]:
     """Reads a model of either layout for onnxruntime on CPU.
 
     Args:
@@ -130,21 +128,15 @@ def load(path: Path, threads: int = 1) -> tuple[Predict, dict[str, Any]]:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
-    if METADATA not in said:
-        raise ValueError(f"{path} is not a model of hitpool: it has no metadata {METADATA}")
-    metadata = json.loads(said[METADATA])
-    columns = [column["name"] for column in metadata["inputs"][0]["columns"]]
+    if NAME not in said:
+        raise ValueError(f"{path} is not a model of hitpool: it has no metadata {NAME}")
+    metadata = json.loads(said[NAME])
     run = _run_athena if session.get_inputs()[0].name == ONE_EVENT else _run_batch
-
-    def call(hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        _check(hits, valid, columns)
-        return run(session, hits, valid)
-
-    return call, metadata
+    return checked(partial(run, session), metadata), metadata
 
 
 def _run_batch(session: onnxruntime.InferenceSession, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    results = session.run(OUTPUTS, {"hits": hits.numpy(), "valid": valid.numpy()})
+    results = session.run(list(OUTPUTS), {"hits": hits.numpy(), "valid": valid.numpy()})
     parameters, track, hit = map(torch.from_numpy, results)
     return parameters, track, hit
 
@@ -155,24 +147,14 @@ def _run_athena(session: onnxruntime.InferenceSession, hits: Tensor, valid: Tens
     return gather_events([list(map(torch.as_tensor, result)) for result in results], valid, ranks)
 
 
-def _check(hits: Tensor, valid: Tensor, columns: list[str]) -> None:
-    if hits.dim() != 3 or hits.shape[-1] != len(columns):
-        raise ValueError(
-            f"hits: expected shape [events, hits, {len(columns)}] with the columns {', '.join(columns)}, "
-            f"got {list(hits.shape)}"
-        )
-    if hits.dtype != torch.float32:
-        raise ValueError(f"hits: expected float32, got {_dtype(hits)}")
-    if valid.shape != hits.shape[:2]:
-        raise ValueError(
-            f"valid: expected shape {list(hits.shape[:2])}, one for each of the hits, got {list(valid.shape)}"
-        )
-    if valid.dtype != torch.bool:
-        raise ValueError(f"valid: expected bool, false at padded hits, got {_dtype(valid)}")
+def require() -> None:
+    """Checks that a model can be written and run here.
 
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    Raises:
+        ModuleNotFoundError: onnx or onnxruntime is not installed.
+    """
+    _needed("onnx")
+    _needed("onnxruntime")
 
 
 def _needed(module: str) -> ModuleType:

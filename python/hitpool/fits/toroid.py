@@ -158,7 +158,7 @@ class ToroidFit(nn.Module):
         ready = torch.cat([hits[..., :-1] * self.scale, (hits[..., -1:] == self.tube).double()], dim=-1)  # [B, M, 10]
         if self._is_for_op(ready, logits):
             field, table = self.field.numbers()
-            table = table or [ready.new_empty(0)]  # AOTInductor loses a list of no tensors
+            table = table or [self.no_hit[:0]]  # AOTInductor loses a list of no tensors
             arguments = ready.double(), logits.double(), valid, self.geometry.numbers(), field, table
             of_tracks, of_hits = toroid_fit(*arguments, threshold=threshold, max_hits=self.max_hits)
         else:

@@ -114,7 +114,7 @@ def toroid_fit(
 ) -> tuple[Tensor, Tensor]:
     """`hitpool.ops.toroid_fit` by the definition of the fit; see there."""
     fit = ToroidFit(geometry=Geometry.of(geometry), max_hits=max_hits)
-    if table:
+    if len(table) > 1:
         r_grid, z_grid, phi_grid, values = table
         mapped = TabulatedField(r_grid, z_grid, phi_grid, mirrored=bool(field[1]))
         mapped.values = values
