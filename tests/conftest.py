@@ -1,6 +1,7 @@
 """Simulated events and the default model; a worker of pytest-xdist, and what it starts, computes with one thread."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,59 @@ def checkpoint(objects, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "ckpts").mkdir()
     torch.save({"state_dict": objects.model.state_dict()}, run / "ckpts" / "best.ckpt")
     return run / "ckpts" / "best.ckpt"
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder that all workers share."""
+    from hitpool.files import alone
+
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = root / name, root / f"{name}-is-made"
+        with alone(folder, wait=lambda line: None):
+            if not done.exists():
+                folder.mkdir(exist_ok=True)
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_model(data_set: Path):
+    """A small network with random weights, the same in every worker, and the fit of the default one."""
+    from hitpool.config import load
+    from hitpool.export import DeployedModel
+    from hitpool.files import read_index
+
+    layers = {"encoder.init_args.num_layers": 1, "decoder.init_args.num_decoder_layers": 1}
+    overrides = {f"model.model.{key}": value for key, value in layers.items()} | {"trainer.accelerator": "cpu"}
+    objects = load("muon.yaml", overrides | {f"data.{part}_dir": str(data_set) for part in ("train", "val", "test")})
+    data, network = objects.datamodule, objects.model.model
+    for task in network.tasks:
+        task.fit_standardization(data.train_targets())
+        if getattr(task, "response", None) is not None:
+            task.response.declare(trained=True)
+    columns = read_index(data_set).hit_columns
+    return DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points, columns).eval()
+
+
+@pytest.fixture(scope="session")
+def package(once: Callable[..., Path], small_model, data_set: Path) -> Path:
+    """The small model as a package of AOTInductor, which takes a minute to compile."""
+    from hitpool.export import check_events, write_model
+
+    def make(folder: Path) -> None:
+        events = check_events.real_events(data_set, small_model.columns)
+        write_model(
+            small_model, folder / "small.pt2", "aoti", {"truthMuon_pt": "GeV"}, events, {"checkpoint_sha256": "abc"}
+        )
+
+    return once("package", make) / "small.pt2"
 
 
 @pytest.fixture(scope="session")

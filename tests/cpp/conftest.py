@@ -12,7 +12,6 @@ import pytest
 
 import hitpool
 from hitpool.cli import main
-from hitpool.files import alone
 
 HERE = Path(__file__).parent
 
@@ -25,24 +24,6 @@ def tool(name: str) -> str | None:
 
 def run(*command: str | Path, **options) -> subprocess.CompletedProcess:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """Makes a folder that all workers share."""
-    root = tmp_path_factory.getbasetemp()
-    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-
-    def make(name: str, fill: Callable[[Path], None]) -> Path:
-        folder, done = root / name, root / f"{name}-is-made"
-        with alone(folder, wait=lambda line: None):
-            if not done.exists():
-                folder.mkdir(exist_ok=True)
-                fill(folder)
-                done.touch()
-        return folder
-
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -103,23 +84,9 @@ def models(once) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(once: Callable[..., Path], checkpoint: Path) -> Path:
-    """The default model with random weights as TorchScript, with check events."""
+    """The default model with random weights as TorchScript, with the events of its check."""
 
     def make(folder: Path) -> None:
         main(["export", "--checkpoint", str(checkpoint), "--output", str(folder / "model.pt")])
-        done = run(sys.executable, HERE / "make_check_events.py", folder / "model.pt")
-        assert done.returncode == 0, done.stderr
 
     return once("cpp-exported", make) / "model.pt"
-
-
-@pytest.fixture(scope="session")
-def small_package(once: Callable[..., Path]) -> Path:
-    """The small model as an AOTInductor package, which takes a minute to compile."""
-
-    def make(folder: Path) -> None:
-        for command in (["make_models.py", folder, "package"], ["make_check_events.py", folder / "small.pt"]):
-            done = run(sys.executable, HERE / command[0], *command[1:])
-            assert done.returncode == 0, done.stderr
-
-    return once("cpp-package", make) / "small.pt2"

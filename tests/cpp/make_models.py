@@ -71,10 +71,6 @@ def main(folder: Path) -> None:
     (folder / "text.pt").write_text("not a model")
     (folder / "short.pt").write_bytes((folder / "small.pt").read_bytes()[:2000])
     (folder / "model.onnx").write_bytes(b"")
-    if "package" in sys.argv:
-        configs = {"aot_inductor.metadata": extra}
-        path = str(folder / "small.pt2")
-        torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs=configs)
 
 
 main(Path(sys.argv[1]))

@@ -28,14 +28,14 @@ def refused(*command: str | Path) -> str:
 def test_results_are_those_of_python_from_eight_threads(programs: Path, exported: Path) -> None:
     done = run(programs / "consumer", exported, f"{exported}.check.safetensors", env={})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("5 cases agree to ")
+    assert done.stdout.startswith("11 cases agree to ")
     assert done.stdout.count("\n") == 1
 
 
-def test_a_package_gives_the_same(programs: Path, small_package: Path) -> None:
-    done = run(programs / "consumer", small_package, small_package.with_name("small.pt.check.safetensors"), env=EMPTY)
+def test_a_package_gives_the_same(programs: Path, package: Path) -> None:
+    done = run(programs / "consumer", package, f"{package}.check.safetensors", env=EMPTY)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("5 cases agree to ")
+    assert done.stdout.startswith("11 cases agree to ")
 
 
 def test_other_results_are_seen(programs: Path, exported: Path, tmp_path: Path) -> None:

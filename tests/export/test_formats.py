@@ -4,55 +4,46 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from hitpool import Predictor
-from hitpool.config import load as load_configuration
 from hitpool.export import FORMATS, DeployedModel, check_events, load, write_model
 from hitpool.export.arrays import check_arrays
 from hitpool.export.formats import format_for, format_of
+from hitpool.export.metadata import metadata_of
 from hitpool.export.parity import TOLERANCE, Case, compare, expected_of, largest_difference
 from hitpool.files import hits_of_events, read_index
 
 
 @pytest.fixture(scope="module")
-def small(data_set: Path) -> DeployedModel:
-    """A small network with random weights and the fit of the default one."""
-    changes = {"encoder.init_args.num_layers": 1, "decoder.init_args.num_decoder_layers": 1}
-    overrides = {f"model.model.{key}": value for key, value in changes.items()}
-    overrides |= {f"data.{part}_dir": str(data_set) for part in ("train", "val", "test")}
-    objects = load_configuration("muon.yaml", overrides | {"trainer.accelerator": "cpu"})
-    data, network = objects.datamodule, objects.model.model
-    for task in network.tasks:
-        task.fit_standardization(data.train_targets())
-        if getattr(task, "response", None) is not None:
-            task.response.declare(trained=True)
-    columns = read_index(data_set).hit_columns
-    return DeployedModel(network, data.inputs["hit"], data.scale_factors, data.points, columns).eval()
+def events(small_model: DeployedModel, data_set: Path) -> list[Tensor]:
+    return check_events.real_events(data_set, small_model.columns)
 
 
 @pytest.fixture(scope="module")
-def events(small: DeployedModel, data_set: Path) -> list[Tensor]:
-    return check_events.real_events(data_set, small.columns)
+def program(small_model: DeployedModel, events: list[Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "model.pt2"
+    agreement = write_model(small_model, path, "export", {"truthMuon_pt": "GeV"}, events, {"checkpoint_sha256": "abc"})
+    assert max(agreement.worst.values()) <= TOLERANCE
+    assert load(path)[1]["check"]["events"] == agreement.events
+    return path
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("export", ".pt2"), ("aoti", ".pt2")])
+@pytest.mark.parametrize(("name", "fixture"), [("export", "program"), ("aoti", "package")])
 def test_a_model_in_another_format(
-    small: DeployedModel, events: list[Tensor], tmp_path: Path, name: str, suffix: str
+    small_model: DeployedModel, events: list[Tensor], request: pytest.FixtureRequest, name: str, fixture: str
 ) -> None:
-    path = tmp_path / f"model{suffix}"
-    agreement = write_model(small, path, name, {"truthMuon_pt": "GeV"}, events, {"checkpoint_sha256": "abc"})
+    path = request.getfixturevalue(fixture)
     assert format_of(path) == name
     run, metadata = load(path, threads=3)
     assert (metadata["format"], metadata["checkpoint_sha256"]) == (name, "abc")
     assert metadata.get("instruction_set") == ("AVX2" if name == "aoti" else None)
-    assert [column["name"] for column in metadata["inputs"][0]["columns"]] == small.columns
+    assert [column["name"] for column in metadata["inputs"][0]["columns"]] == small_model.columns
     assert metadata["thresholds"] == {"track": 0.5, "hit": 0.5, "pooled hit": [0.1]}
-    assert (agreement.events, agreement.excused) == (metadata["check"]["events"], metadata["check"]["excused"])
-    assert max(agreement.worst.values()) <= TOLERANCE
 
     with safe_open(f"{path}.check.safetensors", "pt") as stored:  # as a program finds them
         assert float(stored.metadata()["tolerance"]) == TOLERANCE
@@ -81,7 +72,7 @@ def test_a_model_in_another_format(
         run(hits, torch.ones(hits.shape[:2], dtype=torch.bool)),
         run(events[0][None], torch.ones(hits.shape[:2], dtype=torch.bool)),
     )
-    tracks = Predictor(path)(dict(zip(small.columns, events[0].unbind(-1), strict=True)))
+    tracks = Predictor(path)(dict(zip(small_model.columns, events[0].unbind(-1), strict=True)))
     assert tracks.parameters["truthMuon_pt"].shape == (2,)
 
 
@@ -89,8 +80,10 @@ def expected_names() -> tuple[str, str, str]:
     return "parameters", "track_probability", "hit_probability"
 
 
-def test_the_fit_stays_compiled(small: DeployedModel) -> None:
-    program = FORMATS["export"].load_module().build(small, (torch.zeros(2, 5, 20), torch.ones(2, 5, dtype=torch.bool)))
+def test_the_fit_stays_compiled(small_model: DeployedModel) -> None:
+    program = (
+        FORMATS["export"].load_module().build(small_model, (torch.zeros(2, 5, 20), torch.ones(2, 5, dtype=torch.bool)))
+    )
     text = str(program)
     for op in ("weighted_pool", "pseudorapidity", "attention", "toroid_fit"):
         assert f"torch.ops.hitpool.{op}.default" in text, op
@@ -170,15 +163,15 @@ def test_a_difference_is_an_error_unless_rounding_explains_it() -> None:
     assert compare(lambda hits, valid: shifted(next(turns), 0)(hits, valid), cases, "onnx").excused == 1
 
 
-def test_probabilities_at_a_threshold_are_known(small: DeployedModel, events: list[Tensor]) -> None:
+def test_probabilities_at_a_threshold_are_known(small_model: DeployedModel, events: list[Tensor]) -> None:
     hits = events[0][None]
     valid = torch.ones(hits.shape[:2], dtype=torch.bool)
-    (before,) = expected_of(small, [(hits, valid)])
+    (before,) = expected_of(small_model, [(hits, valid)])
     threshold = float(before.expected[2][0, 0, 0])
-    (task,) = small.pooling
+    (task,) = small_model.pooling
     task.assignment_threshold, kept = threshold, task.assignment_threshold
     try:
-        (after,) = expected_of(small, [(hits, valid)])
+        (after,) = expected_of(small_model, [(hits, valid)])
     finally:
         task.assignment_threshold = kept
     assert (before.exempt.tolist(), after.exempt.tolist()) == ([False], [True])
@@ -189,20 +182,12 @@ def test_hits_of_events_are_those_on_disk(data_set: Path) -> None:
     order = torch.randperm(len(index), generator=torch.Generator().manual_seed(1)).numpy()
     columns = index.hit_columns[3:6]
     found = list(hits_of_events(index, order, columns))
-    whole = list(hits_of_events(index, range_of(index), index.hit_columns))
+    whole = list(hits_of_events(index, np.arange(len(index)), index.hit_columns))
     for number, own in zip(order, found, strict=True):
         torch.testing.assert_close(torch.from_numpy(own), torch.from_numpy(whole[number][:, 3:6]))
     with pytest.raises(KeyError, match="has no column 'none'; available columns: spacePoint_"):
         list(hits_of_events(index, order, ["none"]))
 
 
-def range_of(index):
-    import numpy as np
-
-    return np.arange(len(index))
-
-
-def test_metadata_are_plain_json(small: DeployedModel) -> None:
-    from hitpool.export.metadata import metadata_of
-
-    assert json.loads(json.dumps(metadata_of(small, "aoti", {}, {})))["outputs"][0]["fields"][0]["name"]
+def test_metadata_are_plain_json(small_model: DeployedModel) -> None:
+    assert json.loads(json.dumps(metadata_of(small_model, "aoti", {}, {})))["outputs"][0]["fields"][0]["name"]

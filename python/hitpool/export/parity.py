@@ -58,10 +58,10 @@ class Agreement:
 def expected_of(model: DeployedModel, batches: Iterable[tuple[Tensor, Tensor]]) -> list[Case]:
     """Runs the model, and finds the events that rounding alone may change.
 
-    Those are events that differ by more than a fifth of `TOLERANCE` when the network computes in float64, such as tracks of few
-    hits that no fit determines; events with an assignment or validity probability within `MARGIN` of a threshold at
-    which a hit is pooled, fitted or attended to, anywhere in the network; and events with an azimuth within
-    `PHI_MARGIN` of +-pi.
+    Those are events that differ by more than a fifth of `TOLERANCE` when the network computes in float64, such as
+    tracks of few hits that no fit determines; events with an assignment or validity probability within `MARGIN` of a
+    threshold at which a hit is pooled, fitted or attended to, anywhere in the network; and events with an azimuth
+    within `PHI_MARGIN` of +-pi.
 
     Args:
         model: The model.
