@@ -1,6 +1,6 @@
 """Whole events through a model in every format: time per call and events per second, all ways in one run.
 
-`python tests/benchmarks/deployment.py` takes about five minutes; every way is compared with the first one before.
+`python tests/benchmarks/speed/formats.py` takes about five minutes; every way is compared with the first one before.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from speed.model import WITHOUT, Instead, prepare
+from model import WITHOUT, Instead, prepare
 from torch import Tensor
 
 from hitpool.export import FORMATS, DeployedModel, check_events
