@@ -1,5 +1,5 @@
 // Which of the kernels, compiled once per instruction set, this processor gets. torch's own choice is not part of its
-// stable ABI: this is the same rule, ATEN_CPU_CAPABILITY included.
+// stable ABI: this is the same rule, which ATEN_CPU_CAPABILITY (default, avx2) lowers.
 #pragma once
 #include <cstdlib>
 #include <string_view>
@@ -10,20 +10,16 @@ enum class Capability { baseline, avx2, avx512 };
 
 inline Capability capability() {
 #if defined(__x86_64__)
-  const char* const wanted = std::getenv("ATEN_CPU_CAPABILITY");
-  if (wanted != nullptr) {
-    const std::string_view name = wanted;
-    if (name == "avx512") return Capability::avx512;
-    if (name == "avx2") return Capability::avx2;
-    if (name == "default") return Capability::baseline;
-  }
-  if (!__builtin_cpu_supports("fma")) return Capability::baseline;
-  if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
-    return Capability::avx512;
-  }
-  if (__builtin_cpu_supports("avx2")) return Capability::avx2;
-#endif
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Capability::baseline;
+  const char* const variable = std::getenv("ATEN_CPU_CAPABILITY");
+  const std::string_view most = variable != nullptr ? variable : "";
+  if (most == "default") return Capability::baseline;
+  const bool has_avx512 =
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  return has_avx512 && most != "avx2" ? Capability::avx512 : Capability::avx2;
+#else
   return Capability::baseline;
+#endif
 }
 
 }  // namespace hitpool::inference
