@@ -1,5 +1,5 @@
 // Which of the kernels, compiled once per instruction set, this processor gets. torch's own choice is not part of its
-// stable ABI: this is the same rule, which ATEN_CPU_CAPABILITY (default, avx2) lowers.
+// stable ABI: this is the same rule, and ATEN_CPU_CAPABILITY (default, avx2) lowers it.
 #pragma once
 #include <cstdlib>
 #include <string_view>

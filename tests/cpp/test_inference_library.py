@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import hitpool
-import hitpool.ops
+import hitpool.ops  # noqa: F401  (registers them)
 from hitpool.export.metadata import OUTPUTS
 from hitpool.export.parity import Case, compare
 from hitpool.fits import BoxToroid, ToroidFit
@@ -152,7 +152,7 @@ def test_results_and_errors_are_those_of_the_ops(there: SimpleNamespace) -> None
             assert got == expected
             errors += 1
         else:
-            torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True, msg=lambda m, c=call: f"{c[0]}: {m}")
+            torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
     assert errors == 19
 
 
@@ -169,6 +169,9 @@ def test_an_exported_model_gives_the_same(there: SimpleNamespace, exported: Path
 @pytest.mark.parametrize("capability", ["default", "avx2", "avx512"])
 def test_the_instruction_set_is_the_one_that_torch_chooses(library: Path, capability: str) -> None:
     """Sums of float32 depend on how many of them are added at once."""
+    has = torch.backends.cpu.get_cpu_capability().lower()
+    if has not in ("avx2", "avx512") or (capability == "avx512" and has == "avx2"):
+        pytest.skip(f"this process has {has}")
     code = """
 import sys, torch
 torch.ops.load_library(sys.argv[1])
