@@ -30,7 +30,7 @@ void check_table(const std::vector<Tensor>& table) {
   check_double("table[3]", table[3]);
   const int64_t shape[] = {table[0].size(0), table[1].size(0), table[2].size(0)};
   check(
-      table[3].sizes() == Sizes(shape), kOp, "table[3]", text("the shape of the grids, ", Sizes(shape)),
+      table[3].sizes().equals(shape), kOp, "table[3]", text("the shape of the grids, ", Sizes(shape)),
       table[3].sizes());
 }
 
@@ -52,7 +52,7 @@ void check_toroid_fit(
   if (valid.has_value()) {
     check_bool(kOp, "valid", *valid);
     check(
-        valid->sizes() == hits.sizes().slice(0, 2), kOp, "valid",
+        valid->sizes().equals(hits.sizes().slice(0, 2)), kOp, "valid",
         text("shape [B, M] that fits hits [B, M, 10] = ", hits.sizes()), valid->sizes());
   }
   check(geometry.size() == 11, kOp, "geometry", "11 numbers", geometry.size());

@@ -35,12 +35,12 @@ void check_weighted_pool(
   const int64_t hits = logits.size(-1);
   check_count(kOp, "logits", "hits", hits);
   check(
-      features.sizes().slice(0, features.dim() - 2) == events && features.size(-2) == hits, kOp, "features",
+      features.sizes().slice(0, features.dim() - 2).equals(events) && features.size(-2) == hits, kOp, "features",
       text("shape [..., M, D] that fits logits [..., N, M] = ", logits.sizes()), features.sizes());
   if (valid.has_value()) {
     check_bool(kOp, "valid", *valid);
     check(
-        valid->dim() == logits.dim() - 1 && valid->sizes().slice(0, valid->dim() - 1) == events &&
+        valid->dim() == logits.dim() - 1 && valid->sizes().slice(0, valid->dim() - 1).equals(events) &&
             valid->size(-1) == hits,
         kOp, "valid", text("shape [..., M] that fits logits [..., N, M] = ", logits.sizes()), valid->sizes());
   }
