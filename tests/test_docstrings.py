@@ -11,7 +11,7 @@ import hitpool
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(hitpool.__path__, "hitpool.")
-    if not module.name.endswith(("._C", "libhitpool_ops", "libhitpool_model"))
+    if not module.name.endswith(("._C", "libhitpool_ops", "libhitpool_inference", "libhitpool_model"))
 )
 
 

@@ -11,8 +11,6 @@
 
 namespace hitpool {
 
-inline constexpr double kMinWeightSum = 1e-8;  // keeps the mean finite if all weights underflow
-
 // Throws unless the arguments of the forward op fit together. Holds for symbolic sizes too.
 void check_weighted_pool(
     const at::Tensor& logits,                // [..., N, M]

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 REBUILD = "pip install --force-reinstall --no-deps --no-build-isolation ."
 
 
-def library_path() -> str:
-    """Path of `libhitpool_ops.so`, the library that registers the ops with torch.
+def library_path(name: Literal["ops", "inference"] = "ops") -> str:
+    """Path of a library that registers the ops with torch.
 
-    It holds no Python, so any program with libtorch can load it:
+    It holds no Python, so any program with libtorch can load it, but only one of the two:
+
+    Args:
+        name: `ops` is `libhitpool_ops.so`, all of it, for the minor version of torch that it was built with;
+            `inference` is `libhitpool_inference.so`, without gradients and on CPU, for torch 2.11 to 2.14.
 
     Returns:
         Absolute path, for `torch.ops.load_library` in Python or `dlopen` in C++.
@@ -22,7 +27,7 @@ def library_path() -> str:
     """
     extension = importlib.import_module("hitpool._C")
     assert extension.__file__ is not None
-    return str(Path(extension.__file__).with_name("libhitpool_ops.so"))
+    return str(Path(extension.__file__).with_name(f"libhitpool_{name}.so"))
 
 
 def load_library() -> None:
