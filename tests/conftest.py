@@ -19,6 +19,18 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "cuda: runs on a GPU")
 
 
+@pytest.fixture(params=["default", "avx2", "avx512"])
+def capability(request: pytest.FixtureRequest) -> str:
+    """A value of ATEN_CPU_CAPABILITY that this processor can have: torch believes any."""
+    import torch
+
+    known = ["default", "avx2", "avx512"]
+    here = torch.backends.cpu.get_cpu_capability().lower()
+    if here not in known or known.index(request.param) > known.index(here):
+        pytest.skip(f"this processor has {here}, not {request.param}")
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hitpool.simulation import simulate

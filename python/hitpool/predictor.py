@@ -140,14 +140,27 @@ class Predictor:
             ValueError: If a column is not one-dimensional, has another length than the first, or holds NaN or Inf;
                 or if the offsets do not fit.
         """
+        if offsets is not None and not (isinstance(hits, Mapping) or _is_structured(hits)):
+            raise TypeError(
+                f"Predictor: offsets cut hits by column into events, got {type(hits).__name__} with offsets"
+            )
         if isinstance(hits, str | Path):
             index = read_index(hits)
             return self._of_data_set(index, np.arange(len(index)))
         if type(hits).__module__.partition(".")[0] == "awkward":
-            return self._of_awkward(hits)
-        if isinstance(hits, np.ndarray) and hits.dtype.names:
-            hits = {name: hits[name] for name in hits.dtype.names}
+            if hasattr(hits, "ndim"):
+                return self._of_awkward(hits)
+            hits = {name: np.asarray(hits[name]) for name in hits.fields}  # one event
+        if _is_structured(hits):
+            hits = _by_name(hits)
         if not isinstance(hits, Mapping):
+            if not isinstance(hits, Sequence) or not all(
+                isinstance(own, Mapping) or _is_structured(own) for own in hits
+            ):
+                raise TypeError(
+                    "Predictor: expected hits by column (a mapping or a structured array), a list of such events, an "
+                    f"awkward array or the folder of a data set, got {_described(hits)}"
+                )
             tables, tensors = (
                 [self._table(event, f"event {number}") for number, event in enumerate(hits)],
                 _tensors(hits),
@@ -207,8 +220,8 @@ class Predictor:
 
     def _table(self, event: Event, where: str) -> Tensor:
         """The hits of an event as the model takes them, float32 [M, C]."""
-        if isinstance(event, np.ndarray) and event.dtype.names:
-            event = {name: event[name] for name in event.dtype.names}
+        if _is_structured(event):
+            event = _by_name(event)
         if missing := [column for column in self.columns if column not in event]:
             raise _missing(missing[0], list(event), where, self.columns)
         values = [_column(event[column]) for column in self.columns]
@@ -249,6 +262,22 @@ class Predictor:
         return PredictedTracks({field: own.numpy() for field, own in fields.items()}, track.numpy(), hit.numpy())
 
 
+def _is_structured(hits: Any) -> bool:
+    return isinstance(hits, np.ndarray) and bool(hits.dtype.names)
+
+
+def _by_name(hits: Any) -> Event:
+    return {name: hits[name] for name in hits.dtype.names}
+
+
+def _described(hits: Any) -> str:
+    if isinstance(hits, np.ndarray | Tensor):
+        return f"an array of shape {list(hits.shape)} without names of columns"
+    if isinstance(hits, Sequence) and not isinstance(hits, str):
+        return f"a {type(hits).__name__} of {', '.join(sorted({type(own).__name__ for own in hits}))}"
+    return type(hits).__name__
+
+
 def _missing(column: str, present: Sequence[str], where: str, needed: Sequence[str]) -> KeyError:
     return KeyError(
         f"Predictor: {where} has no column {column!r}{suggestion(column, list(present))}; the model "
@@ -278,7 +307,12 @@ def _column(values: Array) -> Tensor:
 
 def _sizes(offsets: Array, hits: int) -> list[int]:
     """Number of hits of each event."""
-    limits = [int(limit) for limit in offsets]
+    limits = np.asarray(offsets.cpu() if isinstance(offsets, Tensor) else offsets)
+    if limits.ndim != 1 or not (limits.size and np.issubdtype(limits.dtype, np.integer)):
+        raise ValueError(
+            f"Predictor: offsets: expected whole numbers [events + 1], got {limits.dtype} {list(limits.shape)}"
+        )
+    limits = limits.tolist()
     sizes = [stop - start for start, stop in pairwise(limits)]
     if not limits or limits[0] != 0 or limits[-1] != hits or min(sizes, default=0) < 0:
         raise ValueError(

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from torch import Tensor
 
 from hitpool import Predictor
-from hitpool.export import FORMATS, DeployedModel, check_events, load, write_model
+from hitpool.export import FORMATS, DeployedModel, check_events, export, load, write_model
 from hitpool.export.arrays import check_arrays
 from hitpool.export.formats import format_for, format_of
 from hitpool.export.metadata import metadata_of
@@ -122,8 +123,25 @@ def test_the_suffix_says_the_format() -> None:
     assert format_for(Path("m.pt2"), "export") == "export"
     with pytest.raises(ValueError, match=r"m.pt: expected the suffix .onnx of format onnx, got '.pt'"):
         format_for(Path("m.pt"), "onnx")
-    with pytest.raises(ValueError, match=r"m\.h5: expected the suffix one of .pt2 \(aoti\), .onnx"):
+    with pytest.raises(ValueError, match=r"m\.h5: expected the suffix one of .pt2 \(aoti or export\), .onnx"):
         format_for(Path("m.h5"), None)
+
+
+def test_a_checkpoint_without_its_events(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    moved = torch.load(checkpoint)
+    config = yaml.safe_load((checkpoint.parents[1] / "config.yaml").read_text())
+    for part in ("train", "val", "test"):
+        config["data"][f"{part}_dir"] = "elsewhere"
+    (tmp_path / "run/ckpts").mkdir(parents=True)
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
+    torch.save(moved, tmp_path / "run/ckpts/best.ckpt")
+    for suffix in (".pt2", ".onnx"):
+        with pytest.raises(FileNotFoundError, match=r"random hits have no stable fit: name a data set, .* by --events"):
+            export(tmp_path / "run/ckpts/best.ckpt", tmp_path / f"model{suffix}")
+    export(tmp_path / "run/ckpts/best.ckpt", tmp_path / "model.pt")
+    assert "the exported model is checked with random hits; --events names" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"model.pt is an exported model \(torchscript\); expected a checkpoint"):
+        export(tmp_path / "model.pt", tmp_path / "again.pt")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -152,7 +170,7 @@ def test_a_difference_is_an_error_unless_rounding_explains_it() -> None:
     agreement = compare(lambda hits, valid: shifted(5e-4, 0)(hits, valid), cases, "onnx")
     assert (agreement.events, agreement.excused) == (12, 0)
     with pytest.raises(
-        RuntimeError, match="onnx export: parameters of the exported model differs by 1 for hits of shape"
+        RuntimeError, match="onnx export: the exported model differs by 1 in parameters, for hits of shape"
     ):
         compare(shifted(1.0, 1), cases, "onnx")
     with pytest.raises(RuntimeError, match="differs by nan"):

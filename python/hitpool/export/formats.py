@@ -60,7 +60,10 @@ def format_for(output: Path, format: FormatName | None) -> FormatName:
     if format is None and fitting:
         return fitting[0]
     if format is None or format not in fitting:
-        known = ", ".join(f"{known.suffix} ({name})" for name, known in FORMATS.items())
+        suffixes: dict[str, list[str]] = {known.suffix: [] for known in FORMATS.values()}
+        for name, own in FORMATS.items():
+            suffixes[own.suffix].append(name)
+        known = ", ".join(f"{suffix} ({' or '.join(names)})" for suffix, names in suffixes.items())
         wanted = f"{FORMATS[format].suffix} of format {format}" if format else f"one of {known}"
         raise ValueError(f"--output {output}: expected the suffix {wanted}, got {output.suffix!r}")
     return format

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hitpool.export import check_events
 from hitpool.export.deployed import DeployedModel, needed_columns
-from hitpool.export.formats import FORMATS, FormatName, format_for
+from hitpool.export.formats import FORMATS, FormatName, format_for, format_of
 from hitpool.export.metadata import metadata_of
 from hitpool.export.parity import MARGIN, PHI_MARGIN, TOLERANCE, Agreement, Case, compare, expected_of
 from hitpool.files import check_writable, read_index, write_bytes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Layout = Literal["athena"]
 EVENTS_SUFFIX = ".check.safetensors"
+ROUNDING = ("aoti", "onnx")  # other kernels than those of the original
 _EXAMPLE = (2, 12)
 
 
@@ -61,7 +62,9 @@ def export(
         How well the exported model agrees with the original.
 
     Raises:
-        FileNotFoundError: If the checkpoint or its configuration does not exist.
+        FileNotFoundError: If the checkpoint or its configuration does not exist; or the events of the training, for a
+            format that rounds differently, for which random hits tell nothing.
+        ValueError: If the checkpoint is an exported model.
         ImportError: If a package that the format needs is not installed.
         UntrustedError: If the configuration names classes of others.
         RuntimeError: If the exported model differs from the original by more than `hitpool.export.parity.TOLERANCE`.
@@ -74,6 +77,8 @@ def export(
     _options(chosen, layout)
     _require(chosen)
     check_writable(output.parent)
+    if known := format_of(checkpoint):
+        raise ValueError(f"{checkpoint} is an exported model ({known}); expected a checkpoint, of which one is made")
     objects = load_checkpoint(checkpoint, trust)
     objects.model.say_what_is_untrained()
     data = objects.datamodule
@@ -87,7 +92,7 @@ def export(
             sys.stderr,
         )
     model = DeployedModel(objects.model.model, fields, data.scale_factors, data.points, columns)
-    real, source = _events(objects, columns, events)
+    real, source = _events(objects, columns, events, chosen)
     origin = _origin(checkpoint, objects) | {"events": source}
     return write_model(model, output, chosen, objects.units, real, origin, layout)
 
@@ -127,7 +132,7 @@ def write_model(
     cases = expected_of(model, check_events.batches(real, model.is_used))
     example = torch.zeros(*_EXAMPLE, len(model.columns)), torch.ones(*_EXAMPLE, dtype=torch.bool)
     built = kind.build(model, example, **options)
-    metadata = metadata_of(model, chosen, units or {}, origin or {})
+    metadata = metadata_of(model, chosen, units or {}, {**({"layout": layout} if layout else {}), **(origin or {})})
     with TemporaryDirectory() as folder:
         file = Path(folder, output.name)
         kind.write(built, metadata, file)
@@ -162,7 +167,9 @@ def _require(format: FormatName) -> None:
         kind.require()
 
 
-def _events(objects: Objects, columns: Sequence[str], asked: Path | None) -> tuple[list[Tensor] | None, str]:
+def _events(
+    objects: Objects, columns: Sequence[str], asked: Path | None, format: FormatName
+) -> tuple[list[Tensor] | None, str]:
     """Events for the check, and what is said of them."""
     if asked:
         return check_events.real_events(asked, columns), str(asked)

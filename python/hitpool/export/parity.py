@@ -113,8 +113,8 @@ def compare(run: Run, cases: Sequence[Case], format: str) -> Agreement:
             wrong = ~(difference <= TOLERANCE)
             if (wrong & ~case.exempt).any():
                 raise RuntimeError(
-                    f"{format} export: {name} of the exported model differs by {difference[wrong].max():g} for hits of "
-                    f"shape {list(case.hits.shape)}, allowed is {TOLERANCE:g}; no file was written"
+                    f"{format} export: the exported model differs by {difference[wrong].max():g} in {name}, for hits "
+                    f"of shape {list(case.hits.shape)}, allowed is {TOLERANCE:g}; no file was written"
                 )
             worst[name] = max([worst[name], *difference[~wrong].tolist()])
             differs |= wrong
