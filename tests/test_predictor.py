@@ -220,8 +220,27 @@ def test_awkward_gives_awkward(predict: Predictor, events: list[Event]) -> None:
         np.testing.assert_allclose(got.tracks.truthMuon_pt, own.parameters["truthMuon_pt"], rtol=1e-5)
         np.testing.assert_allclose(got.tracks.track_probability, own.track_probability, rtol=1e-5)
         np.testing.assert_allclose(awkward.to_numpy(got.hit_probability), own.hit_probability, atol=1e-5)
+    same(predict(array[3]), expected[3])
     with pytest.raises(KeyError, match="the awkward array has no column 'spacePoint_time'"):
         predict(array[[column for column in predict.columns if column != "spacePoint_time"]])
+
+
+def test_what_is_no_event_is_refused(predict: Predictor, events: list[Event], data_set: Path) -> None:
+    table = np.stack([events[0][column] for column in predict.columns], axis=-1)
+    for wrong, name in (
+        (table, "an array of shape"),
+        (3, "int"),
+        (None, "NoneType"),
+        ([1, 2.0], "a list of float, int"),
+    ):
+        with pytest.raises(TypeError, match=f"expected hits by column .* the folder of a data set, got {name}"):
+            predict(wrong)
+    for several in (events, data_set):
+        with pytest.raises(TypeError, match=r"offsets cut hits by column into events, got .* with offsets"):
+            predict(several, [0, 5])
+    for offsets in ([0, 2.5, 5], [[0, 5]], 5):
+        with pytest.raises(ValueError, match=r"offsets: expected whole numbers \[events \+ 1\], got"):
+            predict(events[0], offsets)
 
 
 def test_structured_arrays_in_and_out(predict: Predictor, events: list[Event]) -> None:

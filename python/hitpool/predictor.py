@@ -150,7 +150,8 @@ class Predictor:
         if type(hits).__module__.partition(".")[0] == "awkward":
             if hasattr(hits, "ndim"):
                 return self._of_awkward(hits)
-            hits = {name: np.asarray(hits[name]) for name in hits.fields}  # one event
+            record: Any = hits  # one event
+            hits = {name: np.asarray(record[name]) for name in record.fields}
         if _is_structured(hits):
             hits = _by_name(hits)
         if not isinstance(hits, Mapping):
