@@ -168,7 +168,7 @@ def _latencies(objects: Objects, loops: Loops) -> dict[str, Callable[[], object]
     data, network = objects.datamodule, loops.network
     dataset, kind = data.dataset("train"), network.input_name
     columns = dataset.index.hit_columns
-    model = DeployedModel(network, data.inputs[kind], data.scale_factors, data.points, columns).eval()
+    model = DeployedModel(copy.deepcopy(network), data.inputs[kind], data.scale_factors, data.points, columns).eval()
     example = torch.zeros(2, 12, len(columns)), torch.ones(2, 12, dtype=torch.bool)
     exported = torch.jit.freeze(build(model.requires_grad_(False), example))
     calls = {}
