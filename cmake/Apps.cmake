@@ -2,6 +2,7 @@
 if(NOT HITPOOL_SOURCE_DIR)
   set(HITPOOL_SOURCE_DIR "${PROJECT_SOURCE_DIR}")
 endif()
+enable_language(C) # FindHDF5 tries a C compiler
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_package(yaml-cpp REQUIRED)
 find_package(Threads REQUIRED)

@@ -308,12 +308,12 @@ def _column(values: Array) -> Tensor:
 
 def _sizes(offsets: Array, hits: int) -> list[int]:
     """Number of hits of each event."""
-    limits = np.asarray(offsets.cpu() if isinstance(offsets, Tensor) else offsets)
-    if limits.ndim != 1 or not (limits.size and np.issubdtype(limits.dtype, np.integer)):
+    given = np.asarray(offsets.cpu() if isinstance(offsets, Tensor) else offsets)
+    if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
         raise ValueError(
-            f"Predictor: offsets: expected whole numbers [events + 1], got {limits.dtype} {list(limits.shape)}"
+            f"Predictor: offsets: expected whole numbers [events + 1], got {given.dtype} {list(given.shape)}"
         )
-    limits = limits.tolist()
+    limits: list[int] = given.tolist()
     sizes = [stop - start for start, stop in pairwise(limits)]
     if not limits or limits[0] != 0 or limits[-1] != hits or min(sizes, default=0) < 0:
         raise ValueError(

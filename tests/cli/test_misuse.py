@@ -212,7 +212,11 @@ OTHERS = [
         "hitpool evaluate: --checkpoint: data does not exist; expected a checkpoint, such as <run>",
     ),
     ("export --checkpoint nothing.ckpt --output x", 1, "hitpool export: --checkpoint: nothing.ckpt does not exist"),
-    ("export --checkpoint x --output y --format onnx", 2, "format: expected one of torchscript, got onnx"),
+    (
+        "export --checkpoint x --output y --format tf",
+        2,
+        "format: expected null or one of aoti, onnx, torchscript, export, got tf",
+    ),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),
     ("data inspect data/train --json x.txt", 1, "--json x.txt: expected a file ending in .json"),

@@ -126,7 +126,7 @@ def test_a_hostile_checkpoint_runs_no_code(trained: dict[str, Any], path: str, v
         load_checkpoint(checkpoint)
     for command in ("evaluate", "export"):
         with pytest.raises(SystemExit, match=rf"hitpool {command}: .*names .*: hostile\.Net"):
-            main([command, f"--checkpoint={checkpoint}", "--output=x"])
+            main([command, f"--checkpoint={checkpoint}", "--output=x.pt"])
     for command in COMMANDS:
         with pytest.raises(UntrustedError, match=r"hostile\.Net"):
             interpret(command, [f"--ckpt_path={checkpoint}"])
@@ -139,7 +139,7 @@ def test_trust_runs_the_code_of_a_checkpoint(trained: dict[str, Any], monkeypatc
     for command in COMMANDS:
         assert interpret(command, [f"--ckpt_path={checkpoint}", "--trust"]).trusted
     with pytest.raises(SystemExit, match="does not fit the model"):
-        main(["export", f"--checkpoint={checkpoint}", "--output=x", "--trust"])
+        main(["export", f"--checkpoint={checkpoint}", "--output=x.pt", "--trust"])
     assert Path("own_code_ran").exists()
 
 

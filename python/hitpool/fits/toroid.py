@@ -1,6 +1,7 @@
 """Fit of muon tracks in a toroid spectrometer in closed form, with the hits weighted by their assignment."""
 
 import math
+from inspect import getattr_static
 from typing import NamedTuple
 
 import torch
@@ -385,8 +386,10 @@ def _within(dip: Tensor) -> Tensor:
 
 
 def _is_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module has all methods of one of the classes; while torch.export records, it is of a subclass."""
-    return any(
-        all(getattr(type(module), name, None) is own for name, own in vars(kind).items() if not name.startswith("__"))
-        for kind in kinds
-    )
+    """Whether a module computes as one of the classes; while torch.export records, it is of a subclass of its own."""
+    return any(isinstance(module, kind) and _overrides_nothing(type(module), kind) for kind in kinds)
+
+
+def _overrides_nothing(own: type, kind: type) -> bool:
+    names = [name for name in dir(kind) if not name.startswith("__")]
+    return all(getattr_static(own, name) is getattr_static(kind, name) for name in names)
