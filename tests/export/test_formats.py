@@ -1,5 +1,6 @@
 """Formats of torch.export: the numbers of eager, checked inputs, and what is written beside the model."""
 
+import copy
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from hitpool import Predictor
+from hitpool.config import Objects
 from hitpool.export import FORMATS, DeployedModel, check_events, export, load, write_model
 from hitpool.export.arrays import check_arrays
 from hitpool.export.formats import format_for, format_of
@@ -127,14 +129,14 @@ def test_the_suffix_says_the_format() -> None:
         format_for(Path("m.h5"), None)
 
 
-def test_a_checkpoint_without_its_events(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    moved = torch.load(checkpoint)
-    config = yaml.safe_load((checkpoint.parents[1] / "config.yaml").read_text())
-    for part in ("train", "val", "test"):
-        config["data"][f"{part}_dir"] = "elsewhere"
+def test_a_checkpoint_without_its_events(objects: Objects, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    module, config = copy.deepcopy(objects.model), copy.deepcopy(objects.config)
+    for task in module.model.tasks:
+        task.fit_standardization(objects.datamodule.train_targets())
+    config["data"] |= {f"{part}_dir": "elsewhere" for part in ("train", "val", "test")}
     (tmp_path / "run/ckpts").mkdir(parents=True)
     (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
-    torch.save(moved, tmp_path / "run/ckpts/best.ckpt")
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "run/ckpts/best.ckpt")
     for suffix in (".pt2", ".onnx"):
         with pytest.raises(FileNotFoundError, match=r"random hits have no stable fit: name a data set, .* by --events"):
             export(tmp_path / "run/ckpts/best.ckpt", tmp_path / f"model{suffix}")

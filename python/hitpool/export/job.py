@@ -177,9 +177,13 @@ def _events(
     for folder in (data.test_dir, data.val_dir, data.train_dir):
         if folder and Path(folder, "metadata.yaml").is_file() and set(columns) <= set(read_index(folder).hit_columns):
             return check_events.real_events(Path(folder), columns), str(folder)
-    say(
-        "the events of the training are not here: the exported model is checked with random hits; --events names others"
-    )
+    missing = "the events of the training are not where they were"
+    if format in ROUNDING:
+        raise FileNotFoundError(
+            f"{missing}, and random hits have no stable fit: name a data set, with whose events the exported model is "
+            "compared, by --events"
+        )
+    say(f"{missing}: the exported model is checked with random hits; --events names a data set")
     return None, "random"
 
 
