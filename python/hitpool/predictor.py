@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hitpool.config import load_checkpoint
 from hitpool.data.names import suggestion
+from hitpool.export.arrays import Run
 from hitpool.export.deployed import DeployedModel
 from hitpool.export.formats import format_of, load
 from hitpool.files import EventIndex, hits_of_events, read_index
@@ -25,7 +26,6 @@ HITS_AT_ONCE = 20_000  # with padding
 
 Array = Any  # np.ndarray, or Tensor where the hits are tensors
 Event = Mapping[str, Array]
-Run = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
