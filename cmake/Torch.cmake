@@ -18,9 +18,9 @@ target_compile_definitions(hitpool_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=${torc
 target_link_libraries(hitpool_torch INTERFACE "${torch_root}/lib/libtorch_cpu.so" "${torch_root}/lib/libc10.so")
 
 set(HITPOOL_HAS_CUDA OFF)
-if(NOT HITPOOL_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "HITPOOL_CUDA must be AUTO, ON or OFF, got '${HITPOOL_CUDA}'")
-elseif(NOT HITPOOL_CUDA STREQUAL OFF)
+if(NOT HITPOOL_CUDA MATCHES "^(AUTO|ON|OFF|EMULATED)$")
+  message(FATAL_ERROR "HITPOOL_CUDA must be AUTO, ON, OFF or EMULATED, got '${HITPOOL_CUDA}'")
+elseif(HITPOOL_CUDA MATCHES "^(AUTO|ON)$")
   if(NOT HITPOOL_TORCH_CUDA STREQUAL none)
     include(CheckLanguage)
     check_language(CUDA)
