@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .emulation import Emulation
+from .emulation import Emulation, Requests
 from .guarded import Guarded
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # as enum class Dtype
@@ -56,7 +56,9 @@ class Kernels(Emulation):
 
     def __init__(self, path: Path):
         super().__init__(path)
+        self.library.forward_scratch.restype = ctypes.c_int64
         self.problems: list[str] = []
+        self.traffic_of: dict[str, list[Requests]] | None = None  # by kernel, if it is not None
 
     def run(self, call: Call, *, shift: int = 0, fill: int = 0xFF) -> dict[str, Tensor]:
         """Forward, without what only backward needs and with it, and both backwards.
@@ -84,9 +86,12 @@ class Kernels(Emulation):
         sums = empty(B, N, D + 1, dtype=call.arithmetic)
         alone = empty(B, N, 4, D, dtype=call.features.dtype)
         if B * N * D:
-            self._launch("forward", inputs, arrays, {"pooled": alone}, [alone, None, None])
+            room = self.library.forward_scratch(ctypes.byref(inputs))
+            scratch = {"scratch": Guarded((room,), torch.uint8, 0, fill)} if room else {}
+            end = scratch.get("scratch")
+            self._launch("forward", inputs, arrays, {"pooled": alone, **scratch}, [alone, None, None, end])
             outputs = {"pooled": pooled, "index": index, "sums": sums}
-            self._launch("forward", inputs, arrays, outputs, list(outputs.values()))
+            self._launch("forward", inputs, arrays, outputs | scratch, [*outputs.values(), end])
         else:
             sums.tensor.zero_()
         if not torch.equal(alone.tensor.view(torch.uint8), pooled.tensor.view(torch.uint8)):
@@ -122,8 +127,12 @@ class Kernels(Emulation):
         for arrays, writable in ((read, False), (written, True)):
             for key, array in arrays.items():
                 self.add_region(array.address, array.bytes, writable, key)
+        if self.traffic_of is not None:
+            self.start_traffic()
         pointers = [ctypes.c_void_p(array.address if array else None) for array in arguments]
         error = getattr(self.library, name)(ctypes.byref(inputs), *pointers)
+        if self.traffic_of is not None:
+            self.traffic_of[name] = self.traffic()
         self.report_unwritten()
         problems = [f"error {error}"] if error else []
         problems += self.reports()

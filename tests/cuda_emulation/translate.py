@@ -13,7 +13,7 @@ from pathlib import Path
 
 DYNAMIC = re.compile(r"extern __shared__ (?:__align__\(\d+\) )?unsigned char (\w+)\[\];")
 STATIC = re.compile(r"__shared__ (\w+) (\w+)\[([^\]]+)\];")
-LAUNCH = re.compile(r"(\w+(?:<[\w, :]*>)?)<<<")
+LAUNCH = re.compile(r"(\w+(?:<[\w, :]*>)?)\s*<<<")
 
 
 def split(text: str) -> list[str]:

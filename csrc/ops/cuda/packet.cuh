@@ -31,23 +31,35 @@ __device__ __forceinline__ S stored(T value) {
   }
 }
 
-template <class S, int n>
+// How many numbers a packet has: 16 bytes of float or double, 8 of the half types.
+template <class S>
+constexpr int kPacket = sizeof(S) == 8 ? 2 : 4;
+
+template <class S, int n = kPacket<S>>
 struct alignas(n * sizeof(S)) Packet {
   S x[n];
 };
 
-// The features that one lane holds; pointers to packets are pointers to the first of them.
+// Pointers to packets are pointers to the first of their numbers.
+template <class S, int n>
+__device__ __forceinline__ Packet<S, n> whole_packet(const S* from) {
+  return *reinterpret_cast<const Packet<S, n>*>(from);
+}
+
+// The features that one lane holds, `width` of the numbers of a packet. Aligned: every packet lies on a multiple of its
+// size, and width is 0 or all.
+template <bool aligned>
 struct Columns {
-  int width;     // how many of the n of a packet there are: 0 to n
-  bool aligned;  // every packet lies on a multiple of its size, and width is 0 or n
+  int width;
 };
 
-template <int n, class S>
-__device__ __forceinline__ Packet<S, n> load_packet(const S* from, const Columns& columns) {
+template <int n, class S, bool aligned>
+__device__ __forceinline__ Packet<S, n> load_packet(const S* from, const Columns<aligned>& columns) {
   Packet<S, n> packet{};
-  if (columns.aligned) {
-    if (columns.width > 0) packet = *reinterpret_cast<const Packet<S, n>*>(from);
+  if constexpr (aligned) {
+    if (columns.width > 0) packet = whole_packet<S, n>(from);
   } else {
+#pragma unroll
     for (int v = 0; v < n; ++v) {
       if (v < columns.width) packet.x[v] = from[v];
     }
@@ -55,13 +67,15 @@ __device__ __forceinline__ Packet<S, n> load_packet(const S* from, const Columns
   return packet;
 }
 
-template <class S, class T, int n>
-__device__ __forceinline__ void store_packet(S* to, const T (&value)[n], const Columns& columns) {
+template <class S, class T, int n, bool aligned>
+__device__ __forceinline__ void store_packet(S* to, const T (&value)[n], const Columns<aligned>& columns) {
   Packet<S, n> packet;
+#pragma unroll
   for (int v = 0; v < n; ++v) packet.x[v] = stored<S>(value[v]);
-  if (columns.aligned) {
+  if constexpr (aligned) {
     if (columns.width > 0) *reinterpret_cast<Packet<S, n>*>(to) = packet;
   } else {
+#pragma unroll
     for (int v = 0; v < n; ++v) {
       if (v < columns.width) to[v] = packet.x[v];
     }

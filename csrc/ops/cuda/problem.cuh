@@ -1,6 +1,6 @@
 // One call of weighted_pool as the kernels see it, how its features are laid over the lanes of a warp, and the step
 // from run-time dtypes to templates. T is the type of the arithmetic, L and F are the types that logits and values are
-// stored in.
+// stored in; aligned: the features of all arrays are moved in whole packets.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -19,27 +19,26 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 template <class F>
-constexpr int kPacket = sizeof(F) == 8 ? 2 : 4;  // features per lane
-template <class F>
 constexpr int kTile = kWarp * kPacket<F>;  // features per warp
 
-template <class T, class L, class F>
+template <class T, class L, class F, bool aligned>
 struct Problem {
   int64_t rows, tracks, hits, features, tiles;  // B N, N, M, D, ceil(D / kTile)
   const L* logits;
   const F* values;
   const bool* valid;
   T threshold, cut, floor;
-  int lanes_per_hit;  // a power of 2; a warp works on 32 / lanes_per_hit hits at once
-  bool aligned;
+  int lane_bits;  // 2^lane_bits lanes share a hit; a warp works on all groups of them at once
+
+  __device__ int groups() const { return kWarp >> lane_bits; }
+  __device__ int group() const { return static_cast<int>(threadIdx.x % kWarp) >> lane_bits; }
+  __device__ int lane_of_group() const { return static_cast<int>(threadIdx.x) & ((1 << lane_bits) - 1); }
 
   // Of the calling lane, in a tile of features.
-  __device__ int64_t first_column(int64_t tile) const {
-    return tile * kTile<F> + threadIdx.x % lanes_per_hit * kPacket<F>;
-  }
-  __device__ Columns columns(int64_t tile) const {
+  __device__ int64_t first_column(int64_t tile) const { return tile * kTile<F> + lane_of_group() * kPacket<F>; }
+  __device__ Columns<aligned> columns(int64_t tile) const {
     const int64_t left = features - first_column(tile);
-    return {left <= 0 ? 0 : left < kPacket<F> ? static_cast<int>(left) : kPacket<F>, aligned};
+    return {left <= 0 ? 0 : left < kPacket<F> ? static_cast<int>(left) : kPacket<F>};
   }
 };
 
@@ -50,18 +49,17 @@ inline int power_of_2(int64_t wanted, int most) {
   return power;
 }
 
-// Packets of `size` numbers can be used for all the arrays if they start on a multiple of 16 bytes and D fits.
-inline bool are_aligned(int64_t features, int size, std::initializer_list<const void*> arrays) {
-  return features % size == 0 && std::all_of(arrays.begin(), arrays.end(), [](const void* array) {
-           return reinterpret_cast<std::uintptr_t>(array) % 16 == 0;
-         });
+inline int log_2(int power) {
+  int bits = 0;
+  while (1 << bits < power) ++bits;
+  return bits;
 }
 
-template <class T, class L, class F>
-Problem<T, L, F> make_problem(const PoolInputs& in, std::initializer_list<const void*> arrays) {
+inline bool starts_packet(const void* array) { return reinterpret_cast<std::uintptr_t>(array) % 16 == 0; }
+
+template <bool aligned, class T, class L, class F>
+Problem<T, L, F, aligned> make_problem(const PoolInputs& in) {
   const auto threshold = static_cast<T>(in.threshold);
-  const bool aligned =
-      are_aligned(in.features, kPacket<F>, arrays) && are_aligned(in.features, kPacket<F>, {in.values});
   return {
       in.events * in.tracks,
       in.tracks,
@@ -74,8 +72,7 @@ Problem<T, L, F> make_problem(const PoolInputs& in, std::initializer_list<const 
       threshold,
       logit_cut(threshold),
       static_cast<T>(in.min_weight_sum),
-      power_of_2((in.features + kPacket<F> - 1) / kPacket<F>, kWarp),
-      aligned};
+      log_2(power_of_2((in.features + kPacket<F> - 1) / kPacket<F>, kWarp))};
 }
 
 // Blocks take pieces of work in turn, so that there may be more of them than a grid holds.
@@ -94,13 +91,17 @@ cudaError_t with_type(Dtype dtype, Body&& body) {
   return cudaErrorInvalidValue;
 }
 
-// body(T{}, L{}, F{})
+// body(Problem<T, L, F, aligned>); arrays: those whose features are moved in packets, besides the values.
 template <class Body>
-cudaError_t with_types(const PoolInputs& in, Body&& body) {
+cudaError_t with_problem(const PoolInputs& in, std::initializer_list<const void*> arrays, Body&& body) {
   return with_type(in.logits_dtype, [&](auto l) {
     return with_type(in.values_dtype, [&](auto f) {
-      constexpr bool wide = sizeof(l) == 8 || sizeof(f) == 8;
-      return body(std::conditional_t<wide, double, float>{}, l, f);
+      using L = decltype(l);
+      using F = decltype(f);
+      using T = std::conditional_t<sizeof(L) == 8 || sizeof(F) == 8, double, float>;
+      const bool aligned = in.features % kPacket<F> == 0 && starts_packet(in.values) &&
+                           std::all_of(arrays.begin(), arrays.end(), starts_packet);
+      return aligned ? body(make_problem<true, T, L, F>(in)) : body(make_problem<false, T, L, F>(in));
     });
   });
 }

@@ -12,6 +12,15 @@
 namespace hitpool {
 namespace {
 
+void forward(
+    const PoolInputs& inputs, const at::Tensor& pooled, int32_t* index, void* sums,
+    const c10::cuda::CUDAStream& stream) {
+  if (pooled.numel() == 0) return;
+  const auto scratch = at::empty({cuda::forward_scratch(inputs)}, pooled.options().dtype(at::kByte));
+  C10_CUDA_CHECK(
+      cuda::launch_forward(inputs, pooled.mutable_data_ptr(), index, sums, scratch.mutable_data_ptr(), stream));
+}
+
 at::Tensor weighted_pool_cuda(
     const at::Tensor& logits, const at::Tensor& features, const std::optional<at::Tensor>& valid, double threshold) {
   check_weighted_pool(logits, features, valid, threshold);
@@ -19,9 +28,7 @@ at::Tensor weighted_pool_cuda(
   const auto stream = c10::cuda::getCurrentCUDAStream();
   const PoolCall call(logits, features, valid, threshold);
   auto pooled = empty_pooled(logits, features);
-  if (pooled.numel() > 0) {
-    C10_CUDA_CHECK(cuda::launch_forward(call.inputs, pooled.mutable_data_ptr(), nullptr, nullptr, stream));
-  }
+  forward(call.inputs, pooled, nullptr, nullptr, stream);
   return pooled;
 }
 
@@ -34,14 +41,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weighted_pool_for_backward_cuda(
   auto pooled = empty_pooled(logits, features);
   auto index = empty_index(logits, features);
   auto sums = empty_sums(logits, features);
-  if (pooled.numel() > 0) {
-    C10_CUDA_CHECK(
-        cuda::launch_forward(
-            call.inputs, pooled.mutable_data_ptr(), index.mutable_data_ptr<int32_t>(), sums.mutable_data_ptr(),
-            stream));
-  } else {
-    sums.zero_();  // nothing to multiply with
-  }
+  forward(call.inputs, pooled, index.mutable_data_ptr<int32_t>(), sums.mutable_data_ptr(), stream);
+  if (pooled.numel() == 0) sums.zero_();  // nothing to multiply with
   return {std::move(pooled), std::move(index), std::move(sums)};
 }
 

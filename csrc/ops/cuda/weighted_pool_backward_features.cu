@@ -12,6 +12,7 @@ constexpr int kHits = kWarp;       // per block
 constexpr int kRun = 32;           // tracks per warp and pass: the bits of a number
 constexpr int kTracksPerWarp = 8;  // before another warp joins in
 constexpr int kRounds = 4;         // hits, one after the other, whose sums a lane holds
+constexpr int kLogits = 8;         // of neighbouring tracks, that are on their way at once
 
 template <class T>
 constexpr int kMaxWarps = sizeof(T) == 8 ? 4 : 8;  // their memory stays below 48 KiB
@@ -34,22 +35,28 @@ __device__ __forceinline__ uint32_t warp_or(uint32_t bits) {
 #endif
 }
 
-template <class T, class L, class F>
+// The bit of a hit among the kHits of a block, or none.
+__device__ __forceinline__ uint32_t bit_of(int32_t hit, int64_t first_hit) {
+  const uint32_t slot = static_cast<uint32_t>(hit) - static_cast<uint32_t>(first_hit);
+  return slot < kHits ? 1u << slot : 0u;
+}
+
+template <class T, class L, class F, bool aligned>
 __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kernel(
-    const Problem<T, L, F> in, int64_t pieces, int64_t hit_tiles, int run, const F* __restrict__ grad,
+    const Problem<T, L, F, aligned> in, int64_t pieces, int64_t hit_tiles, int run, const F* __restrict__ grad,
     const int32_t* __restrict__ index, const T* __restrict__ sums, F* __restrict__ grad_values) {
   constexpr int n = kPacket<F>;
   extern __shared__ __align__(16) unsigned char memory[];
   auto* const shared = reinterpret_cast<WarpMemory<T>*>(memory);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
-  const int group = lane / in.lanes_per_hit, groups = kWarp / in.lanes_per_hit;
+  const int group = in.group(), groups = in.groups();
   const int pass_tracks = warps * run;
 
   for (int64_t work = blockIdx.x; work < pieces; work += gridDim.x) {
     const int64_t tile = work % in.tiles, event = work / in.tiles / hit_tiles;
     const int64_t first_hit = work / in.tiles % hit_tiles * kHits;
     const int64_t first_row = event * in.tracks;
-    const Columns columns = in.columns(tile);
+    const auto columns = in.columns(tile);
     const int64_t first_column = in.first_column(tile);
 
     // Lane: hit. Fills the calling warp's memory for `count` tracks, that of `row` first.
@@ -59,14 +66,14 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
       const bool usable = hit < in.hits && (in.valid == nullptr || in.valid[event * in.hits + hit]);
       const L* logits = in.logits + row * in.hits + hit;
       uint32_t tracks = 0;
-      for (int begin = 0; begin < count; begin += kBatch) {
-        L logit[kBatch];
+      for (int begin = 0; begin < count; begin += kLogits) {
+        L logit[kLogits];
 #pragma unroll
-        for (int u = 0; u < kBatch; ++u) {
+        for (int u = 0; u < kLogits; ++u) {
           logit[u] = usable && begin + u < count ? logits[(begin + u) * in.hits] : L{};
         }
 #pragma unroll
-        for (int u = 0; u < kBatch; ++u) {
+        for (int u = 0; u < kLogits; ++u) {
           const T x = to<T>(logit[u]);
           if (usable && begin + u < count && may_be_selected(x, in.cut)) {
             const T p = probability_of(x);
@@ -78,19 +85,32 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
         }
       }
       mine.tracks[lane] = tracks;
-      if (lane < count) mine.factor[lane] = mean_factor(sums[(row + lane + 1) * (in.features + 1) - 1], in.floor);
-      for (uint32_t left = warp_or(tracks); left != 0; left &= left - 1) {
-        const int t = __ffs(left) - 1;
-        const int32_t* extreme = index + (row + t) * 2 * in.features;
-        uint32_t hits = 0;
-        for (int64_t d = tile * kTile<F> + lane; d < in.features && d < (tile + 1) * kTile<F>; d += kWarp) {
-          const uint32_t high = static_cast<uint32_t>(extreme[d]) - static_cast<uint32_t>(first_hit);
-          const uint32_t low = static_cast<uint32_t>(extreme[in.features + d]) - static_cast<uint32_t>(first_hit);
-          if (high < kHits) hits |= 1u << high;
-          if (low < kHits) hits |= 1u << low;
+      const uint32_t any = warp_or(tracks);  // tracks that select one of the hits
+      if (any >> lane & 1u) mine.factor[lane] = mean_factor(sums[(row + lane + 1) * (in.features + 1) - 1], in.floor);
+      for (uint32_t left = any; left != 0;) {
+        int track[kBatch];
+        uint32_t hits[kBatch] = {};
+#pragma unroll
+        for (int u = 0; u < kBatch; ++u) {
+          track[u] = __ffs(left) - 1;  // -1: none is left
+          left &= left - 1;
         }
-        hits = warp_or(hits);
-        if (lane == 0) mine.extreme[t] = hits;
+        for (int64_t d = tile * kTile<F> + lane; d < in.features && d < (tile + 1) * kTile<F>; d += kWarp) {
+          int32_t high[kBatch], low[kBatch];
+#pragma unroll
+          for (int u = 0; u < kBatch; ++u) {
+            const int32_t* extreme = index + (row + track[u]) * 2 * in.features + d;
+            high[u] = track[u] < 0 ? -1 : extreme[0];
+            low[u] = track[u] < 0 ? -1 : extreme[in.features];
+          }
+#pragma unroll
+          for (int u = 0; u < kBatch; ++u) hits[u] |= bit_of(high[u], first_hit) | bit_of(low[u], first_hit);
+        }
+#pragma unroll
+        for (int u = 0; u < kBatch; ++u) {
+          hits[u] = warp_or(hits[u]);
+          if (lane == 0 && track[u] >= 0) mine.extreme[track[u]] = hits[u];
+        }
       }
     };
 
@@ -156,20 +176,19 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
 cudaError_t launch_backward_features(
     const PoolInputs& inputs, const void* grad, const int32_t* index, const void* sums, void* grad_values,
     cudaStream_t stream) {
-  return with_types(inputs, [&](auto t, auto l, auto f) {
-    using T = decltype(t);
-    using L = decltype(l);
-    using F = decltype(f);
-    const auto in = make_problem<T, L, F>(inputs, {grad, index, grad_values});
-    const int warps = power_of_2((in.tracks + kTracksPerWarp - 1) / kTracksPerWarp, kMaxWarps<T>);
-    const int run = static_cast<int>(std::clamp<int64_t>((in.tracks + warps - 1) / warps, 1, kRun));
-    const int64_t hit_tiles = (in.hits + kHits - 1) / kHits;
-    const int64_t pieces = inputs.events * hit_tiles * in.tiles;
-    backward_features_kernel<T, L, F><<<grid_of(pieces), warps * kWarp, warps * sizeof(WarpMemory<T>), stream>>>(
-        in, pieces, hit_tiles, run, static_cast<const F*>(grad), index, static_cast<const T*>(sums),
-        static_cast<F*>(grad_values));
-    return cudaGetLastError();
-  });
+  const std::initializer_list<const void*> arrays = {grad, index, grad_values};
+  return with_problem(
+      inputs, arrays, [&]<class T, class L, class F, bool aligned>(const Problem<T, L, F, aligned>& in) {
+        const int warps = power_of_2((in.tracks + kTracksPerWarp - 1) / kTracksPerWarp, kMaxWarps<T>);
+        const int run = static_cast<int>(std::clamp<int64_t>((in.tracks + warps - 1) / warps, 1, kRun));
+        const int64_t hit_tiles = (in.hits + kHits - 1) / kHits;
+        const int64_t pieces = inputs.events * hit_tiles * in.tiles;
+        backward_features_kernel<T, L, F, aligned>
+            <<<grid_of(pieces), warps * kWarp, warps * sizeof(WarpMemory<T>), stream>>>(
+                in, pieces, hit_tiles, run, static_cast<const F*>(grad), index, static_cast<const T*>(sums),
+                static_cast<F*>(grad_values));
+        return cudaGetLastError();
+      });
 }
 
 }  // namespace hitpool::cuda

@@ -1,5 +1,6 @@
-// Forward: a block for each row (track of an event) and tile of features. Every row of logits is read once; the rows of
-// features that are selected are read 16 bytes per lane, several hits at once if one hit does not fill a warp.
+// Forward: a block for each row (track of an event) and tile of features, or several where there are few long rows.
+// Every row of logits is read once; the rows of features that are selected are read in packets, several hits at once if
+// one hit does not fill a warp.
 #include "ops/cuda/scan.cuh"
 
 namespace hitpool::cuda {
@@ -7,29 +8,39 @@ namespace {
 
 constexpr int kCapacity = 256;  // of a warp's list
 
-// Sums and extrema of some columns over the hits that came by.
+// Sum and extrema of one column over some hits.
+template <class T>
+struct Pooled {
+  T sum = 0, high = 0, low = 0;
+  int32_t high_hit = -1, low_hit = -1;  // -1: no hit yet
+
+  __device__ __forceinline__ void merge(
+      T other_sum, T other_high, T other_low, int32_t other_high_hit, int32_t other_low_hit) {
+    sum += other_sum;
+    if (replaces<true>(other_high, other_high_hit, high, high_hit)) high = other_high, high_hit = other_high_hit;
+    if (replaces<false>(other_low, other_low_hit, low, low_hit)) low = other_low, low_hit = other_low_hit;
+  }
+  __device__ __forceinline__ void count_from(int32_t start) {
+    if (high_hit >= 0) high_hit -= start, low_hit -= start;
+  }
+};
+
+// The same of the columns of a packet, over the hits that came by.
 template <class T, int n>
 struct Pool {
-  T sum[n], high[n], low[n];
-  int32_t high_hit[n], low_hit[n];  // -1: no hit yet
-
-  __device__ void clear() {
-    for (int v = 0; v < n; ++v) {
-      sum[v] = high[v] = low[v] = 0;
-      high_hit[v] = low_hit[v] = -1;
-    }
-  }
+  Pooled<T> column[n];
 
   // Hits come in ascending order.
   template <class F>
   __device__ __forceinline__ void add(const Packet<F, n>& packet, T weight, int32_t hit) {
-    const bool first = high_hit[0] < 0;
+    const bool first = column[0].high_hit < 0;
 #pragma unroll
     for (int v = 0; v < n; ++v) {
       const T x = to<T>(packet.x[v]);
-      sum[v] += weight * x;
-      if (first || exceeds<true>(x, high[v])) high[v] = x, high_hit[v] = hit;
-      if (first || exceeds<false>(x, low[v])) low[v] = x, low_hit[v] = hit;
+      Pooled<T>& c = column[v];
+      c.sum += weight * x;
+      if (first || exceeds<true>(x, c.high)) c.high = x, c.high_hit = hit;
+      if (first || exceeds<false>(x, c.low)) c.low = x, c.low_hit = hit;
     }
   }
 
@@ -38,17 +49,13 @@ struct Pool {
     for (int offset = first; offset < kWarp; offset *= 2) {
 #pragma unroll
       for (int v = 0; v < n; ++v) {
-        sum[v] += __shfl_xor_sync(kAllLanes, sum[v], offset);
-        const T other_high = __shfl_xor_sync(kAllLanes, high[v], offset);
-        const T other_low = __shfl_xor_sync(kAllLanes, low[v], offset);
-        const int32_t other_high_hit = __shfl_xor_sync(kAllLanes, high_hit[v], offset);
-        const int32_t other_low_hit = __shfl_xor_sync(kAllLanes, low_hit[v], offset);
-        if (replaces<true>(other_high, other_high_hit, high[v], high_hit[v])) {
-          high[v] = other_high, high_hit[v] = other_high_hit;
-        }
-        if (replaces<false>(other_low, other_low_hit, low[v], low_hit[v])) {
-          low[v] = other_low, low_hit[v] = other_low_hit;
-        }
+        Pooled<T>& c = column[v];
+        const T sum = __shfl_xor_sync(kAllLanes, c.sum, offset);
+        const T high = __shfl_xor_sync(kAllLanes, c.high, offset);
+        const T low = __shfl_xor_sync(kAllLanes, c.low, offset);
+        const int32_t high_hit = __shfl_xor_sync(kAllLanes, c.high_hit, offset);
+        const int32_t low_hit = __shfl_xor_sync(kAllLanes, c.low_hit, offset);
+        c.merge(sum, high, low, high_hit, low_hit);
       }
     }
   }
@@ -67,23 +74,67 @@ union WarpMemory {
   } result;
 };
 
-template <class T, class L, class F>
-__global__ void __launch_bounds__(kMaxRowThreads, sizeof(T) == 8 ? 2 : 3) forward_kernel(
-    const Problem<T, L, F> in, F* __restrict__ pooled, int32_t* __restrict__ index, T* __restrict__ sums) {
+template <class T, class F>
+struct Results {
+  F* pooled;       // [B, N, 4, D]
+  int32_t* index;  // [B, N, 2, D], or null
+  T* sums;         // [B, N, D + 1], or null
+
+  __device__ __forceinline__ void store(
+      int64_t row, int64_t d, int64_t features, const Pooled<T>& c, T weight_sum, T floor) const {
+    const T poison = poison_of(weight_sum);
+    F* to_row = pooled + row * 4 * features + d;
+    to_row[0] = stored<F>(c.sum * mean_factor(weight_sum, floor) + poison);
+    to_row[features] = stored<F>(c.sum + poison);
+    to_row[2 * features] = stored<F>(c.high + poison);
+    to_row[3 * features] = stored<F>(c.low + poison);
+    if (sums == nullptr) return;
+    int32_t* to_index = index + row * 2 * features + d;
+    to_index[0] = c.high_hit;
+    to_index[features] = c.low_hit;
+    sums[row * (features + 1) + d] = c.sum + poison;
+    if (d == 0) sums[row * (features + 1) + features] = weight_sum;
+  }
+};
+
+// What the blocks of a row found, until it is merged. [B N, parts, D] each, weight_sum [B N, parts].
+template <class T>
+struct Parts {
+  T *sum, *high, *low, *weight_sum;
+  int32_t *high_hit, *low_hit;
+
+  Parts(void* scratch, int64_t rows, int64_t parts, int64_t features)
+      : sum(static_cast<T*>(scratch)),
+        high(sum + rows * parts * features),
+        low(high + rows * parts * features),
+        weight_sum(low + rows * parts * features),
+        high_hit(reinterpret_cast<int32_t*>(weight_sum + rows * parts)),
+        low_hit(high_hit + rows * parts * features) {}
+
+  static int64_t bytes(int64_t rows, int64_t parts, int64_t features) {
+    return rows * parts * ((3 * features + 1) * sizeof(T) + 2 * features * sizeof(int32_t));
+  }
+};
+
+template <class T, class L, class F, bool aligned>
+__global__ void __launch_bounds__(kMaxRowThreads, sizeof(T) == 8 ? 2 : 4)
+    forward_kernel(const Problem<T, L, F, aligned> in, int parts, const Results<T, F> results, const Parts<T> partial) {
   constexpr int n = kPacket<F>;
   extern __shared__ __align__(16) unsigned char memory[];
   __shared__ T warp_weight_sum[kMaxRowWarps];
   auto* const shared = reinterpret_cast<WarpMemory<T, F>*>(memory);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
-  const int group = lane / in.lanes_per_hit, groups = kWarp / in.lanes_per_hit;
+  const int group = in.group(), groups = in.groups();
   auto& list = shared[warp].list;
 
-  for (int64_t work = blockIdx.x; work < in.rows * in.tiles; work += gridDim.x) {
-    const int64_t row = work / in.tiles, tile = work % in.tiles;
-    const F* event = in.values + row / in.tracks * in.hits * in.features + in.first_column(tile);  // [M, D]
-    const Columns columns = in.columns(tile);
+  for (int64_t work = blockIdx.x; work < in.rows * in.tiles * parts; work += gridDim.x) {
+    const int64_t row = work / (in.tiles * parts);
+    const int rest = static_cast<int>(work % (in.tiles * parts)), tile = rest / parts, part = rest % parts;
+    const int32_t before = before_row(in.logits + row * in.hits);
+    // [M, D], hits counted as in the list
+    const F* event = in.values + (row / in.tracks * in.hits - before) * in.features + in.first_column(tile);
+    const auto columns = in.columns(tile);
     Pool<T, n> pool;
-    pool.clear();
 
     const auto gather = [&](int count) {
       for (int begin = group; begin < count; begin += kBatch * groups) {
@@ -100,23 +151,24 @@ __global__ void __launch_bounds__(kMaxRowThreads, sizeof(T) == 8 ? 2 : 3) forwar
         }
       }
     };
-    RowScan<T, L> scan(in, row);
+    RowScan<T, L> scan(in, row, part, parts);
     do {
-      gather(scan.fill(list.hit, list.weight, kCapacity, [](uint32_t) {}));
+      gather(scan.fill(list.hit, list.weight, kCapacity));
     } while (!scan.done());
 
-    pool.merge_lanes(in.lanes_per_hit);
+    pool.merge_lanes(1 << in.lane_bits);
     T weight_sum = warp_sum(scan.weight_sum());
     __syncwarp();  // the list has been read
     auto& result = shared[warp].result;
     if (group == 0) {
+#pragma unroll
       for (int v = 0; v < n; ++v) {
         const int d = lane * n + v;
-        result.sum[d] = pool.sum[v];
-        result.high[d] = pool.high[v];
-        result.low[d] = pool.low[v];
-        result.high_hit[d] = pool.high_hit[v];
-        result.low_hit[d] = pool.low_hit[v];
+        result.sum[d] = pool.column[v].sum;
+        result.high[d] = pool.column[v].high;
+        result.low[d] = pool.column[v].low;
+        result.high_hit[d] = pool.column[v].high_hit;
+        result.low_hit[d] = pool.column[v].low_hit;
       }
     }
     if (lane == 0) warp_weight_sum[warp] = weight_sum;
@@ -124,49 +176,81 @@ __global__ void __launch_bounds__(kMaxRowThreads, sizeof(T) == 8 ? 2 : 3) forwar
 
     weight_sum = 0;
     for (int w = 0; w < warps; ++w) weight_sum += warp_weight_sum[w];
-    const T factor = mean_factor(weight_sum, in.floor), poison = poison_of(weight_sum);
-    const int64_t first = tile * kTile<F>;
+    const int64_t first = int64_t{tile} * kTile<F>;
     for (int d = threadIdx.x; d < kTile<F> && first + d < in.features; d += blockDim.x) {
-      T sum = 0, high = 0, low = 0;
-      int32_t high_hit = -1, low_hit = -1;
+      Pooled<T> c;
       for (int w = 0; w < warps; ++w) {
         const auto& other = shared[w].result;
-        sum += other.sum[d];
-        if (replaces<true>(other.high[d], other.high_hit[d], high, high_hit)) {
-          high = other.high[d], high_hit = other.high_hit[d];
-        }
-        if (replaces<false>(other.low[d], other.low_hit[d], low, low_hit)) {
-          low = other.low[d], low_hit = other.low_hit[d];
-        }
+        c.merge(other.sum[d], other.high[d], other.low[d], other.high_hit[d], other.low_hit[d]);
       }
-      F* to_row = pooled + row * 4 * in.features + first + d;
-      to_row[0] = stored<F>(sum * factor + poison);
-      to_row[in.features] = stored<F>(sum + poison);
-      to_row[2 * in.features] = stored<F>(high + poison);
-      to_row[3 * in.features] = stored<F>(low + poison);
-      if (sums != nullptr) {
-        int32_t* to_index = index + row * 2 * in.features + first + d;
-        to_index[0] = high_hit;
-        to_index[in.features] = low_hit;
-        sums[row * (in.features + 1) + first + d] = sum + poison;
+      c.count_from(before);
+      if (parts == 1) {
+        results.store(row, first + d, in.features, c, weight_sum, in.floor);
+        continue;
       }
+      const int64_t at = (row * parts + part) * in.features + first + d;
+      partial.sum[at] = c.sum;
+      partial.high[at] = c.high;
+      partial.low[at] = c.low;
+      partial.high_hit[at] = c.high_hit;
+      partial.low_hit[at] = c.low_hit;
+      if (first + d == 0) partial.weight_sum[row * parts + part] = weight_sum;
     }
-    if (sums != nullptr && tile == 0 && threadIdx.x == 0) sums[row * (in.features + 1) + in.features] = weight_sum;
     __syncthreads();  // the results have been read
   }
 }
 
+constexpr int kMergeThreads = 128;
+
+// A thread for each row and column, which takes the parts in their order.
+template <class T, class F>
+__global__ void __launch_bounds__(kMergeThreads) merge_kernel(
+    int64_t rows, int64_t features, int parts, T floor, const Parts<T> partial, const Results<T, F> results) {
+  const int64_t stride = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < rows * features; i += stride) {
+    const int64_t row = i / features, d = i % features;
+    Pooled<T> c;
+    T weight_sum = 0;
+    for (int64_t part = row * parts; part < (row + 1) * parts; ++part) {
+      const int64_t at = part * features + d;
+      c.merge(partial.sum[at], partial.high[at], partial.low[at], partial.high_hit[at], partial.low_hit[at]);
+      weight_sum += partial.weight_sum[part];
+    }
+    results.store(row, d, features, c, weight_sum, floor);
+  }
+}
+
+template <class Problem>
+int parts_of(const Problem& in) {
+  return parts_of_row(in.rows * in.tiles, in.hits);
+}
+
 }  // namespace
 
-cudaError_t launch_forward(const PoolInputs& inputs, void* pooled, int32_t* index, void* sums, cudaStream_t stream) {
-  return with_types(inputs, [&](auto t, auto l, auto f) {
-    using T = decltype(t);
-    using L = decltype(l);
-    using F = decltype(f);
-    const auto in = make_problem<T, L, F>(inputs, {});
-    const int warps = row_warps(in.hits);
-    forward_kernel<T, L, F><<<grid_of(in.rows * in.tiles), warps * kWarp, warps * sizeof(WarpMemory<T, F>), stream>>>(
-        in, static_cast<F*>(pooled), index, static_cast<T*>(sums));
+int64_t forward_scratch(const PoolInputs& inputs) {
+  int64_t bytes = 0;
+  with_problem(inputs, {}, [&]<class T, class L, class F, bool aligned>(const Problem<T, L, F, aligned>& in) {
+    const int parts = parts_of(in);
+    if (parts > 1) bytes = Parts<T>::bytes(in.rows, parts, in.features);
+    return cudaSuccess;
+  });
+  return bytes;
+}
+
+cudaError_t launch_forward(
+    const PoolInputs& inputs, void* pooled, int32_t* index, void* sums, void* scratch, cudaStream_t stream) {
+  return with_problem(inputs, {}, [&]<class T, class L, class F, bool aligned>(const Problem<T, L, F, aligned>& in) {
+    const int parts = parts_of(in);
+    const int warps = row_warps(in.hits / parts);
+    const Results<T, F> results{static_cast<F*>(pooled), index, static_cast<T*>(sums)};
+    const Parts<T> partial(scratch, in.rows, parts, in.features);
+    const unsigned blocks = grid_of(in.rows * in.tiles * parts);
+    forward_kernel<T, L, F, aligned>
+        <<<blocks, warps * kWarp, warps * sizeof(WarpMemory<T, F>), stream>>>(in, parts, results, partial);
+    if (parts == 1) return cudaGetLastError();
+    if (const auto error = cudaGetLastError(); error != cudaSuccess) return error;
+    const unsigned merges = grid_of((in.rows * in.features + kMergeThreads - 1) / kMergeThreads);
+    merge_kernel<T, F><<<merges, kMergeThreads, 0, stream>>>(in.rows, in.features, parts, in.floor, partial, results);
     return cudaGetLastError();
   });
 }

@@ -9,11 +9,15 @@
 
 namespace hitpool::cuda {
 
-// One kernel each; what cudaGetLastError says after the launch. The arithmetic is in float64 if logits or values are
+// What cudaGetLastError says after the launch. The arithmetic is in float64 if logits or values are
 // float64, else in float32; sums [B, N, D + 1] has that type: sum(p x) and sum(p).
 
-// pooled [B, N, 4, D] in the dtype of values; index [B, N, 2, D] and sums, or null
-cudaError_t launch_forward(const PoolInputs&, void* pooled, int32_t* index, void* sums, cudaStream_t stream);
+// Bytes of memory that forward needs while it runs, 0 unless there are few long rows.
+int64_t forward_scratch(const PoolInputs&);
+
+// pooled [B, N, 4, D] in the dtype of values; index [B, N, 2, D] and sums, or null; scratch on a multiple of 16 bytes
+cudaError_t launch_forward(
+    const PoolInputs&, void* pooled, int32_t* index, void* sums, void* scratch, cudaStream_t stream);
 
 // grad [B, N, 4, D] in the dtype of values; writes grad_logits [B, N, M]
 cudaError_t launch_backward_logits(

@@ -31,11 +31,13 @@ SIZES = {"double": 8, "float": 4, "__half": 2, "__nv_bfloat16": 2}
 # numbers of __launch_bounds__), bytes that may be spilled. A value that a loop reads ahead is waited for when it is
 # spilled, so that few bytes can cost much.
 BOUNDS = {
-    ("forward", "float"): (8, 3, 32),
+    ("forward", "float"): (8, 4, 8),
     ("forward", "double"): (8, 2, 0),
-    ("backward_logits", "float"): (8, 3, 0),
+    ("merge", "float"): (4, 8, 0),
+    ("merge", "double"): (4, 8, 0),
+    ("backward_logits", "float"): (8, 4, 0),
     ("backward_logits", "double"): (8, 2, 0),
-    ("backward_features", "float"): (8, 4, 24),
+    ("backward_features", "float"): (8, 4, 16),
     ("backward_features", "double"): (4, 4, 0),
 }
 
@@ -52,8 +54,10 @@ def dynamic_shared(kernel: str, arithmetic: str, values: str) -> int:
     tile = WARP * (2 if values == "double" else 4)  # kTile
     if kernel == "forward":
         return max(256 * (number + 4), tile * (3 * number + 2 * 4))  # kCapacity of weight, hit; or a tile of results
+    if kernel == "merge":
+        return 0
     if kernel == "backward_logits":
-        return (256 if arithmetic == "double" else 480) * (2 * number + 4)  # capacity of weight, dot, hit
+        return (256 if arithmetic == "double" else 400) * (2 * number + 4)  # capacity of weight, dot, hit
     if kernel == "backward_features":
         return 32 * 32 * number + 32 * number + (32 + 32) * 4  # weight, factor, and bits of tracks and extremes
     raise ValueError(f"expected {', '.join(SOURCES)}, got {kernel}, whose shared memory is not known here")
@@ -64,7 +68,7 @@ class Instance:
     """A kernel with its types, for one architecture."""
 
     kernel: str
-    types: tuple[str, ...]  # arguments of the template, T, L, F first
+    types: tuple[str, ...]  # arguments of the template: T, L, F, aligned; of merge T, F
     architecture: str
     stores: int  # bytes spilled
     loads: int
@@ -79,7 +83,8 @@ class Instance:
     def shared(self) -> int:
         """Bytes of shared memory of the largest block that is launched."""
         warps, _, _ = BOUNDS[self.kernel, self.types[0]]
-        return self.static + warps * dynamic_shared(self.kernel, self.types[0], self.types[2])
+        values = next(kind for kind in reversed(self.types) if kind in SIZES)  # F; after it comes a flag, or nothing
+        return self.static + warps * dynamic_shared(self.kernel, self.types[0], values)
 
     def excesses(self) -> list[str]:
         """A line for each bound that is exceeded."""
@@ -139,7 +144,7 @@ def compile_kernels(source: str, architecture: str) -> list[Instance]:
 def markdown(instances: Iterable[Instance]) -> str:
     """The table."""
     rows = [
-        "| kernel | T, L, F | architecture | registers | spilled, stores / loads | shared memory |",
+        "| kernel | T, L, F, aligned | architecture | registers | spilled, stores / loads | shared memory |",
         "|---|---|---|---|---|---|",
     ]
     rows += [

@@ -31,8 +31,9 @@ PoolInputs inputs_of(const Inputs& in) {
 }  // namespace
 
 extern "C" {
-int forward(const Inputs* in, void* pooled, int32_t* index, void* sums) {
-  return hitpool::cuda::launch_forward(inputs_of(*in), pooled, index, sums, nullptr);
+int64_t forward_scratch(const Inputs* in) { return hitpool::cuda::forward_scratch(inputs_of(*in)); }
+int forward(const Inputs* in, void* pooled, int32_t* index, void* sums, void* scratch) {
+  return hitpool::cuda::launch_forward(inputs_of(*in), pooled, index, sums, scratch, nullptr);
 }
 int backward_logits(const Inputs* in, const void* grad, const void* sums, void* grad_logits) {
   return hitpool::cuda::launch_backward_logits(inputs_of(*in), grad, sums, grad_logits, nullptr);
