@@ -2,11 +2,11 @@
 #pragma once
 #include <cstdint>
 
+#include "ops/dtype.h"
+
 namespace hitpool {
 
 inline constexpr double kMinWeightSum = 1e-8;  // keeps the mean finite if all weights underflow
-
-enum class Dtype { float64, float32, bfloat16, float16 };
 
 // One call; all arrays are contiguous.
 struct PoolInputs {

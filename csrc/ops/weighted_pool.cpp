@@ -6,20 +6,12 @@
 
 #include "check.h"
 #include "dispatch.h"
+#include "ops/to_dtype.h"
 
 namespace hitpool {
 namespace {
 
 constexpr const char* kOp = "weighted_pool";
-
-Dtype to_dtype(at::ScalarType type) {
-  switch (type) {
-    case at::kDouble: return Dtype::float64;
-    case at::kFloat: return Dtype::float32;
-    case at::kBFloat16: return Dtype::bfloat16;
-    default: return Dtype::float16;
-  }
-}
 
 // sizes[0 .. count-1]
 c10::SymDimVector leading(const at::Tensor& tensor, int64_t count) {

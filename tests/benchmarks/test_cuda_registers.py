@@ -12,8 +12,8 @@ ptxas info    : Function properties for void {SPACE}forward_kernel<float, __half
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 64 registers, used 1 barriers, 0 bytes cumulative stack size, 32 bytes smem
 ptxas info    : Compile time = 252.850 ms
-ptxas info    : Compiling entry function 'void {SPACE}backward_features_kernel<double, float, double, false>(long, int)' for \
-'sm_80'
+ptxas info    : Compiling entry function 'void {SPACE}backward_features_kernel<double, float, double, false>(\
+long)' for 'sm_80'
 ptxas info    : Function properties for void {SPACE}backward_features_kernel<double, float, double, false>(long, int)
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 86 registers, used 1 barriers, 504 bytes cmem[0], 88 bytes cmem[2]

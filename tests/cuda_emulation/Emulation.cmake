@@ -11,7 +11,7 @@ function(emulated_sources library)
 endfunction()
 
 file(GLOB emulator "${HITPOOL_EMULATION}/emulator/*.cpp")
-list(REMOVE_ITEM emulator "${HITPOOL_EMULATION}/emulator/weighted_pool.cpp")
+list(REMOVE_ITEM emulator "${HITPOOL_EMULATION}/emulator/kernels.cpp")
 add_library(cuda_emulator OBJECT ${emulator})
 emulated_sources(cuda_emulator)
 target_compile_options(cuda_emulator PRIVATE -O2 -U_FORTIFY_SOURCE) # which takes a change of stacks for a mistake

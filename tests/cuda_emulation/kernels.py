@@ -1,4 +1,4 @@
-"""The three kernels of weighted_pool on arrays that are guarded and watched."""
+"""The kernels on arrays that are guarded and watched."""
 
 import ctypes
 from dataclasses import dataclass
@@ -77,6 +77,7 @@ class Kernels(Emulation):
         inputs = _Inputs(B, N, M, D, *(arrays[name].address if name in arrays else None for name in given))
         inputs.logits_dtype, inputs.values_dtype = DTYPES.index(call.logits.dtype), DTYPES.index(call.features.dtype)
         inputs.threshold = call.threshold
+        call_of = ctypes.byref(inputs)
 
         def empty(*shape: int, dtype: torch.dtype) -> Guarded:
             return Guarded(shape, dtype, shift, fill)
@@ -86,12 +87,12 @@ class Kernels(Emulation):
         sums = empty(B, N, D + 1, dtype=call.arithmetic)
         alone = empty(B, N, 4, D, dtype=call.features.dtype)
         if B * N * D:
-            room = self.library.forward_scratch(ctypes.byref(inputs))
+            room = self.library.forward_scratch(call_of)
             scratch = {"scratch": Guarded((room,), torch.uint8, 0, fill)} if room else {}
             end = scratch.get("scratch")
-            self._launch("forward", inputs, arrays, {"pooled": alone, **scratch}, [alone, None, None, end])
+            self._launch("forward", arrays, {"pooled": alone, **scratch}, [call_of, alone, None, None, end])
             outputs = {"pooled": pooled, "index": index, "sums": sums}
-            self._launch("forward", inputs, arrays, outputs | scratch, [*outputs.values(), end])
+            self._launch("forward", arrays, outputs | scratch, [call_of, *outputs.values(), end])
         else:
             sums.tensor.zero_()
         if not torch.equal(alone.tensor.view(torch.uint8), pooled.tensor.view(torch.uint8)):
@@ -105,32 +106,41 @@ class Kernels(Emulation):
         grad_features = empty(B, M, D, dtype=call.features.dtype)
         if B * N * M * D:
             outputs = {"grad_logits": grad_logits}
-            self._launch("backward_logits", inputs, arrays | read, outputs, [arrays["grad"], sums, grad_logits])
+            arguments = [call_of, arrays["grad"], sums, grad_logits]
+            self._launch("backward_logits", arrays | read, outputs, arguments)
         else:
             grad_logits.tensor.zero_()
         if B * M * D:
             outputs = {"grad_features": grad_features}
-            arguments = [arrays["grad"], index, sums, grad_features]
-            self._launch("backward_features", inputs, arrays | read, outputs, arguments)
+            arguments = [call_of, arrays["grad"], index, sums, grad_features]
+            self._launch("backward_features", arrays | read, outputs, arguments)
         results = (pooled, index, sums, grad_logits, grad_features)
         return {name: array.tensor for name, array in zip(NAMES, results, strict=True)}
 
-    def _launch(
-        self,
-        name: str,
-        inputs: _Inputs,
-        read: dict[str, Guarded],
-        written: dict[str, Guarded],
-        arguments: list[Guarded | None],
-    ) -> None:
+    def eta(self, theta: Tensor, shift: int = 0) -> Tensor:
+        """Pseudorapidity of angles [n], n > 0."""
+        angles, result = Guarded.copy(theta, shift), Guarded(tuple(theta.shape), theta.dtype, shift, 0xFF)
+        sizes = [ctypes.c_int(DTYPES.index(theta.dtype)), ctypes.c_int64(len(theta))]
+        self._launch("eta", {"theta": angles}, {"eta": result}, [*sizes, angles, result])
+        return result.tensor
+
+    def eta_gradient(self, grad: Tensor, theta: Tensor, shift: int = 0) -> Tensor:
+        """Gradient of the angles [n], n > 0."""
+        read = {"grad": Guarded.copy(grad, shift), "theta": Guarded.copy(theta, shift)}
+        result = Guarded(tuple(theta.shape), theta.dtype, shift, 0xFF)
+        sizes = [ctypes.c_int(DTYPES.index(theta.dtype)), ctypes.c_int64(len(theta))]
+        self._launch("eta_gradient", read, {"gradient": result}, [*sizes, *read.values(), result])
+        return result.tensor
+
+    def _launch(self, name: str, read: dict[str, Guarded], written: dict[str, Guarded], arguments: list) -> None:
         self.clear_regions()
         for arrays, writable in ((read, False), (written, True)):
             for key, array in arrays.items():
                 self.add_region(array.address, array.bytes, writable, key)
         if self.traffic_of is not None:
             self.start_traffic()
-        pointers = [ctypes.c_void_p(array.address if array else None) for array in arguments]
-        error = getattr(self.library, name)(ctypes.byref(inputs), *pointers)
+        passed = [ctypes.c_void_p(one.address) if isinstance(one, Guarded) else one for one in arguments]
+        error = getattr(self.library, name)(*passed)
         if self.traffic_of is not None:
             self.traffic_of[name] = self.traffic()
         self.report_unwritten()

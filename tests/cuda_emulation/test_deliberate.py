@@ -25,8 +25,8 @@ def sources(folder: Path, mistake: Mistake | None) -> Path:
     shutil.copytree(FOLDER, folder / "tests" / "cuda_emulation")
     shutil.copytree(CSRC, folder / "csrc")
     changes = [
-        ("cuda/problem.cuh", "    case Dtype::bfloat16: return body(__nv_bfloat16{});\n", "    default: break;\n"),
-        ("cuda/problem.cuh", "    case Dtype::float16: return body(__half{});\n", ""),
+        ("cuda/packet.cuh", "    case Dtype::bfloat16: return body(__nv_bfloat16{});\n", "    default: break;\n"),
+        ("cuda/packet.cuh", "    case Dtype::float16: return body(__half{});\n", ""),
     ]
     if mistake is not None:
         changes.append(mistake[1:])

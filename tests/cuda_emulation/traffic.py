@@ -1,6 +1,6 @@
 """Memory traffic of the kernels of weighted_pool, counted by the emulator: requests of warps and sectors of 32 bytes.
 
-    cmake -S tests/cuda_emulation -B build/cuda_emulation -G Ninja && cmake --build build/cuda_emulation
+    cmake -S tests/cuda_emulation -B build/cuda_emulation && cmake --build build/cuda_emulation
     python -m tests.cuda_emulation.traffic build/cuda_emulation [--places]
 
 Sectors are what the kernels ask of the L2 cache; how many of them come from memory is not emulated. The shapes are

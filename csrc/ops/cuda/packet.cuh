@@ -3,8 +3,11 @@
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
 
 #include <type_traits>
+
+#include "ops/dtype.h"
 
 namespace hitpool::cuda {
 namespace {
@@ -29,6 +32,18 @@ __device__ __forceinline__ S stored(T value) {
   } else {
     return static_cast<S>(value);
   }
+}
+
+// body(S{})
+template <class Body>
+cudaError_t with_type(Dtype dtype, Body&& body) {
+  switch (dtype) {
+    case Dtype::float64: return body(double{});
+    case Dtype::float32: return body(float{});
+    case Dtype::bfloat16: return body(__nv_bfloat16{});
+    case Dtype::float16: return body(__half{});
+  }
+  return cudaErrorInvalidValue;
 }
 
 // How many numbers a packet has: 16 bytes of float or double, 8 of the half types.

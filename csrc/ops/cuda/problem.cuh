@@ -80,17 +80,6 @@ inline unsigned grid_of(int64_t work) {
   return static_cast<unsigned>(std::min<int64_t>(work, std::numeric_limits<int32_t>::max()));
 }
 
-template <class Body>
-cudaError_t with_type(Dtype dtype, Body&& body) {
-  switch (dtype) {
-    case Dtype::float64: return body(double{});
-    case Dtype::float32: return body(float{});
-    case Dtype::bfloat16: return body(__nv_bfloat16{});
-    case Dtype::float16: return body(__half{});
-  }
-  return cudaErrorInvalidValue;
-}
-
 // body(Problem<T, L, F, aligned>); arrays: those whose features are moved in packets, besides the values.
 template <class Body>
 cudaError_t with_problem(const PoolInputs& in, std::initializer_list<const void*> arrays, Body&& body) {

@@ -1,4 +1,5 @@
-// The kernels of weighted_pool as C functions, for ctypes. Each returns the error code of its launch.
+// The kernels as C functions, for ctypes. Each returns the error code of its launch.
+#include "ops/cuda/pseudorapidity_kernel.h"
 #include "ops/cuda/weighted_pool_kernel.h"
 
 using hitpool::PoolInputs;
@@ -40,5 +41,12 @@ int backward_logits(const Inputs* in, const void* grad, const void* sums, void* 
 }
 int backward_features(const Inputs* in, const void* grad, const int32_t* index, const void* sums, void* grad_values) {
   return hitpool::cuda::launch_backward_features(inputs_of(*in), grad, index, sums, grad_values, nullptr);
+}
+int eta(int dtype, int64_t count, const void* theta, void* eta) {
+  return hitpool::cuda::launch_pseudorapidity(static_cast<hitpool::Dtype>(dtype), count, theta, eta, nullptr);
+}
+int eta_gradient(int dtype, int64_t count, const void* grad, const void* theta, void* result) {
+  return hitpool::cuda::launch_pseudorapidity_backward(
+      static_cast<hitpool::Dtype>(dtype), count, grad, theta, result, nullptr);
 }
 }
