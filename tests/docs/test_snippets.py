@@ -153,7 +153,9 @@ def test_commands_name_what_exists(snippet: Snippet) -> None:
 
 def check_script(arguments: list[str], snippet: Snippet) -> None:
     """Checks that a script or module exists and that its options stand in it."""
-    if arguments[0] == "-m":
+    if arguments[0] == "-m" and arguments[1].startswith("tests."):
+        path, options = ROOT / f"{arguments[1].replace('.', '/')}.py", arguments[2:]
+    elif arguments[0] == "-m":
         path, options = Path(importlib.util.find_spec(arguments[1]).origin), arguments[2:]
     else:
         path, options = ROOT / arguments[0], arguments[1:]
