@@ -115,8 +115,8 @@ def random_shape(r: random.Random, budget: int) -> tuple[int, int, int, int]:
             return B, N, M, D
 
 
-def random_case(seed: int, budget: int = 150_000, special: bool = False) -> tuple[Call, int]:
-    """A call of any shape and kind, and how far its arrays are from a multiple of 64 bytes, in numbers.
+def random_case(seed: int, budget: int = 150_000, special: bool = False) -> tuple[Call, int, int]:
+    """A call of any shape and kind, and how far inputs and outputs are from a multiple of 64 bytes, in numbers.
 
     Args:
         seed: Of everything.
@@ -147,7 +147,8 @@ def random_case(seed: int, budget: int = 150_000, special: bool = False) -> tupl
             for value in r.sample(SPECIAL, r.randint(1, 3)) if tensor.numel() and r.random() < 0.8 else ():
                 places = torch.randint(tensor.numel(), (r.choice([1, 1, 3, 20]),), generator=generator)
                 tensor.view(-1)[places] = value
-    return call, r.choice([0, 0, 0, 1, 2, 3])
+    shift = r.choice([0, 0, 0, 1, 2, 3])
+    return call, shift, r.choice([shift, shift, 0, 1])
 
 
 def schedules(seed: int) -> Iterator[Schedule]:

@@ -43,13 +43,13 @@ def first_problem(kernels: Kernels) -> str | None:
     directed = [cases.make_call(case[:4], *case[4:], seed=5, shift=8) for case in cases.DIRECTED]
     half = {"torch.float16", "torch.bfloat16"}
     for number in range(-len(directed), CASES):
-        call, shift = (directed[number], 0) if number < 0 else cases.random_case(SEED + number)
+        call, *shifts = (directed[number], 0, 0) if number < 0 else cases.random_case(SEED + number)
         if {str(call.logits.dtype), str(call.features.dtype)} & half:
             continue
         first = None
         for schedule in cases.schedules(number):
             kernels.set_schedule(schedule)
-            results = kernels.run(call, shift=shift)
+            results = kernels.run(call, shift=shifts[0], output_shift=shifts[1])
             problems = kernels.take_problems() or differences(results, call)
             if first is not None and bits(first) != bits(results):
                 problems.append("other results under another schedule")

@@ -158,7 +158,10 @@ void check(const void* address, std::size_t size, bool write, const void* code) 
   }
   ++accesses;
   const bool one_number = size == 2 || size == 4 || size == 8 || size == 16;
-  if (one_number && a.address % size != 0) report("misaligned, " + std::to_string(size) + " bytes, " + a.what());
+  if (one_number && a.address % size != 0) {  // the processor might end the program
+    report("misaligned, " + std::to_string(size) + " bytes, " + a.what());
+    return stop_launch();
+  }
   if (preempts()) give_way();
   if (a.within(shared_memory, sizeof shared_memory)) return check_shared(a);
   count_traffic(a.address, size, write, code);
