@@ -1,5 +1,6 @@
 """The model of the CUDA kernels: what must hold whatever its constants are, and what was measured elsewhere."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,22 +9,54 @@ from pathlib import Path
 import pytest
 import torch
 from speed import cuda_bandwidth, cuda_model, cuda_registers
-from speed.cuda_model import CASES, FEATURES, FORWARD, GPUS, KERNELS, LOGITS, Case
+from speed.cuda_model import CASES, FEATURES, FORWARD, GPUS, KERNELS, LOGITS, MERGE, Case
 
 H100 = GPUS["H100"]
 ALL = [Case(shape, share, size) for shape, share in CASES for size in (4, 2)]
 
 
 def test_blocks_at_once_by_hand():
-    assert cuda_model.blocks_at_once(FORWARD, GPUS["A100"], 8) == 3  # 8 x 32 x 80 registers of 65,536
-    assert cuda_model.blocks_at_once(LOGITS, GPUS["A100"], 8) == 3  # 47,104 bytes of 164 KiB
-    assert cuda_model.blocks_at_once(LOGITS, H100, 8) == 4  # 47,104 bytes of 228 KiB; 15,360 registers
+    assert cuda_model.blocks_at_once(FORWARD, GPUS["A100"], 8) == 4  # 8 x 32 x 64 registers of 65,536
+    assert cuda_model.blocks_at_once(LOGITS, GPUS["A100"], 8) == 4  # 39,424 bytes of 164 KiB
+    assert cuda_model.blocks_at_once(replace(LOGITS, shared=5760), GPUS["A100"], 8) == 3  # 47,104 bytes
     assert cuda_model.blocks_at_once(FEATURES, H100, 8) == 4
     assert cuda_model.blocks_at_once(FEATURES, H100, 1) == 32  # no more blocks, whatever their size
-    for kernel in KERNELS:
+    for kernel in (*KERNELS, MERGE):
         warps, blocks, _ = cuda_registers.BOUNDS[kernel.name, "float"]
         assert kernel.shared == cuda_registers.dynamic_shared(kernel.name, "float", "float")
         assert cuda_model.blocks_at_once(kernel, GPUS["A100"], warps) >= blocks
+
+
+def test_constants_are_those_of_the_kernels():
+    text = "".join(path.read_text() for path in sorted((cuda_registers.ROOT / "csrc/ops/cuda").glob("*.cu*")))
+    constants = {name: int(value) for name, value in re.findall(r"constexpr \w+ (k\w+) = (\d+);", text)}
+    assert constants["kBatch"] == cuda_model.BATCH
+    assert (constants["kEnoughBlocks"], constants["kMinPart"]) == (cuda_model.ENOUGH, cuda_model.PART)
+    assert constants["kHitsPerWarp"] == FORWARD.per_warp == LOGITS.per_warp
+    assert (constants["kTracksPerWarp"], constants["kLogits"]) == (FEATURES.per_warp, FEATURES.logits)
+    assert constants["kCapacity"] == FORWARD.capacity
+    assert f"capacity = sizeof(T) == 8 ? 256 : {LOGITS.capacity};" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts"),
+    [
+        ((1, 2, 60000, 32), 29),  # of at least 2,048 hits
+        ((1, 2, 3000, 32), 1),
+        ((1, 100, 600000, 32), 3),  # 300 blocks
+        ((1, 100, 600000, 200), 2),  # two tiles of features: 400 blocks, those of backward_logits have both
+        ((1, 256, 600000, 32), 1),
+    ],
+)
+def test_few_long_rows_are_cut_into_parts(shape: tuple[int, int, int, int], parts: int):
+    case, tiles, rows = Case(shape, 0.1), -(-shape[3] // 128), shape[0] * shape[1]
+    work = cuda_model.row_work(FORWARD, case)
+    assert (work.blocks, work.parts) == (rows * tiles * parts, parts)
+    logits = cuda_model.row_work(LOGITS, case)
+    assert logits.parts <= 1  # nothing to merge
+    assert (logits.blocks == work.blocks) == (tiles == 1)
+    found, alone = cuda_model.predict(FORWARD, H100, case), cuda_model.launch(FORWARD, H100, work)
+    assert (found.seconds > alone.seconds + H100.start) == (parts > 1)
 
 
 def test_bytes_are_those_of_the_measurement():
@@ -50,6 +83,8 @@ def test_more_never_takes_longer():
                 assert found.seconds >= max(limit for name, limit in found.limits.items() if name != "latency")
                 assert found.work.l2 >= found.work.least
                 assert cuda_model.predict(replace(kernel, step=2 * kernel.step), gpu, case).seconds > found.seconds
+                for better in (replace(kernel, stores=1), replace(kernel, together=cuda_model.BATCH)):
+                    assert cuda_model.predict(better, gpu, case).seconds <= found.seconds
 
 
 def test_fewer_registers_never_lower_the_occupancy():
@@ -86,5 +121,5 @@ def test_prints_its_tables():
     assert [line for line in lines if line and "|" not in line] == [kernel.name for kernel in KERNELS]
     rows = [line.strip("| ").split(" | ") for line in lines if "A100" in line]
     assert len(rows) == 6
-    assert rows[0][:5] == ["1, 2, 60000, 32", "0.1", "float32", "A100", "2"]  # two blocks for 108 multiprocessors
+    assert rows[0][:5] == ["1, 2, 60000, 32", "0.1", "float32", "A100", "58"]  # two rows, in 29 parts each
     assert all(float(cells[-1]) < 1 for cells in rows)

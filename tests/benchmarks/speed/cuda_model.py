@@ -7,11 +7,12 @@ A warp goes round between memory, L2 and instructions, in whose queues it meets 
 and waits for latencies. Mean value analysis of that closed network gives the time of a turn. The warps of a block do
 not wait for each other, hits are selected at random, caches are cold, and what is read twice is in L2 the second time.
 
-us: the model. memory, L2, issue, latency us: what each limit alone would allow; the largest rules. least MB: what has
-to move, as in cuda_bandwidth.py. L2 MB: what L2 is asked for. flight KB: logits on their way per multiprocessor, and
-what the bandwidth of a copy needs there (Little's law). share: least MB per time, of the bandwidth of a copy.
+Counted in the machine code (nvcc 13.0, sm_90, float32, aligned rows of 32 features): registers, instructions, waits for
+one load after the other, size of loads and stores. Estimated: that other types and sizes have the same, and DEPENDENT
+cycles for each instruction; shuffles, special functions and hits in L1 are not told apart.
 
-gpu-benches: the results in github.com/te42kyfo/gpu-benches.
+us: the model, the merging of parts included. memory, L2, issue, latency us: what each limit alone would allow; the
+largest rules. least MB: what has to move. L2 MB: what L2 is asked for. share: least MB per us, of a copy's bandwidth.
 """
 
 import argparse
@@ -21,21 +22,22 @@ from dataclasses import dataclass
 REGISTERS, THREADS, BLOCKS = 2**16, 2048, 32  # of a multiprocessor: CUDA programming guide, 8.0 and 9.0 alike
 REGISTER_UNIT, SHARED_UNIT = 256, 128  # registers of a warp and bytes of a block are handed out in these: same
 RESERVED = 1024  # bytes of shared memory that the system takes for each block: same
-WARP = 32
-SCHEDULERS = 4  # of a multiprocessor; each issues an instruction of a warp per cycle
+WARP, SCHEDULERS = 32, 4  # schedulers of a multiprocessor; each issues an instruction of a warp per cycle
 DEPENDENT = 4  # cycles until a sum can be used (arXiv 1804.06826); each instruction is taken to need the one before
 PORT = 64  # bytes per cycle from L2 to a multiprocessor (NVIDIA, Inside the Ampere architecture, GTC 2020)
 COPY = 0.85  # of the bandwidth on paper: copies on A100 and H100 PCIe reach 1.73 and 1.70 of 2.04 TB/s (gpu-benches)
 GROWTH = 250e-9  # s, what full load adds to the latency of memory: makes `turn` follow the reads of gpu-benches
 BLOCK = 200e-9  # s, start and end of a block: a warp with one read takes that much longer than the read (gpu-benches)
 VALID = 0.95  # share of hits that are not padding, as in ops.py
-PACKET = 4  # features per lane: kPacket
+PACKET = 4  # features per lane, neighbouring logits per lane: kPacket
+BATCH = 4  # rows of features that a group of lanes has on their way, tracks whose extrema are looked through: kBatch
+ENOUGH, PART = 256, 2048  # blocks from which on a row has one, hits of a part at least: kEnoughBlocks, kMinPart
 FLOAT, INT = 4, 4  # bytes of the arithmetic and of an index
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """Data sheets (SXM); latencies, L2 and the start of a kernel as gpu-benches measured them (H100: PCIe or H200)."""
+    """Data sheets (SXM); latencies, L2, start of a kernel: github.com/te42kyfo/gpu-benches (H100: PCIe or H200)."""
 
     multiprocessors: int
     bandwidth: float  # bytes/s
@@ -56,39 +58,43 @@ GPUS = {
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the code of a kernel sets. Instructions are counted in the machine code (sm_90, float32, aligned rows)."""
+    """What the code of a kernel sets. Numbers without a unit are instructions of a warp."""
 
     name: str
     registers: int  # float32: cuda_registers.py
     shared: int  # bytes for each warp: cuda_registers.py
-    per_warp: int  # hits of a row before the warps are doubled, at most 8: kHitsPerWarp; tracks: kTracksPerWarp
-    slices: int  # loads of logits of a lane and step: kSlices; tracks in backward_features: kBatch
-    lane: int  # neighbouring logits that a lane loads at once
-    ahead: tuple[int, ...]  # bytes of a logit with which those of the next step are on their way meanwhile
-    batch: int  # rows of features (backward_features: gradients) that a group of lanes has on their way: kBatch
-    block: int  # instructions of a warp for a block, whatever it finds
-    step: int  # for a step over logits of which none is selected
-    hit: int  # more for each 32 logits with a selected one
-    rows: int  # for a batch of rows
-    found: int = 0  # more for a step with a selected logit
+    block: int  # for a block, whatever it finds: mean over the warps
+    step: int  # for a step over logits of which none is selected; merge: over two parts
+    found: int = 0  # more for one with a selected logit; for each 32 logits with one
+    hit: int = 0
+    rows: int = 0  # for BATCH rows of features (backward_features: one of gradients), new extrema in some lane included
+    logits: int = 0  # of a lane and step, neighbours: kPacket; in backward_features of as many tracks: kLogits
+    ahead: bool = False  # whether those of the next step are on their way meanwhile
+    per_warp: int = 0  # hits of a row before the warps are doubled, at most 8: kHitsPerWarp; tracks: kTracksPerWarp
     capacity: int = 0  # of a warp's list
-    extreme: int = 0  # to find the extrema of a track in a tile; to add those of a hit
+    find: int = 0  # for a pass over the tracks
+    turn: int = 0  # for 4 hits of a group; for a hit; for a hit and the tracks of a warp, selected or not
+    slot: int = 0
+    around: int = 0
+    extreme: int = 0  # to find the extrema of BATCH tracks; for 32 columns of them; to add those of a hit
+    columns: int = 0
     extrema: int = 0
-    around: int = 0  # for the tracks of a warp and a hit, whatever they select
+    together: int = 1  # tracks whose extrema are on their way at once: the source has BATCH, the compiler undid it
+    stores: int = 1  # for a packet of results: likewise
 
 
 FORWARD = Kernel(
-    "forward", registers=80, shared=2560, per_warp=256, slices=4, lane=1, batch=4, capacity=256,
-    ahead=(2,),  # what is read ahead in float32 is spilled, and so waited for
-    block=900, step=71, found=112, hit=25, rows=310,
+    "forward", registers=64, shared=2560, block=880, step=47, found=84, hit=21, rows=342, logits=PACKET, ahead=True,
+    per_warp=256, capacity=256,
 )  # fmt: skip
+MERGE = Kernel("merge", registers=40, shared=0, block=172, step=129)
 LOGITS = Kernel(
-    "backward_logits", registers=58, shared=5760, per_warp=256, slices=4, lane=1, batch=4, capacity=480, ahead=(2, 4),
-    block=450, step=131, found=113, hit=25, rows=376,
+    "backward_logits", registers=64, shared=4800, block=460, step=59, found=77, hit=30, rows=231, logits=PACKET,
+    ahead=True, per_warp=256, capacity=400,
 )  # fmt: skip
 FEATURES = Kernel(
-    "backward_features", registers=64, shared=4480, per_warp=8, slices=4, lane=1, batch=1, ahead=(),
-    block=450, step=93, hit=28, rows=66, extreme=72, extrema=60, around=17,
+    "backward_features", registers=64, shared=4480, block=110, step=175, hit=25, rows=49, logits=8, per_warp=8, find=96,
+    turn=134, slot=22, around=17, extreme=91, columns=118, extrema=41, together=1, stores=PACKET,
 )  # fmt: skip
 KERNELS = (FORWARD, LOGITS, FEATURES)
 
@@ -123,11 +129,12 @@ class Work:
     warps: int  # of a block
     instructions: float  # of a warp
     waits: float  # of a warp for memory
-    hidden: float  # of these, with the instructions of a step meanwhile
     l2_waits: float
     least: float  # bytes
     l2: float
-    flight: int  # bytes of logits of a warp
+    hidden: float = 0  # waits for memory with a step meanwhile
+    found: float = 0  # probability that a step finds something
+    parts: int = 1  # whose results are to be merged
 
 
 def power_of_2(wanted: int, most: int) -> int:
@@ -156,31 +163,36 @@ def least_bytes(kernel: Kernel, case: Case) -> float:
 
 
 def row_work(kernel: Kernel, case: Case) -> Work:
-    """A block for each row of logits (and tile of features): forward and backward_logits."""
+    """A block for each part of a row of logits (and tile of features): forward and backward_logits."""
     events, tracks, hits, width = case.shape
     tiles, rows, row = -(-width // (WARP * PACKET)), events * tracks, width * case.size
-    warps = power_of_2(-(-hits // kernel.per_warp), 8)
+    forward = kernel.name == "forward"
+    blocks = rows * tiles if forward else rows
+    parts = 1 if blocks >= ENOUGH else min(-(-ENOUGH // blocks), max(1, hits // PART))
+    warps = power_of_2(-(-(hits // parts) // kernel.per_warp), 8)
     groups = WARP // power_of_2(-(-width // PACKET), WARP)
-    per_step = WARP * kernel.slices * kernel.lane
-    steps, found = math.ceil(hits / (warps * per_step)), case.some(per_step)
-    selected = hits * case.share / warps
+    per_step, mine = WARP * kernel.logits, hits / parts / warps
+    steps, found, selected = math.ceil(mine / per_step), case.some(per_step), mine * case.share
     fills = max(1, math.ceil(selected / (kernel.capacity - per_step)))
-    gathers = math.ceil(selected / (kernel.batch * groups))
+    gathers = math.ceil(selected / (BATCH * groups)) * case.some(mine) * (1 if forward else tiles)
     first = case.union / max(rows * hits * case.share, 1e-9)  # of the rows that are gathered, not in L2 yet
-    missed = 1 - (1 - min(first, 1)) ** (kernel.batch * groups)
-    backward = kernel.name == "backward_logits"
-    if backward:
-        blocks, gathers, again = rows, gathers * tiles, 0
-    else:
-        blocks, again = rows * tiles, (tiles - 1) * rows * hits * case.size  # logits for the other tiles
+    missed = 1 - (1 - min(first, 1)) ** (BATCH * groups)
     instructions = kernel.block + steps * (kernel.step + found * kernel.found) + gathers * kernel.rows
     instructions += steps * per_step / WARP * case.some(WARP) * kernel.hit
-    waits = steps + fills - 1 + gathers * missed + backward  # backward: sums and gradients come first
-    hidden = max(0, steps - fills) if case.size in kernel.ahead else 0
-    l2_waits = steps * found + gathers * (1 - missed) + backward * fills * tiles  # validity, rows, gradients
-    least = least_bytes(kernel, case)
-    asked = least + again + rows * hits * (case.some(WARP) + case.share * row) - case.union * row
-    return Work(blocks, warps, instructions, waits, hidden, l2_waits, least, asked, per_step * case.size)
+    waits = steps + fills - 1 + gathers * missed + (not forward) * 2  # sums, then gradients, come before the logits
+    hidden = max(0, steps - fills) if kernel.ahead else 0
+    l2_waits = steps * found + gathers * (1 - missed) + (not forward) * fills * tiles  # validity, rows, gradients
+    least, again = least_bytes(kernel, case), (blocks / rows - 1) * case.size  # logits for the other tiles
+    asked = least + rows * hits * (again + case.some(WARP) + case.share * row) - case.union * row
+    return Work(blocks * parts, warps, instructions, waits, l2_waits, least, asked, hidden, found, forward * parts)
+
+
+def merge_work(case: Case, parts: int) -> Work:
+    """A thread for each row and column, which goes through the parts."""
+    events, tracks, _, width = case.shape
+    rows, steps = events * tracks, math.ceil(parts / 2)
+    results = rows * parts * (5 * width + 1) * FLOAT
+    return Work(-(-rows * width // 128), 4, MERGE.block + steps * MERGE.step, 0, 3 * steps, 0, results)  # 3: counted
 
 
 def most_of(groups: int, run: int, share: float) -> float:
@@ -201,45 +213,35 @@ def feature_work(kernel: Kernel, case: Case) -> Work:
     passes, hit_tiles = math.ceil(tracks / (warps * run)), -(-hits // WARP)
     groups = WARP // power_of_2(-(-width // PACKET), WARP)
     mine, slots = tracks / warps, math.ceil(WARP / (warps * groups))  # tracks to find, hits to add, of a warp
-    steps, seen = max(passes, math.ceil(mine / kernel.slices)), mine * case.some(WARP)
-    adds = slots * passes * warps * most_of(groups, run, case.share) / kernel.batch
-    row_hits = max(hits * case.share, 1)
-    extreme = 1 - (1 - 1 / row_hits) ** (2 * width)  # probability that a selected hit is an extremum
+    turns, columns = math.ceil(slots / 4), math.ceil(min(width, WARP * PACKET) / WARP)
+    steps, seen = max(passes, math.ceil(mine / kernel.logits)), mine * case.some(WARP)
+    batches = passes * math.ceil(seen / passes / BATCH)
+    adds = slots * passes * warps * most_of(groups, run, case.share)
+    extreme = 1 - (1 - 1 / max(hits * case.share, 1)) ** (2 * width)  # probability that a selected hit is an extremum
     any_extreme = 1 - (1 - extreme) ** groups
-    instructions = kernel.block + steps * kernel.step + seen * (kernel.hit + kernel.extreme)
-    instructions += slots * passes * warps * kernel.around
-    instructions += adds * kernel.batch * (kernel.rows + any_extreme * kernel.extrema)
-    hidden = max(0, steps - passes) if case.size in kernel.ahead else 0
-    l2_waits = passes + seen + adds * (1 + any_extreme)  # sums, extrema, gradients
+    instructions = kernel.block + turns * kernel.turn + slots * kernel.slot + passes * kernel.find
+    instructions += steps * kernel.step + seen * kernel.hit + batches * (kernel.extreme + columns * kernel.columns)
+    instructions += slots * passes * warps * kernel.around + adds * (kernel.rows + any_extreme * kernel.extrema)
+    l2_waits = passes + columns * max(batches, seen / kernel.together) + adds * (1 + any_extreme)  # sums, gradients
     least, extrema = least_bytes(kernel, case), 2 * width * INT
-    asked = least + (tiles - 1) * rows * hits * case.size + rows * hit_tiles * (tiles * 32 + case.some(WARP) * extrema)
-    asked += rows * hits * case.share * (2 * row + extreme * (2 * row + extrema))  # before: a sector for a sum
-    flight = kernel.slices * WARP * kernel.lane * case.size
-    blocks = events * hit_tiles * tiles
-    return Work(blocks, warps, instructions, 1 + steps, hidden, l2_waits, least, asked, flight)
+    asked = least + (tiles - 1) * rows * hits * case.size + (kernel.stores - 1) * events * hits * row
+    asked += rows * hit_tiles * case.some(WARP) * (tiles * 32 + extrema)  # 32: the sector of a sum
+    asked += rows * hits * case.share * (2 * row + extreme * (2 * row + extrema))
+    return Work(events * hit_tiles * tiles, warps, instructions, 1 + steps, l2_waits, least, asked)  # 1: validity
 
 
 @dataclass
 class Prediction:
-    """Times in seconds; blocks of a multiprocessor at once; bytes on their way and needed."""
+    """Times in seconds; blocks of a multiprocessor at once."""
 
     work: Work
     seconds: float
     limits: dict[str, float]
     at_once: int
-    flight: float
-    needed: float
-
-    @property
-    def rule(self) -> str:
-        return max(self.limits, key=lambda name: self.limits[name])
 
 
 def turn(delay: float, demands: list[float], growth: float, customers: int) -> float:
-    """Seconds of a turn of one of several customers: mean value analysis of a delay and servers, the memory first.
-
-    `growth` is what full load of the memory adds to the delay.
-    """
+    """Seconds of a turn of a customer: mean value analysis of a delay, to which full load of the first server adds."""
     queues, load, total = [0.0] * len(demands), 0.0, 0.0
     for number in range(1, customers + 1):
         times = [demand * (1 + queue) for demand, queue in zip(demands, queues, strict=True)]
@@ -248,9 +250,8 @@ def turn(delay: float, demands: list[float], growth: float, customers: int) -> f
     return total
 
 
-def predict(kernel: Kernel, gpu: Gpu, case: Case) -> Prediction:
+def launch(kernel: Kernel, gpu: Gpu, work: Work) -> Prediction:
     """Time of a launch, and what each limit alone would allow."""
-    work = (feature_work if kernel.name == "backward_features" else row_work)(kernel, case)
     at_once, active = blocks_at_once(kernel, gpu, work.warps), min(work.blocks, gpu.multiprocessors)
     busiest = -(-work.blocks // gpu.multiprocessors)  # blocks of a multiprocessor: `at_once` at a time, then the rest
     full, rest = divmod(busiest, at_once)
@@ -260,34 +261,44 @@ def predict(kernel: Kernel, gpu: Gpu, case: Case) -> Prediction:
         "L2": work.l2 / min(gpu.l2_bandwidth, ports),
         "issue": busiest * work.warps * work.instructions / (SCHEDULERS * gpu.clock),
     }
-    of_warp = active / (work.blocks * work.warps)  # of what a multiprocessor does
+    of_warp, cycle = active / (work.blocks * work.warps), DEPENDENT / gpu.clock  # of what a multiprocessor does
     demands = [limits["memory"] * of_warp, limits["L2"] * of_warp, limits["issue"] / (busiest * work.warps)]
-    cycle = DEPENDENT / gpu.clock
     delay = BLOCK + work.instructions * cycle + work.waits * gpu.latency + work.l2_waits * gpu.l2_latency
-    delay -= work.hidden * min(gpu.latency, kernel.step * cycle)
+    step, more = kernel.step * cycle, kernel.found * cycle + gpu.l2_latency  # while the next logits are on their way
+    for share, meanwhile in ((1 - work.found, step), (work.found, step + more)):
+        delay -= work.hidden * share * min(gpu.latency, meanwhile)
     turns = [at_once] * full + [rest] * (rest > 0)
     times = {blocks: turn(delay, demands, work.waits * GROWTH, blocks * work.warps) for blocks in set(turns)}
     seconds = gpu.start + sum(times[blocks] for blocks in turns)
     limits["latency"] = gpu.start + len(turns) * (delay + sum(demands))
-    needed = COPY * gpu.bandwidth / gpu.multiprocessors * (gpu.latency + GROWTH)
-    return Prediction(work, seconds, limits, at_once, max(turns) * work.warps * work.flight, needed)
+    return Prediction(work, seconds, limits, at_once)
+
+
+def predict(kernel: Kernel, gpu: Gpu, case: Case) -> Prediction:
+    """Time of a kernel, and of the one that merges parts after it."""
+    work = (feature_work if kernel.name == "backward_features" else row_work)(kernel, case)
+    found = launch(kernel, gpu, work)
+    if work.parts > 1:
+        merge = launch(MERGE, gpu, merge_work(case, work.parts))
+        found.seconds += merge.seconds
+        found.limits = {name: limit + merge.limits[name] for name, limit in found.limits.items()}
+    return found
 
 
 def markdown(kernel: Kernel, gpus: list[str], cases: list[Case]) -> str:
     """The table of a kernel."""
-    titles = ["B, N, M, D", "selected", "dtype", "GPU", "blocks", "warps", "at once", "least MB", "L2 MB", "flight KB"]
-    titles += ["us", "memory us", "L2 us", "issue us", "latency us", "rules", "share"]
+    titles = ["B, N, M, D", "selected", "dtype", "GPU", "blocks", "warps", "at once", "least MB", "L2 MB", "us"]
+    titles += ["memory us", "L2 us", "issue us", "latency us", "rules", "share"]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for case in cases:
         for name in gpus:
             found = predict(kernel, GPUS[name], case)
-            work, copy = found.work, COPY * GPUS[name].bandwidth
+            work, limits, copy = found.work, found.limits, COPY * GPUS[name].bandwidth
             cells = [str(case.shape).strip("()"), f"{case.share:.3g}", {4: "float32", 2: "bfloat16"}[case.size], name]
-            cells += [str(work.blocks), str(work.warps), str(found.at_once)]
-            cells += [f"{work.least / 1e6:.1f}", f"{work.l2 / 1e6:.1f}"]
-            cells += [f"{found.flight / 1e3:.1f} of {found.needed / 1e3:.1f}"]
-            cells += [f"{1e6 * seconds:.1f}" for seconds in (found.seconds, *found.limits.values())]
-            cells += [found.rule, f"{work.least / found.seconds / copy:.2f}"]
+            cells += [str(number) for number in (work.blocks, work.warps, found.at_once)]
+            cells += [f"{1e-6 * work.least:.1f}", f"{1e-6 * work.l2:.1f}", f"{1e6 * found.seconds:.1f}"]
+            cells += [f"{1e6 * seconds:.1f}" for seconds in limits.values()]
+            cells += [max(limits, key=lambda limit: limits[limit]), f"{work.least / found.seconds / copy:.2f}"]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -299,9 +310,8 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", metavar="B,N,M,D")
     parser.add_argument("--selected", nargs="+", type=float, default=[0.1], help="with --shapes: shares of the hits")
     options = parser.parse_args()
-    shapes = [tuple(map(int, text.split(","))) for text in options.shapes or []]
-    pairs = [(shape, share) for shape in shapes for share in options.selected] or CASES
-    cases = [Case(shape, share, size) for shape, share in pairs for size in (4, 2)]
+    pairs = [(tuple(map(int, text.split(","))), share) for text in options.shapes or [] for share in options.selected]
+    cases = [Case(shape, share, size) for shape, share in pairs or CASES for size in (4, 2)]
     for kernel in KERNELS:
         print(f"{kernel.name}\n\n{markdown(kernel, options.gpu, cases)}\n")
 
