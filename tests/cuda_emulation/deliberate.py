@@ -106,8 +106,8 @@ MISTAKES = (
     Mistake(
         "weights of the first part",
         FORWARD,
-        "weight_sum += partial.weight_sum[part];",
-        "weight_sum = partial.weight_sum[row * parts];",
+        "weight_sum += other_weight_sum[u];",
+        "weight_sum = other_weight_sum[0];",
     ),
     Mistake(
         "the factor of one track",

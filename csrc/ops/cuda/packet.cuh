@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
+#include <cstring>
 #include <type_traits>
 
 #include "ops/dtype.h"
@@ -61,6 +62,16 @@ __device__ __forceinline__ Packet<S, n> whole_packet(const S* from) {
   return *reinterpret_cast<const Packet<S, n>*>(from);
 }
 
+// As one number: nvcc 13.0 would store the packet number by number.
+template <class S, int n>
+__device__ __forceinline__ void store_whole(S* to, const Packet<S, n>& packet) {
+  using Whole = std::conditional_t<sizeof(packet) == 16, unsigned __int128, unsigned long long>;
+  static_assert(sizeof(packet) == sizeof(Whole));
+  Whole whole;
+  std::memcpy(&whole, &packet, sizeof(whole));
+  *reinterpret_cast<Whole*>(to) = whole;
+}
+
 // The features that one lane holds, `width` of the numbers of a packet. Aligned: every packet lies on a multiple of its
 // size, and width is 0 or all.
 template <bool aligned>
@@ -88,7 +99,7 @@ __device__ __forceinline__ void store_packet(S* to, const T (&value)[n], const C
 #pragma unroll
   for (int v = 0; v < n; ++v) packet.x[v] = stored<S>(value[v]);
   if constexpr (aligned) {
-    if (columns.width > 0) *reinterpret_cast<Packet<S, n>*>(to) = packet;
+    if (columns.width > 0) store_whole(to, packet);
   } else {
 #pragma unroll
     for (int v = 0; v < n; ++v) {

@@ -146,7 +146,7 @@ class RowScan {
 
   __device__ __forceinline__ void clear(L* zeros, uint32_t first, bool in_packets) const {
     if (in_packets && is_whole(first)) {
-      *reinterpret_cast<Packet<L>*>(zeros + first) = Packet<L>{};
+      store_whole(zeros + first, Packet<L>{});
       return;
     }
 #pragma unroll

@@ -70,7 +70,8 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
         L logit[kLogits];
 #pragma unroll
         for (int u = 0; u < kLogits; ++u) {
-          logit[u] = usable && begin + u < count ? logits[(begin + u) * in.hits] : L{};
+          logit[u] = usable && begin + u < count ? *logits : L{};
+          logits += in.hits;
         }
 #pragma unroll
         for (int u = 0; u < kLogits; ++u) {
@@ -99,9 +100,10 @@ __global__ void __launch_bounds__(kMaxWarps<T>* kWarp, 4) backward_features_kern
           int32_t high[kBatch], low[kBatch];
 #pragma unroll
           for (int u = 0; u < kBatch; ++u) {
-            const int32_t* extreme = index + (row + track[u]) * 2 * in.features + d;
-            high[u] = track[u] < 0 ? -1 : extreme[0];
-            low[u] = track[u] < 0 ? -1 : extreme[in.features];
+            // Without a condition, which nvcc 13.0 would take to wait for each: where none is left, once more the first.
+            const int32_t* extreme = index + (row + (track[u] < 0 ? track[0] : track[u])) * 2 * in.features + d;
+            high[u] = extreme[0];
+            low[u] = extreme[in.features];
           }
 #pragma unroll
           for (int u = 0; u < kBatch; ++u) hits[u] |= bit_of(high[u], first_hit) | bit_of(low[u], first_hit);

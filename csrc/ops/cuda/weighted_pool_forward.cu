@@ -211,10 +211,24 @@ __global__ void __launch_bounds__(kMergeThreads) merge_kernel(
     const int64_t row = i / features, d = i % features;
     Pooled<T> c;
     T weight_sum = 0;
-    for (int64_t part = row * parts; part < (row + 1) * parts; ++part) {
-      const int64_t at = part * features + d;
-      c.merge(partial.sum[at], partial.high[at], partial.low[at], partial.high_hit[at], partial.low_hit[at]);
-      weight_sum += partial.weight_sum[part];
+    for (int begin = 0; begin < parts; begin += kBatch) {
+      Pooled<T> other[kBatch];
+      T other_weight_sum[kBatch];
+#pragma unroll
+      for (int u = 0; u < kBatch; ++u) {
+        const int k = begin + u < parts ? begin + u : parts - 1;  // where none is left, once more the last
+        const int64_t part = row * parts + k;
+        const int64_t at = part * features + d;
+        other[u] = {partial.sum[at], partial.high[at], partial.low[at], partial.high_hit[at], partial.low_hit[at]};
+        other_weight_sum[u] = partial.weight_sum[part];
+      }
+#pragma unroll
+      for (int u = 0; u < kBatch; ++u) {
+        if (begin + u >= parts) break;
+        const Pooled<T>& o = other[u];
+        c.merge(o.sum, o.high, o.low, o.high_hit, o.low_hit);
+        weight_sum += other_weight_sum[u];
+      }
     }
     results.store(row, d, features, c, weight_sum, floor);
   }
