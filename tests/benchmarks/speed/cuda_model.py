@@ -79,22 +79,21 @@ class Kernel:
     extreme: int = 0  # to find the extrema of BATCH tracks; for 32 columns of them; to add those of a hit
     columns: int = 0
     extrema: int = 0
-    together: int = 1  # tracks whose extrema are on their way at once: the source has BATCH, the compiler undid it
-    stores: int = 1  # for a packet of results: likewise
+    together: int = 1  # tracks whose extrema are on their way at once
 
 
 FORWARD = Kernel(
     "forward", registers=64, shared=2560, block=880, step=47, found=84, hit=21, rows=342, logits=PACKET, ahead=True,
     per_warp=256, capacity=256,
 )  # fmt: skip
-MERGE = Kernel("merge", registers=40, shared=0, block=172, step=129)
+MERGE = Kernel("merge", registers=56, shared=0, block=172, step=305)
 LOGITS = Kernel(
     "backward_logits", registers=64, shared=4800, block=460, step=59, found=77, hit=30, rows=231, logits=PACKET,
     ahead=True, per_warp=256, capacity=400,
 )  # fmt: skip
 FEATURES = Kernel(
-    "backward_features", registers=64, shared=4480, block=110, step=175, hit=25, rows=49, logits=8, per_warp=8, find=96,
-    turn=134, slot=22, around=17, extreme=91, columns=118, extrema=41, together=1, stores=PACKET,
+    "backward_features", registers=64, shared=4480, block=110, step=120, hit=25, rows=49, logits=8, per_warp=8, find=96,
+    turn=134, slot=22, around=17, extreme=101, columns=79, extrema=41, together=BATCH,
 )  # fmt: skip
 KERNELS = (FORWARD, LOGITS, FEATURES)
 
@@ -190,9 +189,9 @@ def row_work(kernel: Kernel, case: Case) -> Work:
 def merge_work(case: Case, parts: int) -> Work:
     """A thread for each row and column, which goes through the parts."""
     events, tracks, _, width = case.shape
-    rows, steps = events * tracks, math.ceil(parts / 2)
+    rows, steps = events * tracks, math.ceil(parts / BATCH)
     results = rows * parts * (5 * width + 1) * FLOAT
-    return Work(-(-rows * width // 128), 4, MERGE.block + steps * MERGE.step, 0, 3 * steps, 0, results)  # 3: counted
+    return Work(-(-rows * width // 128), 4, MERGE.block + steps * MERGE.step, 0, steps, 0, results)
 
 
 def most_of(groups: int, run: int, share: float) -> float:
@@ -224,7 +223,7 @@ def feature_work(kernel: Kernel, case: Case) -> Work:
     instructions += slots * passes * warps * kernel.around + adds * (kernel.rows + any_extreme * kernel.extrema)
     l2_waits = passes + columns * max(batches, seen / kernel.together) + adds * (1 + any_extreme)  # sums, gradients
     least, extrema = least_bytes(kernel, case), 2 * width * INT
-    asked = least + (tiles - 1) * rows * hits * case.size + (kernel.stores - 1) * events * hits * row
+    asked = least + (tiles - 1) * rows * hits * case.size
     asked += rows * hit_tiles * case.some(WARP) * (tiles * 32 + extrema)  # 32: the sector of a sum
     asked += rows * hits * case.share * (2 * row + extreme * (2 * row + extrema))
     return Work(events * hit_tiles * tiles, warps, instructions, 1 + steps, l2_waits, least, asked)  # 1: validity

@@ -33,7 +33,7 @@ SIZES = {"double": 8, "float": 4, "__half": 2, "__nv_bfloat16": 2}
 BOUNDS = {
     ("forward", "float"): (8, 4, 8),
     ("forward", "double"): (8, 2, 0),
-    ("merge", "float"): (4, 6, 0),
+    ("merge", "float"): (4, 8, 0),
     ("merge", "double"): (4, 8, 0),
     ("backward_logits", "float"): (8, 4, 0),
     ("backward_logits", "double"): (8, 2, 0),
