@@ -34,7 +34,7 @@ BOUNDS = {
     ("forward", "float"): (8, 4, 8),
     ("forward", "double"): (8, 2, 0),
     ("merge", "float"): (4, 8, 0),
-    ("merge", "double"): (4, 8, 0),
+    ("merge", "double"): (4, 7, 0),
     ("backward_logits", "float"): (8, 4, 0),
     ("backward_logits", "double"): (8, 2, 0),
     ("backward_features", "float"): (8, 4, 16),
