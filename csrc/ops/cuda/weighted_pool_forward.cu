@@ -100,9 +100,10 @@ struct Results {
 // What the blocks of a row found, until it is merged. [B N, parts, D] each, weight_sum [B N, parts].
 template <class T>
 struct Parts {
-  T *sum, *high, *low, *weight_sum;
-  int32_t *high_hit, *low_hit;
+  T *sum = nullptr, *high = nullptr, *low = nullptr, *weight_sum = nullptr;
+  int32_t *high_hit = nullptr, *low_hit = nullptr;
 
+  Parts() = default;  // of rows that are not cut
   Parts(void* scratch, int64_t rows, int64_t parts, int64_t features)
       : sum(static_cast<T*>(scratch)),
         high(sum + rows * parts * features),
@@ -257,7 +258,7 @@ cudaError_t launch_forward(
     const int parts = parts_of(in);
     const int warps = row_warps(in.hits / parts);
     const Results<T, F> results{static_cast<F*>(pooled), index, static_cast<T*>(sums)};
-    const Parts<T> partial(scratch, in.rows, parts, in.features);
+    const auto partial = parts == 1 ? Parts<T>() : Parts<T>(scratch, in.rows, parts, in.features);
     const unsigned blocks = grid_of(in.rows * in.tiles * parts);
     forward_kernel<T, L, F, aligned>
         <<<blocks, warps * kWarp, warps * sizeof(WarpMemory<T, F>), stream>>>(in, parts, results, partial);
