@@ -1,12 +1,10 @@
 """Calls of weighted_pool for the emulated kernels: random ones, and ones at the limits of their design."""
 
 import random
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .emulation import Schedule
 from .kernels import DTYPES, Call
 
 EVENTS = (1, 1, 2, 3, 6)
@@ -149,12 +147,3 @@ def random_case(seed: int, budget: int = 150_000, special: bool = False) -> tupl
                 tensor.view(-1)[places] = value
     shift = r.choice([0, 0, 0, 1, 2, 3])
     return call, shift, r.choice([shift, shift, 0, 1])
-
-
-def schedules(seed: int) -> Iterator[Schedule]:
-    """One of each kind; the first is the plainest."""
-    r = random.Random(seed)
-    yield Schedule("ascending", seed=seed)
-    yield Schedule("descending", garbage=0, max_grid=r.choice([0, 1, 3]), seed=seed + 1)
-    yield Schedule("random", r.choice([3, 30, 300]), garbage=-1, max_grid=r.choice([0, 2, 7]), seed=seed + 2)
-    yield Schedule("priorities", r.choice([3, 30, 300]), garbage=0x7F, seed=seed + 3)

@@ -60,15 +60,13 @@ class Kernels(Emulation):
         self.problems: list[str] = []
         self.traffic_of: dict[str, list[Requests]] | None = None  # by kernel, if it is not None
 
-    def run(
-        self, call: Call, *, shift: int = 0, output_shift: int | None = None, fill: int = 0xFF
-    ) -> dict[str, Tensor]:
+    def run(self, call: Call, *, shift: int = 0, output_shift: int = 0, fill: int = 0xFF) -> dict[str, Tensor]:
         """Forward, without what only backward needs and with it, and both backwards.
 
         Args:
             call: What is calculated.
-            shift: How far every array is from a multiple of 64 bytes, in numbers.
-            output_shift: The same of results, if it is another.
+            shift: How far every input is from a multiple of 64 bytes, in numbers.
+            output_shift: The same of results.
             fill: Byte that outputs hold at first.
 
         Returns:
@@ -83,7 +81,7 @@ class Kernels(Emulation):
         call_of = ctypes.byref(inputs)
 
         def empty(*shape: int, dtype: torch.dtype) -> Guarded:
-            return Guarded(shape, dtype, shift if output_shift is None else output_shift, fill)
+            return Guarded(shape, dtype, output_shift, fill)
 
         pooled = empty(B, N, 4, D, dtype=call.features.dtype)
         index = empty(B, N, 2, D, dtype=torch.int32)

@@ -10,47 +10,36 @@ from . import cases
 from .definition import differences
 from .emulation import Schedule
 from .kernels import NAMES, Call, Kernels
+from .schedules import run, schedules
 
 CASES = int(os.environ.get("HITPOOL_CUDA_CASES", "40"))  # random ones; as many as wanted
 SEED = int(os.environ.get("HITPOOL_CUDA_SEED", "11"))
 
 
-def bits(results: dict[str, Tensor]) -> list[bytes]:
-    return [result.contiguous().view(torch.uint8).numpy().tobytes() for result in results.values()]
-
-
-def run(kernels: Kernels, call: Call, seed: int, shift: int = 0, output_shift: int = 0) -> dict[str, Tensor]:
-    """The results, equal in every bit under all schedules, and without a finding of the emulator."""
-    first = None
-    for schedule in cases.schedules(seed):
-        kernels.set_schedule(schedule)
-        results = kernels.run(call, shift=shift, output_shift=output_shift, fill=0xFF if first is None else 0x5A)
-        assert kernels.take_problems() == [], schedule
-        if first is None:
-            first = results
-        else:
-            other = [name for name, a, b in zip(NAMES, bits(first), bits(results), strict=True) if a != b]
-            assert other == [], schedule
-    return first
+def checked(kernels: Kernels, call: Call, seed: int, shift: int = 0, output_shift: int = 0) -> dict[str, Tensor]:
+    """The results, without a finding of the emulator, and equal in every bit under all schedules."""
+    results, problems = run(kernels, call, seed, shift, output_shift)
+    assert problems == []
+    return results
 
 
 @pytest.mark.parametrize("case", cases.DIRECTED, ids=lambda case: "-".join(map(str, case[:5])))
 def test_limits_of_the_design(kernels: Kernels, case: tuple):
     *shape, threshold, logits_dtype, features_dtype = case
     call = cases.make_call(tuple(shape), threshold, logits_dtype, features_dtype, seed=5, shift=8)
-    assert differences(run(kernels, call, 7), call) == []
+    assert differences(checked(kernels, call, 7), call) == []
 
 
 @pytest.mark.parametrize("number", range(CASES))
 def test_random_calls(kernels: Kernels, number: int):
     call, *shifts = cases.random_case(SEED + number)
-    assert differences(run(kernels, call, number, *shifts), call) == []
+    assert differences(checked(kernels, call, number, *shifts), call) == []
 
 
 @pytest.mark.parametrize("number", range(CASES // 4))
 def test_nan_and_infinity_are_where_the_cpu_has_them(kernels: Kernels, number: int):
     call, *shifts = cases.random_case(SEED + 10_000 + number, special=True)
-    results = run(kernels, call, number, *shifts)
+    results = checked(kernels, call, number, *shifts)
     arguments = call.logits, call.features, call.valid
     pooled, index, sums = torch.ops.hitpool._weighted_pool_for_backward(*arguments, threshold=call.threshold)
     grads = torch.ops.hitpool._weighted_pool_backward(call.grad, index, sums, *arguments, threshold=call.threshold)
@@ -66,7 +55,7 @@ def test_no_schedule_is_like_another(kernels: Kernels):
     """The number of changes of threads tells them apart."""
     call = cases.make_call((1, 2, 300, 8), 0.1, torch.float32, torch.float32, seed=1)
     switches = []
-    for schedule in cases.schedules(1):
+    for schedule in schedules(1):
         before = kernels.counters()
         kernels.set_schedule(Schedule(schedule.order, schedule.preempt_one_in, seed=1))
         kernels.run(call)

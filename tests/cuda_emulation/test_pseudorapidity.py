@@ -6,8 +6,8 @@ import mpmath
 import pytest
 import torch
 
-from . import cases
 from .kernels import DTYPES, Kernels
+from .schedules import schedules
 
 LIMITS = {torch.float64: 4, torch.float32: 3, torch.bfloat16: 0.501, torch.float16: 0.501}  # units in the last place
 
@@ -37,7 +37,7 @@ def test_units_in_the_last_place(kernels: Kernels, dtype: torch.dtype):
     theta = angles(dtype)
     grad = torch.ones_like(theta)
     results = []
-    for shift, schedule in enumerate(cases.schedules(2)):
+    for shift, schedule in enumerate(schedules(2)):
         kernels.set_schedule(schedule)
         results.append((kernels.eta(theta, shift), kernels.eta_gradient(grad, theta, shift)))
         assert kernels.take_problems() == []

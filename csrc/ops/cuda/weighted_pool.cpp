@@ -16,9 +16,12 @@ void forward(
     const PoolInputs& inputs, const at::Tensor& pooled, int32_t* index, void* sums,
     const c10::cuda::CUDAStream& stream) {
   if (pooled.numel() == 0) return;
-  const auto scratch = at::empty({cuda::forward_scratch(inputs)}, pooled.options().dtype(at::kByte));
-  C10_CUDA_CHECK(
-      cuda::launch_forward(inputs, pooled.mutable_data_ptr(), index, sums, scratch.mutable_data_ptr(), stream));
+  at::Tensor scratch;
+  if (const int64_t bytes = cuda::forward_scratch(inputs); bytes > 0) {
+    scratch = at::empty({bytes}, pooled.options().dtype(at::kByte));
+  }
+  void* const memory = scratch.defined() ? scratch.mutable_data_ptr() : nullptr;
+  C10_CUDA_CHECK(cuda::launch_forward(inputs, pooled.mutable_data_ptr(), index, sums, memory, stream));
 }
 
 at::Tensor weighted_pool_cuda(

@@ -15,7 +15,8 @@ namespace hitpool::cuda {
 // Bytes of memory that forward needs while it runs, 0 unless there are few long rows.
 int64_t forward_scratch(const PoolInputs&);
 
-// pooled [B, N, 4, D] in the dtype of values; index [B, N, 2, D] and sums, or null; scratch on a multiple of 16 bytes
+// pooled [B, N, 4, D] in the dtype of values; index [B, N, 2, D] and sums, or null; scratch on a multiple of 16 bytes, or null if
+// forward needs none
 cudaError_t launch_forward(
     const PoolInputs&, void* pooled, int32_t* index, void* sums, void* scratch, cudaStream_t stream);
 

@@ -64,7 +64,7 @@ class Kernel:
     registers: int  # float32: cuda_registers.py
     shared: int  # bytes for each warp: cuda_registers.py
     block: int  # for a block, whatever it finds: mean over the warps
-    step: int  # for a step over logits of which none is selected; merge: over two parts
+    step: int  # for a step over logits of which none is selected; merge: over BATCH parts
     found: int = 0  # more for one with a selected logit; for each 32 logits with one
     hit: int = 0
     rows: int = 0  # for BATCH rows of features (backward_features: one of gradients), new extrema in some lane included
@@ -79,7 +79,6 @@ class Kernel:
     extreme: int = 0  # to find the extrema of BATCH tracks; for 32 columns of them; to add those of a hit
     columns: int = 0
     extrema: int = 0
-    together: int = 1  # tracks whose extrema are on their way at once
 
 
 FORWARD = Kernel(
@@ -93,7 +92,7 @@ LOGITS = Kernel(
 )  # fmt: skip
 FEATURES = Kernel(
     "backward_features", registers=64, shared=4480, block=110, step=120, hit=25, rows=49, logits=8, per_warp=8, find=96,
-    turn=134, slot=22, around=17, extreme=101, columns=79, extrema=41, together=BATCH,
+    turn=134, slot=22, around=17, extreme=101, columns=79, extrema=41,
 )  # fmt: skip
 KERNELS = (FORWARD, LOGITS, FEATURES)
 
@@ -221,7 +220,7 @@ def feature_work(kernel: Kernel, case: Case) -> Work:
     instructions = kernel.block + turns * kernel.turn + slots * kernel.slot + passes * kernel.find
     instructions += steps * kernel.step + seen * kernel.hit + batches * (kernel.extreme + columns * kernel.columns)
     instructions += slots * passes * warps * kernel.around + adds * (kernel.rows + any_extreme * kernel.extrema)
-    l2_waits = passes + columns * max(batches, seen / kernel.together) + adds * (1 + any_extreme)  # sums, gradients
+    l2_waits = passes + columns * batches + adds * (1 + any_extreme)  # sums, gradients
     least, extrema = least_bytes(kernel, case), 2 * width * INT
     asked = least + (tiles - 1) * rows * hits * case.size
     asked += rows * hit_tiles * case.some(WARP) * (tiles * 32 + extrema)  # 32: the sector of a sum

@@ -2,13 +2,12 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "cuda_emulation.h"
 
 namespace cuda_emulation {
 
-constexpr int kLanes = 32, kMaxThreads = 1024, kMaxWarps = kMaxThreads / kLanes;
+constexpr int kLanes = 32, kMaxWarps = 8, kMaxThreads = kMaxWarps * kLanes;  // of a block: as many as the kernels use
 
 // What a kernel must not depend on.
 struct Schedule {

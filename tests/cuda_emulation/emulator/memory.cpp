@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::size_t kGap = 256;  // around every array
 constexpr std::size_t kMaxArrays = 64;
-constexpr int kReaders = 8;  // warps whose last reads of a byte are remembered
 
 alignas(256) unsigned char shared_memory[kSharedLimit + kMaxArrays * 2 * kGap];
 struct Array {
@@ -29,7 +28,7 @@ std::map<int, Array> static_arrays;
 struct Shadow {  // of a byte of shared memory
   Moment write;
   uint32_t read_barrier = 0;  // of what is in reads
-  Moment reads[kReaders];
+  Moment reads[kMaxWarps];    // the last one of each warp
 };
 std::vector<Shadow> shadows(sizeof shared_memory);
 constexpr int kSeveral = -2;  // threads
@@ -67,7 +66,7 @@ bool in_shared_array(std::size_t begin, std::size_t size) {
 // Does this write come at any time relative to a read by another thread?
 bool meets_reads(const Shadow& shadow, int thread) {
   if (shadow.read_barrier != timeline.barrier) return false;
-  for (int w = 0; w < kReaders; ++w) {
+  for (int w = 0; w < kMaxWarps; ++w) {
     const Moment& read = shadow.reads[w];
     if (read.barrier != timeline.barrier || read.thread == thread) continue;
     if (w == thread / kLanes && read.warp_barrier < timeline.warp_barrier[w]) continue;
@@ -77,7 +76,7 @@ bool meets_reads(const Shadow& shadow, int thread) {
 }
 
 void note_read(Shadow& shadow, int thread) {
-  Moment& read = shadow.reads[thread / kLanes % kReaders];
+  Moment& read = shadow.reads[thread / kLanes];
   const Moment now{timeline.barrier, timeline.warp_barrier[thread / kLanes], thread};
   const bool again = read.barrier == now.barrier && read.warp_barrier == now.warp_barrier && read.thread != thread;
   read = now;
