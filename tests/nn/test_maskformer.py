@@ -150,7 +150,7 @@ def test_predict_needs_no_targets(build: Callable, batch: Callable) -> None:
     with torch.inference_mode():
         preds = model.predict(model(inputs))["final"]
     pt = preds["parameter_regression"]["track_truthMuon_pt"]
-    assert ((pt >= 1) & (pt <= 1000)).all()
+    assert ((pt > 0) & pt.isfinite()).all()
 
 
 @pytest.mark.parametrize(("mask_attn", "mask_queries", "runs"), [(True, False, 1), (False, False, 0), (True, True, 2)])

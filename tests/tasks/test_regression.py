@@ -60,7 +60,7 @@ def test_sign_fields_are_learned_by_cross_entropy_and_predicted_as_signs(targets
     logit = torch.tensor([[2.0, -1.0], [-0.5, 9.0], [-3.0, 9.0], [9.0, 9.0]])
     outputs = {"track_regr": logit.unsqueeze(-1)}
     expected = sum(math.log1p(math.exp(-margin)) for margin in (2.0, 1.0, -0.5, 3.0)) / 4
-    assert task.loss(outputs, targets)["smooth_l1"].item() == pytest.approx(expected, rel=1e-5)
+    assert task.loss(outputs, targets)["bce"].item() == pytest.approx(expected, rel=1e-5)
     preds = task.predict(outputs)
     assert preds["track_truthMuon_q"][:3, 0].tolist() == [1.0, -1.0, -1.0]
     assert task.metrics(preds, targets)["truthMuon_q_accuracy"].item() == pytest.approx(3 / 4)
@@ -155,15 +155,16 @@ def test_metrics_equal_numpy() -> None:
     expected = {}
     for name in ("eta", "phi", "pt"):
         residual = (pred[name] - true[name])[valid]
-        label = f"truthMuon_{name}_res"
         if name == "phi":
             residual = np.angle(np.exp(1j * residual))
+        residuals = {f"truthMuon_{name}_res": residual}
         if name == "pt":
-            residual, label = residual / true["pt"][valid], f"truthMuon_{name}_rel_res"
-        low, high = np.quantile(residual, [0.15865, 0.84135])
-        expected[f"{label}_mean"] = residual.mean()
-        expected[f"{label}_sigma68"] = (high - low) / 2
-        expected[f"{label}_rms"] = np.sqrt((residual**2).mean())
+            residuals["truthMuon_pt_rel_res"] = residual / true["pt"][valid]
+        for label, values in residuals.items():
+            low, high = np.quantile(values, [0.15865, 0.84135])
+            expected[f"{label}_mean"] = values.mean()
+            expected[f"{label}_sigma68"] = (high - low) / 2
+            expected[f"{label}_rms"] = np.sqrt((values**2).mean())
     expected["truthMuon_q_accuracy"] = (np.sign(pred["q"]) == true["q"])[valid].mean()
     assert {name: value.item() for name, value in metrics.items()} == {
         name: pytest.approx(value, rel=1e-3, abs=1e-5) for name, value in expected.items()
@@ -192,3 +193,14 @@ def test_runs_at_the_end_only_and_has_no_cost(x: dict, targets: dict) -> None:
 def test_unknown_loss_is_refused() -> None:
     with pytest.raises(ValueError, match="loss huber does not exist"):
         make(loss="huber")
+
+
+def test_predictions_at_an_end_of_their_range_are_counted(targets: dict) -> None:
+    task = make(inverse_fields=["truthMuon_pt"], prediction_range={"truthMuon_pt": (8.0, 100.0)})
+    preds = {f"track_{field}": targets[f"particle_{field}"].clone() for field in FIELDS}
+    regr = torch.zeros(4, 2, 4)
+    regr[..., 2] = torch.tensor([[0.1, 0.5], [1e-3, 0.02], [0.05, 0.02], [1.0, 1.0]])  # 10, 8, 100, 20 GeV of particles
+    preds["track_truthMuon_pt"] = task.predict({"track_regr": regr})["track_truthMuon_pt"]
+    metrics = task.metrics(preds, targets)
+    assert metrics["truthMuon_pt_limited"].item() == pytest.approx(2 / 4)
+    assert "truthMuon_eta_limited" not in metrics

@@ -21,16 +21,26 @@ DIM = 16
 NETS = ["raw_hit_net", "encoded_hit_net", "regression_head"]
 
 
+class Gate(nn.Module):
+    """Value times gate over (1 + exp(-gate))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        width = x.shape[-1] // 2
+        return x[..., :width] * x[..., width:] / (1 + torch.exp(-x[..., width:]))
+
+
 class Theirs(nn.Module):
     """Linear layers with an activation in between, under the key `net`."""
 
-    def __init__(self, *widths: int, norm: bool = False) -> None:
+    def __init__(self, *widths: int, norm: bool = False, gated: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for i in range(1, len(widths)):
-            layers.append(nn.Linear(widths[i - 1], widths[i]))
-            if i < len(widths) - 1:
-                layers += [nn.ReLU(), nn.LayerNorm(widths[i]), nn.Dropout(0.1)] if norm else [nn.SiLU()]
+            hidden = i < len(widths) - 1
+            layers.append(nn.Linear(widths[i - 1], widths[i] * (2 if gated and hidden else 1)))
+            if hidden:
+                activation = Gate() if gated else nn.SiLU()
+                layers += [nn.ReLU(), nn.LayerNorm(widths[i]), nn.Dropout(0.1)] if norm else [activation]
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,11 +50,13 @@ class Theirs(nn.Module):
 class TheirTask(nn.Module):
     """The networks of the task, and what it computes, by broadcasting."""
 
-    def __init__(self, pooled: int = DIM // 2, head: list[int] | None = None, norm: bool = False) -> None:
+    def __init__(
+        self, pooled: int = DIM // 2, head: list[int] | None = None, norm: bool = False, gated: bool = False
+    ) -> None:
         super().__init__()
         size = DIM + 8 * pooled
-        self.raw_hit_net = Theirs(len(HIT_FIELDS), 2 * len(HIT_FIELDS), pooled)
-        self.encoded_hit_net = Theirs(DIM, 2 * DIM, pooled)
+        self.raw_hit_net = Theirs(len(HIT_FIELDS), 2 * len(HIT_FIELDS), pooled, gated=gated)
+        self.encoded_hit_net = Theirs(DIM, 2 * DIM, pooled, gated=gated)
         self.regression_head = Theirs(size, *(head or []), len(FIELDS), norm=norm)
 
     def forward(self, x: dict[str, Tensor]) -> Tensor:
@@ -95,15 +107,19 @@ def make_theirs(seed: int = 5, **options: object) -> TheirTask:
     return TheirTask(**options)
 
 
+WIDE = {"pooled_dim": DIM, "regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1}
+FORK = {"layer_norm": "hidden", "head_activation": "relu"}
 CASES = {
     "projection as head": ({}, {}),
+    "projection as head, SwiGLU": ({"gated": True}, {"activation": "swiglu"}),
     "hidden layer as head": (
         {"head": [2 * 5 * DIM]},
         {"regression_num_layers": 2, "regression_hidden_dim": 2 * 5 * DIM},
     ),
-    "full width": (
-        {"pooled": DIM, "head": [72, 72]},
-        {"pooled_dim": DIM, "regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1},
+    "full width": ({"pooled": DIM, "head": [72, 72]}, WIDE),
+    "head of the fork": (
+        {"pooled": DIM, "head": [72, 72], "norm": True, "gated": True},
+        {**WIDE, **FORK, "activation": "swiglu"},
     ),
 }
 
@@ -111,15 +127,17 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_are_those_of_the_other_network(case: str, x: dict, write: Callable) -> None:
     their_options, our_options = CASES[case]
-    theirs, task = make_theirs(**their_options), make_regression(**our_options).eval()
+    theirs, task = make_theirs(**their_options).double().eval(), make_regression(**our_options).double().eval()
     transfer = load_regression_task(write(theirs), task)
     assert list(transfer.taken) == NETS
     assert not transfer.left
-    assert transfer.taken["raw_hit_net"] == f"3 -> 6 -> {task.pooled_dim}"
+    width = 12 if "gated" in their_options else 6
+    assert transfer.taken["raw_hit_net"] == f"3 -> {width} -> {task.pooled_dim}"
     assert "model.tasks.2" in str(transfer)
-    assert "SiLU between layers" in str(transfer)
+    x["inputs"] = {name: values.double() for name, values in x["inputs"].items()}
+    x |= {name: x[name].double() for name in ("hit_embed", "query_embed", "track_hit_logit")}
     with torch.no_grad():
-        torch.testing.assert_close(task(x, {"mask": x})["track_regr"], theirs(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(task(x, {"mask": x})["track_regr"], theirs(x), atol=1e-6, rtol=1e-6)
 
 
 def test_keys_of_compiled_decoders_are_understood(x: dict, write: Callable) -> None:
@@ -129,20 +147,36 @@ def test_keys_of_compiled_decoders_are_understood(x: dict, write: Callable) -> N
         torch.testing.assert_close(task(x, {"mask": x})["track_regr"], theirs(x), atol=1e-5, rtol=1e-5)
 
 
-def test_head_of_the_fork_is_left_with_the_reason(write: Callable) -> None:
+@pytest.mark.parametrize("options", [{}, {"layer_norm": True}, {"layer_norm": "hidden"}, {"head_activation": "relu"}])
+def test_head_of_the_fork_needs_its_norm_and_its_activation(write: Callable, options: dict) -> None:
     theirs = make_theirs(pooled=DIM, head=[72, 72], norm=True)
-    options = {"pooled_dim": DIM, "regression_num_layers": 3, "regression_hidden_dim": 72, "dropout": 0.1}
-    for layer_norm in (False, True):
-        task = make_regression(**options, layer_norm=layer_norm)
-        before = {key: value.clone() for key, value in task.regression_head.state_dict().items()}
-        transfer = load_regression_task(write(theirs), task)
-        assert list(transfer.taken) == NETS[:2]
-        expected = (
-            "144 -> 72 [LayerNorm 72] -> 72 [LayerNorm 72] -> 4: the checkpoint does not say where LayerNorm stands"
-        )
-        assert transfer.left["regression_head"].startswith(expected)
-        assert all(torch.equal(value, before[key]) for key, value in task.regression_head.state_dict().items())
-        assert torch.equal(task.raw_hit_net[0].weight, theirs.raw_hit_net.net[0].weight)
+    task = make_regression(**WIDE, **options)
+    before = {key: value.clone() for key, value in task.regression_head.state_dict().items()}
+    transfer = load_regression_task(write(theirs), task)
+    assert list(transfer.taken) == NETS[:2]
+    widths = "144 -> 72 [LayerNorm 72] -> 72 [LayerNorm 72] -> 4"
+    expected = f"{widths}, the fork's head: set layer_norm: hidden and head_activation: relu"
+    assert transfer.left["regression_head"] == expected
+    assert all(torch.equal(value, before[key]) for key, value in task.regression_head.state_dict().items())
+    assert torch.equal(task.raw_hit_net[0].weight, theirs.raw_hit_net.net[0].weight)
+
+
+def test_layer_norm_at_another_place_is_left_with_the_reason(write: Callable) -> None:
+    theirs = make_theirs(pooled=DIM, head=[72, 72], norm=True)
+    linear, relu, norm, dropout, *rest = theirs.regression_head.net
+    theirs.regression_head.net = nn.Sequential(linear, norm, relu, dropout, *rest)
+    transfer = load_regression_task(write(theirs), make_regression(**WIDE, **FORK))
+    assert "the checkpoint does not say where LayerNorm stands" in transfer.left["regression_head"]
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_shapes_tell_a_gate(write: Callable, gated: bool) -> None:
+    task = make_regression(activation="silu" if gated else "swiglu")
+    transfer = load_regression_task(write(make_theirs(gated=gated)), task)
+    assert list(transfer.taken) == ["regression_head"]
+    advice = "activation: swiglu is that of the checkpoint" if gated else "activation: swiglu is not in the checkpoint"
+    widths = ["3 -> 12 -> 8", "3 -> 6 -> 8"][:: 1 if gated else -1]
+    assert transfer.left["raw_hit_net"] == f"{widths[0]} in the checkpoint, {widths[1]} in the model; {advice}"
 
 
 def test_other_widths_are_left_with_both_shapes(write: Callable) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 NAMES = ("input_hit", "input_constituent")
 WIDE = ("regression_hidden_dim", "regression_num_layers", "dropout")
+WIDE_HEAD = {"layer_norm": "hidden", "head_activation": "relu"}
 
 
 def own_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +26,15 @@ def own_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         )
     own = {name: value for name, value in arguments.items() if name not in NAMES}
     own["input_hit"] = given[0]
-    if own.get("pooled_dim") is None and all(own.get(name) is not None for name in WIDE):
+    if own.get("pooled_dim") is None and _is_wide(own):
         own["pooled_dim"] = own.get("dim")
     return own
+
+
+def with_wide_head(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with `WIDE_HEAD`, where nothing else is said, if those of `WIDE` are all given."""
+    return {**WIDE_HEAD, **arguments} if _is_wide(arguments) else dict(arguments)
+
+
+def _is_wide(arguments: Mapping[str, Any]) -> bool:
+    return all(arguments.get(name) is not None for name in WIDE)

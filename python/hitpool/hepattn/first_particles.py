@@ -30,13 +30,14 @@ class FirstParticles:
         """Takes the particles of a batch, if they count.
 
         Args:
-            physical: Targets [P, K] in physical units; P may be 0. Where all have the same value the spread is 1.
+            physical: Targets [P, K] in physical units; P may be 0, and what cannot be learned does not count. Where all
+                have the same value the spread is 1.
             training: Whether they are trained on.
         """
         before = self._sums
         if self.space.standardize is not True or (before is None and not self.space.spread.isnan().any()):
             return
-        if before is not None and self.training and (not training or before[0, 0].item() >= ENOUGH):
+        if before is not None and self.training and (not training or before[0].max().item() >= ENOUGH):
             return
         if before is None and not training:
             warnings.warn(
@@ -47,7 +48,8 @@ class FirstParticles:
         if training and not self.training:
             self.training, self._sums = True, None
         values = torch.where(self.space.inverse, 1 / physical, physical).double()
-        sums = torch.stack([torch.ones_like(values), values, values.square()]).sum(1)  # [3, K]
+        powers = torch.stack([torch.ones_like(values), values, values.square()])  # [3, P, K]
+        sums = torch.where(self.space.learnable(physical), powers, 0.0).sum(1)  # [3, K]
         if training and torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
         self._sums = sums if self._sums is None else self._sums + sums

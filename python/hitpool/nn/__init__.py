@@ -4,6 +4,7 @@ from hitpool.nn.attention import Attention
 from hitpool.nn.decoder import DecoderLayerConfig, MaskFormerDecoder
 from hitpool.nn.dense import Dense
 from hitpool.nn.encoder import Encoder
+from hitpool.nn.fourier_encoder import FourierPositionEncoder
 from hitpool.nn.input_net import InputNet
 from hitpool.nn.maskformer import MaskFormer
 from hitpool.nn.matcher import Matcher
@@ -14,6 +15,7 @@ __all__ = [
     "DecoderLayerConfig",
     "Dense",
     "Encoder",
+    "FourierPositionEncoder",
     "InputNet",
     "MaskFormer",
     "MaskFormerDecoder",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.attention import Attention
-from hitpool.nn.dense import Dense
+from hitpool.nn.dense import Activation, Dense
 from hitpool.nn.encoder import Norm
 from hitpool.nn.task import Task
 
@@ -23,6 +23,7 @@ class DecoderLayerConfig:
         dropout: Probability of dropping attention weights and hidden features in training.
         norm: Kind of normalisation.
         bidirectional_ca: Update the hits too, by attention from hits to queries.
+        activation: Of the feed-forward networks.
     """
 
     dim: int
@@ -31,6 +32,7 @@ class DecoderLayerConfig:
     dropout: float = 0.0
     norm: Norm = "LayerNorm"
     bidirectional_ca: bool = True
+    activation: Activation = "silu"
 
 
 class DecoderLayer(nn.Module):
@@ -48,7 +50,9 @@ class DecoderLayer(nn.Module):
             return getattr(nn, config.norm)(dim)
 
         def dense() -> Dense:
-            return Dense(dim, dim, hidden_dim_scale=config.hidden_dim_scale, dropout=dropout)
+            return Dense(
+                dim, dim, hidden_dim_scale=config.hidden_dim_scale, dropout=dropout, activation=config.activation
+            )
 
         self.query_hit_norm, self.query_hit = norm(), Attention(dim, heads, dropout)
         self.query_norm, self.query = norm(), Attention(dim, heads, dropout)

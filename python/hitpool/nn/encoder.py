@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from hitpool.nn.attention import Attention
-from hitpool.nn.dense import Dense
+from hitpool.nn.dense import Activation, Dense
 
 Norm = Literal["LayerNorm", "RMSNorm"]
 
@@ -19,6 +19,7 @@ class EncoderLayer(nn.Module):
         hidden_dim_scale: Width of the feed-forward network in units of `dim`.
         dropout: Probability of dropping attention weights and hidden features in training.
         norm: Kind of normalisation.
+        activation: Of the feed-forward network.
     """
 
     def __init__(
@@ -28,12 +29,13 @@ class EncoderLayer(nn.Module):
         hidden_dim_scale: int = 2,
         dropout: float = 0.0,
         norm: Norm = "LayerNorm",
+        activation: Activation = "silu",
     ) -> None:
         super().__init__()
         self.attention_norm = getattr(nn, norm)(dim)
         self.attention = Attention(dim, num_heads, dropout)
         self.dense_norm = getattr(nn, norm)(dim)
-        self.dense = Dense(dim, dim, hidden_dim_scale=hidden_dim_scale, dropout=dropout)
+        self.dense = Dense(dim, dim, hidden_dim_scale=hidden_dim_scale, dropout=dropout, activation=activation)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Apply the layer.
@@ -59,6 +61,7 @@ class Encoder(nn.Module):
         hidden_dim_scale: Width of the feed-forward networks in units of `dim`.
         dropout: Probability of dropping attention weights and hidden features in training.
         norm: Kind of normalisation; on CPU torch's LayerNorm is faster than its RMSNorm.
+        activation: Of the feed-forward networks.
 
     Source: Xiong et al., On layer normalization in the transformer architecture (arXiv:2002.04745).
     """
@@ -71,13 +74,14 @@ class Encoder(nn.Module):
         hidden_dim_scale: int = 2,
         dropout: float = 0.0,
         norm: Norm = "LayerNorm",
+        activation: Activation = "silu",
     ) -> None:
         super().__init__()
         if num_layers < 0:
             raise ValueError(f"Encoder: num_layers must be at least 0, got {num_layers}")
         self.dim = dim
         self.layers = nn.ModuleList(
-            EncoderLayer(dim, num_heads, hidden_dim_scale, dropout, norm) for _ in range(num_layers)
+            EncoderLayer(dim, num_heads, hidden_dim_scale, dropout, norm, activation) for _ in range(num_layers)
         )
         self.norm = getattr(nn, norm)(dim)
 

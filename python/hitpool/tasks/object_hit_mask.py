@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.nn.dense import Dense
+from hitpool.nn.dense import Activation, Dense
 from hitpool.nn.losses import MASK_COSTS, MASK_LOSSES
 from hitpool.nn.precision import at_least_float32
 from hitpool.nn.shapes import check_shapes
@@ -32,6 +32,7 @@ class ObjectHitMaskTask(Task):
         mask_attn: Queries attend to their hits only, in decoders with `mask_attention`.
         pred_threshold: Probability from which a hit is predicted to belong to an object.
         mask_attn_threshold: Probability from which a query attends to a hit.
+        activation: Of both networks.
 
     Raises:
         ValueError: A loss or cost does not exist.
@@ -54,6 +55,7 @@ class ObjectHitMaskTask(Task):
         mask_attn: bool = True,
         pred_threshold: float = 0.5,
         mask_attn_threshold: float = 0.1,
+        activation: Activation = "silu",
     ) -> None:
         super().__init__(name, dim, [f"{output_object}_{input_hit}_logit"], has_intermediate_loss=True)
         check_terms(name, "losses", losses, MASK_LOSSES)
@@ -68,8 +70,8 @@ class ObjectHitMaskTask(Task):
         self.mask_attn = mask_attn
         self.pred_threshold = pred_threshold
         self.mask_attn_threshold = mask_attn_threshold
-        self.object_net = Dense(dim, dim)
-        self.hit_net = Dense(dim, dim)
+        self.object_net = Dense(dim, dim, activation=activation)
+        self.hit_net = Dense(dim, dim, activation=activation)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         objects = self.object_net(self.embeddings(x, self.input_object))  # [B, N, D]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.nn.dense import Dense
+from hitpool.nn.dense import Activation, Dense
 from hitpool.nn.losses import OBJECT_COSTS, OBJECT_LOSSES
 from hitpool.nn.precision import at_least_float32
 from hitpool.nn.shapes import check_shapes
@@ -26,6 +26,7 @@ class ObjectValidTask(Task):
         dim: Features D of the embeddings.
         null_weight: Weight of empty slots in the loss.
         mask_queries: Hide slots predicted as empty from the others in the decoder.
+        activation: Of the network.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ObjectValidTask(Task):
         dim: int,
         null_weight: float = 1.0,
         mask_queries: bool = False,
+        activation: Activation = "silu",
     ) -> None:
         super().__init__(name, dim, [f"{output_object}_logit"], has_intermediate_loss=True)
         check_terms(name, "losses", losses, OBJECT_LOSSES)
@@ -50,7 +52,7 @@ class ObjectValidTask(Task):
         self.costs = costs
         self.null_weight = null_weight
         self.mask_queries = mask_queries
-        self.net = Dense(dim, 1)
+        self.net = Dense(dim, 1, activation=activation)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         return {f"{self.output_object}_logit": self.net(self.embeddings(x, self.input_object)).squeeze(-1)}

@@ -1,29 +1,19 @@
 """Estimates the parameters of objects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hitpool.nn.dense import Dense
+from hitpool.nn.dense import Activation, Dense
 from hitpool.nn.precision import at_least_float32, precise_dtype
 from hitpool.nn.shapes import check_shapes
-from hitpool.quantity import quantity_of
-from hitpool.residuals import mean, periodic_residual, relative_residual, residual, right_charge, rms, sigma68
 from hitpool.tasks.base import Task
+from hitpool.tasks.regression_losses import LOSSES, QUANTILES, GaussianLoss, PointLoss, QuantileLoss
+from hitpool.tasks.regression_metrics import regression_metrics
 from hitpool.tasks.target_space import TargetSpace
-
-LOSSES: dict[str, Callable[[Tensor], Tensor]] = {  # of the difference
-    "cauchy": lambda difference: difference.square().log1p(),
-    "l1": torch.abs,
-    "l2": torch.square,
-    "smooth_l1": lambda difference: smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none"),
-}
-SUMMARIES = {"mean": mean, "sigma68": sigma68, "rms": rms}
 
 
 class RegressionTask(Task):
@@ -39,13 +29,17 @@ class RegressionTask(Task):
         dim: Features D of the embeddings.
         inverse_fields: Positive fields that are learned and scored as 1 / value and predicted as value.
         periodic_fields: Angles: the loss uses the wrapped difference, predictions lie in (-pi, pi].
-        sign_fields: Fields of +1 and -1 that are learned as a logit by binary cross-entropy.
+        sign_fields: Fields of +1 and -1 that are learned as a logit by binary cross-entropy; the loss is called
+            `bce` if there are no other fields.
         prediction_range: Lowest and highest prediction of a field in physical units; inverse fields that are
-            not named have [1, 1000], so that 1 / value near 0 does not give absurd values.
+            not named have [1e-3, 1e5]. The share of predictions at an end is a metric.
         standardize: Mean and spread by field of what is learned (1 / value for inverse fields), or true to
             take them from the training data with `fit_standardization`, as `hitpool fit` does. They are saved.
         loss: Function of the difference in the learned space; `cauchy`, log(1 + difference^2), all but ignores
-            differences far above 1, as from tracks with foreign hits.
+            differences far above 1, as from tracks with foreign hits. `gaussian` learns an error too, predicted as
+            `<field>_error`; `quantile` learns `quantiles`, predicted as `<field>_q16` and so on; the value is the
+            median.
+        quantiles: Levels between 0 and 1, ascending, symmetric about 0.5 and with it; None for 0.16, 0.5, 0.84.
         has_intermediate_loss: Run and be scored in front of each decoder layer too.
         cost_weight: Weight of the loss as matching cost; 0 for no cost.
 
@@ -66,22 +60,46 @@ class RegressionTask(Task):
         sign_fields: list[str] | None = None,
         prediction_range: dict[str, tuple[float, float]] | None = None,
         standardize: bool | dict[str, tuple[float, float]] = False,
-        loss: Literal["cauchy", "l1", "l2", "smooth_l1"] = "smooth_l1",
+        loss: Literal["cauchy", "gaussian", "l1", "l2", "quantile", "smooth_l1"] = "smooth_l1",
+        quantiles: list[float] | None = None,
         has_intermediate_loss: bool = False,
         cost_weight: float = 0.0,
     ) -> None:
         super().__init__(name, dim, [f"{output_object}_regr"], has_intermediate_loss)
         if loss not in LOSSES:
-            raise ValueError(f"task {name}: loss {loss} does not exist; choose from {sorted(LOSSES)}")
+            raise ValueError(f"task {name}: loss {loss} does not exist; choose from {list(LOSSES)}")
+        if quantiles is not None and loss != "quantile":
+            raise ValueError(f"task {name}: quantiles are learned with loss: quantile, got loss: {loss}")
         self.output_object = output_object
         self.target_object = target_object
         self.fields = list(fields)
         self.loss_weight = loss_weight
-        self.loss_name = loss
+        self.loss_name = "bce" if set(fields) <= set(sign_fields or []) else loss
         self.cost_weight = cost_weight
         self.space = TargetSpace(
             fields, inverse_fields, periodic_fields, sign_fields, prediction_range, standardize=standardize
         )
+        self.scored = self._scored_by(loss, quantiles)
+        if self.scored.columns:
+            self._outputs = [*self._outputs, self._shape_key]
+        self.head_size = len(fields) * (1 + self.scored.columns)
+
+    def _scored_by(self, loss: str, quantiles: Sequence[float] | None) -> PointLoss:
+        if loss == "gaussian":
+            return GaussianLoss(self.space)
+        return QuantileLoss(self.space, quantiles or QUANTILES) if loss == "quantile" else PointLoss(self.space, loss)
+
+    @property
+    def _shape_key(self) -> str:
+        return f"{self.output_object}_shape"
+
+    def _named(self, learned: Tensor) -> dict[str, Tensor]:
+        """Outputs from what a head gives [..., K (1 + E)]: values [..., K], and the rest [..., K, E] if any."""
+        count = len(self.fields)
+        named = {f"{self.output_object}_regr": learned[..., :count]}
+        if self.scored.columns:
+            named[self._shape_key] = learned[..., count:].unflatten(-1, (count, self.scored.columns))
+        return named
 
     def fit_standardization(self, values: dict[str, Tensor]) -> None:
         """Compute mean and spread of each field from the training data, if `standardize` is true.
@@ -97,20 +115,23 @@ class RegressionTask(Task):
 
     @property
     def predicted(self) -> list[str]:
-        """What `predict` gives of each object: the fields, and the errors `<field>_error` if there are any."""
-        return self.fields
+        """What `predict` gives of each object: the fields, and errors or quantiles if there are any."""
+        return [*self.fields, *self.scored.names]
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         if not outputs:
             return {}
         self.space.check_known(self.name)
-        physical = self.space.decode(self._learned(outputs))  # [B, N, K]
-        return {f"{self.output_object}_{field}": physical[..., k] for k, field in enumerate(self.fields)}
+        learned = self._learned(outputs)
+        physical = self.space.decode(learned)  # [B, N, K]
+        found = {field: physical[..., k] for k, field in enumerate(self.fields)}
+        found |= self.scored.predictions(physical, at_least_float32(learned), self._shape(outputs))
+        return {f"{self.output_object}_{name}": value for name, value in found.items()}
 
     def loss(
         self, outputs: dict[str, Tensor], targets: dict[str, Tensor], layer_outputs: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
-        """Mean over fields and true objects, under the name of the loss; 0 if there is no true object.
+        """Mean over fields and true objects, under the name of the loss; 0 if there is nothing to learn from.
 
         Raises:
             ValueError: A target of a true object is not finite, or is 0 or below in an inverse field, or mean and
@@ -119,8 +140,9 @@ class RegressionTask(Task):
         if not outputs:
             return {}
         valid, physical = self._known_targets(targets)
-        terms = self._terms(at_least_float32(self._learned(outputs, valid)[valid]), physical)  # [P, K]
-        return {self.loss_name: self.loss_weight * terms.sum() / max(terms.numel(), 1)}
+        learned, shape = self._learned(outputs, valid), self._shape(outputs)
+        terms = self._terms(learned[valid], shape[valid], physical)  # [P, K]
+        return {self.loss_name: self.loss_weight * terms.sum() / self.space.learnable(physical).sum().clamp(min=1)}
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Mean of the loss over fields for each pair, under its name; 0 for empty targets; none if its weight is 0.
@@ -131,10 +153,11 @@ class RegressionTask(Task):
         if not (self.cost_weight and outputs):
             return {}
         valid, physical = self._known_targets(targets)
-        pred = at_least_float32(self._learned(outputs, valid))  # [B, N, K]
-        true = pred.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical.to(pred.dtype))
-        terms = self._terms(pred.unsqueeze(2), true.unsqueeze(1)).mean(-1)  # [B, N, N]
-        return {self.loss_name: self.cost_weight * terms.masked_fill(~valid.unsqueeze(1), 0.0)}
+        pred, shape = self._learned(outputs, valid), self._shape(outputs)  # [B, N, K] and [B, N, K, E]
+        true = physical.new_ones(*valid.shape, len(self.fields)).index_put((valid,), physical)
+        terms = self._terms(pred.unsqueeze(2), shape.unsqueeze(2), true.unsqueeze(1))  # [B, N, N, K]
+        mean = terms.sum(-1) / self.space.learnable(true).sum(-1).clamp(min=1).unsqueeze(1)  # [B, N, N]
+        return {self.loss_name: self.cost_weight * mean.masked_fill(~valid.unsqueeze(1), 0.0)}
 
     def _learned(self, outputs: dict[str, Tensor], valid: Tensor | None = None) -> Tensor:
         """Predictions in the learned space [B, N, K], for objects with the validity [B, N]."""
@@ -143,15 +166,25 @@ class RegressionTask(Task):
         check_shapes(f"task {self.name}", given, K=len(self.fields))
         return learned
 
-    def _terms(self, pred: Tensor, physical: Tensor) -> Tensor:
-        """Loss of each field [..., K] from predictions in the learned space and targets in physical units."""
-        difference = self.space.difference(pred, self.space.encode(physical))
-        terms = LOSSES[self.loss_name](difference)
-        if not self.space.sign.any():
-            return terms
-        positive = (physical > 0).to(pred.dtype).expand_as(terms)
-        sign = binary_cross_entropy_with_logits(pred.expand_as(terms), positive, reduction="none")
-        return torch.where(self.space.sign, sign, terms)
+    def _shape(self, outputs: dict[str, Tensor]) -> Tensor:
+        """What is learned besides the values [B, N, K, E]."""
+        learned = outputs[f"{self.output_object}_regr"]
+        return outputs[self._shape_key] if self.scored.columns else learned.new_empty(*learned.shape, 0)
+
+    def _terms(self, pred: Tensor, shape: Tensor, physical: Tensor) -> Tensor:
+        """Loss of each field [..., K] from predictions in the learned space and targets in physical units.
+
+        It is 0 for a target that cannot be learned.
+        """
+        pred, shape = at_least_float32(pred), at_least_float32(shape)
+        learnable = self.space.learnable(physical)
+        physical = torch.where(learnable, physical, 1.0).to(pred.dtype)
+        terms = self.scored.terms(self.space.difference(pred, self.space.encode(physical)), shape)
+        if self.space.sign.any():
+            positive = (physical > 0).to(pred.dtype).expand_as(terms)
+            sign = binary_cross_entropy_with_logits(pred.expand_as(terms), positive, reduction="none")
+            terms = torch.where(self.space.sign, sign, terms)
+        return terms.masked_fill(~learnable, 0.0)
 
     def _known_targets(self, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What `_targets` gives, for a learned space that is known."""
@@ -165,8 +198,7 @@ class RegressionTask(Task):
             raise KeyError(f"task {self.name}: no targets {missing}; add them to data.targets.{self.target_object}")
         valid = targets[f"{prefix}valid"]
         physical = torch.stack([at_least_float32(targets[prefix + field][valid]) for field in self.fields], dim=-1)
-        bad = ~physical.isfinite() | (self.space.inverse & (physical <= 0))
-        if bad.any():
+        if (bad := self._refused(physical)).any():
             index, k = bad.nonzero()[0].tolist()
             event, slot = valid.nonzero()[index].tolist()
             label = int(targets["sample_id"][event]) if "sample_id" in targets else f"{event} of the batch"
@@ -177,35 +209,24 @@ class RegressionTask(Task):
             )
         return valid, physical
 
-    def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """For each field mean, sigma68 and rms of the residual (prediction - truth) over true objects.
+    def _refused(self, physical: Tensor) -> Tensor:
+        """Which targets [P, K] are errors."""
+        return ~physical.isfinite() | ~self.space.learnable(physical)
 
-        Fields that end in pt have `<field>_rel_res_*`, relative to the truth; phi is wrapped; fields that end
-        in q have `<field>_accuracy`, the share of right signs, instead. See `hitpool.residuals`. Empty without
-        true objects.
+    def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """For each field mean, sigma68 and rms of prediction - truth over true objects, `<field>_res_*`.
+
+        Fields that end in pt, and inverse fields, have `<field>_rel_res_*` too, relative to the truth; phi is wrapped;
+        fields that end in q have `<field>_accuracy`, the share of right signs, instead. With a `prediction_range` there
+        is `<field>_limited`, the share of predictions at one of its ends; with errors `<field>_pull_mean` and
+        `_pull_sigma68`; with quantiles `<field>_below_q16` and so on, the share of true values up to the quantile. See
+        `hitpool.residuals`. Empty without true objects.
         """
         valid, physical = self._targets(targets)
         if not (preds and len(physical)):
             return {}
-        predicted = torch.stack([preds[f"{self.output_object}_{field}"][valid] for field in self.fields])  # [K, P]
-        metrics = {}
-        for k, (field, pred, true) in enumerate(zip(self.fields, _numpy(predicted), _numpy(physical.T), strict=True)):
-            quantity = quantity_of(field)
-            if self.space.sign[k] or quantity == "q":
-                metrics[f"{field}_accuracy"] = mean(right_charge(pred, true))
-                continue
-            difference, label = residual, f"{field}_res"
-            if self.space.periodic[k] or quantity == "phi":
-                difference = periodic_residual
-            elif self.space.inverse[k] or quantity == "pt":
-                difference, label = relative_residual, f"{field}_rel_res"
-            values = difference(pred, true)
-            metrics |= {f"{label}_{name}": number(values) for name, number in SUMMARIES.items()}
-        return dict(zip(metrics, physical.new_tensor(list(metrics.values())), strict=True))
-
-
-def _numpy(tensor: Tensor) -> NDArray[np.float64]:
-    return tensor.detach().cpu().double().numpy()
+        predicted = {name: preds[f"{self.output_object}_{name}"][valid] for name in self.predicted}
+        return regression_metrics(self.space, predicted, physical, self.scored.quantiles)
 
 
 class ObjectRegressionTask(RegressionTask):
@@ -220,6 +241,7 @@ class ObjectRegressionTask(RegressionTask):
             sign.
         loss_weight: Weight of the loss.
         dim: Features D of the embeddings.
+        activation: Of the network.
         **kwargs: Options of every regression task.
     """
 
@@ -232,14 +254,15 @@ class ObjectRegressionTask(RegressionTask):
         fields: list[str],
         loss_weight: float,
         dim: int,
+        activation: Activation = "silu",
         **kwargs: Any,
     ) -> None:
         super().__init__(name, output_object, target_object, fields, loss_weight, dim, **kwargs)
         self.input_object = input_object
-        self.net = Dense(dim, len(fields))
+        self.net = Dense(dim, self.head_size, activation=activation)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         precise_dtype(self, f"task {self.name}")
         queries = self.embeddings(x, self.input_object)  # [B, N, D]
         with torch.autocast(queries.device.type, enabled=False):
-            return {f"{self.output_object}_regr": self.net(queries)}
+            return self._named(self.net(queries))

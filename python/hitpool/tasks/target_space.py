@@ -9,7 +9,7 @@ from hitpool.nn.angle import wrap_angle
 from hitpool.nn.precision import at_least_float32
 from hitpool.nn.recorded import is_recorded
 
-INVERSE_RANGE = (1.0, 1000.0)
+INVERSE_RANGE = (1e-3, 1e5)  # no measured value is outside, whatever its unit
 
 
 class TargetSpace(nn.Module):
@@ -20,7 +20,7 @@ class TargetSpace(nn.Module):
         inverse_fields: Positive fields that are learned as 1 / value.
         periodic_fields: Angles: differences are wrapped, predictions lie in (-pi, pi].
         sign_fields: Fields of +1 and -1 that are learned as the logit of +1.
-        prediction_range: Lowest and highest prediction of a field, in physical units; (1, 1000) for inverse
+        prediction_range: Lowest and highest prediction of a field, in physical units; (1e-3, 1e5) for inverse
             fields that are not named.
         standardize: Mean and spread of a field in the space of u; or true, to take them from `fit`.
             Fields that are not named, and sign fields, have mean 0 and spread 1.
@@ -143,6 +143,28 @@ class TargetSpace(nn.Module):
                 f"task {task}: standardize is true, and mean and spread of the targets are not known yet: train, load "
                 "the checkpoint of a training, call fit_standardization, or give them by field"
             )
+
+    def learnable(self, physical: Tensor) -> Tensor:
+        """Which targets can be learned: those of inverse fields only above 0.
+
+        Args:
+            physical: [..., K] in physical units.
+
+        Returns:
+            bool [..., K].
+        """
+        return ~self.inverse | (physical > 0)
+
+    def limited(self, physical: Tensor) -> Tensor:
+        """Which predictions are at an end of `prediction_range`.
+
+        Args:
+            physical: [..., K] as `decode` gives them.
+
+        Returns:
+            bool [..., K].
+        """
+        return torch.isclose(physical, self.low, atol=0.0) | torch.isclose(physical, self.high, atol=0.0)
 
     def encode(self, physical: Tensor) -> Tensor:
         """Targets in the learned space.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hitpool.fits import FitResponse, HelixFit, HitResponse, TrackFit
 from hitpool.fits.response import QUANTITIES
 from hitpool.hits import Hits
-from hitpool.nn.dense import Dense
+from hitpool.nn.dense import Activation, Dense, HiddenNorm
 from hitpool.nn.fields import stack_fields
 from hitpool.nn.precision import precise_dtype
 from hitpool.nn.shapes import check_shapes
@@ -46,8 +46,11 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_hidden_dim: Width of the head's hidden layers; None for half of its input.
         regression_num_layers: Linear layers of the head; None for 1.
         dropout: Probability of dropping a hidden feature of the head in training; None for 0.
-        layer_norm: Put a LayerNorm in front of every linear layer of the head. Advisable with `periodic_fields`:
-            pooled sums are large, and the wrapped loss does not pull in predictions that are whole turns off.
+        layer_norm: Put a LayerNorm in front of every linear layer of the head; `hidden`: behind every activation, in
+            front of the dropout. Advisable with `periodic_fields`: pooled sums are large, and the wrapped loss does not
+            pull in predictions that are whole turns off.
+        activation: Of the networks of raw and of encoded hits.
+        head_activation: Of the head.
         track_fit: Fit of the assigned hits. Without `response`, the head learns what has to be added to its results, by
             the part of a field's name behind the last underscore: eta, phi, pt or qpt. Advisable with `standardize` in
             units of the resolution.
@@ -80,7 +83,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         regression_hidden_dim: int | None = None,
         regression_num_layers: int | None = None,
         dropout: float | None = None,
-        layer_norm: bool = False,
+        layer_norm: bool | HiddenNorm = False,
+        activation: Activation = "silu",
+        head_activation: Activation = "silu",
         track_fit: TrackFit | None = None,
         response: FitResponse | None = None,
         hit_response: HitResponse | None = None,
@@ -111,6 +116,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.describing = False
         self.late_names = ["features"]
         if response is not None:
+            if self.scored.columns:
+                raise ValueError(f"task {name}: a response gives errors of its own, loss {self.loss_name} does too")
             self._check_response(response)
             response.requires_grad_(False)  # until the second phase
             if hit_response is not None:
@@ -128,9 +135,16 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
         width = size // 2 if regression_hidden_dim is None else regression_hidden_dim
         hidden = [width] * ((regression_num_layers or 1) - 1)
-        self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim)
-        self.encoded_hit_net = Dense(dim, self.pooled_dim)
-        self.regression_head = Dense(size, len(fields), hidden_layers=hidden, dropout=dropout or 0.0, norm=layer_norm)
+        self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim, activation=activation)
+        self.encoded_hit_net = Dense(dim, self.pooled_dim, activation=activation)
+        self.regression_head = Dense(
+            size,
+            self.head_size,
+            hidden_layers=hidden,
+            dropout=dropout or 0.0,
+            norm=layer_norm,
+            activation=head_activation,
+        )
         if corrects_fit:  # at first the fit as it is
             nn.init.zeros_(self.regression_head.last.weight)
             nn.init.zeros_(self.regression_head.last.bias)
@@ -181,7 +195,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
     @property
     def predicted(self) -> list[str]:
         if self.response is None or not self.response.ready:
-            return self.fields
+            return super().predicted
         return [*self.fields, *self.fitted.uncertainties]
 
     @property
@@ -216,8 +230,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         physical = torch.stack([targets[f"{self.target_object}_{field}"] for field in self.fields], dim=-1)  # [P, K]
         if self.response is not None:
             return self.response.loss(described, self.fitted.chosen(physical.double()))
-        learned = self._regress(described)[f"{self.output_object}_regr"]
-        return self.loss_weight * self._terms(learned, physical.to(learned.dtype)).mean()
+        found = self._regress(described)
+        return self.loss_weight * self._terms(self._learned(found), self._shape(found), physical).mean()
 
     def late_key(self, name: str) -> str:
         """Name of an output that is there while `describing`.
@@ -264,12 +278,12 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if self.response is None:
             features = described["features"]
             if self.track_fit is None:
-                return {name: self.regression_head(features)}
+                return self._named(self.regression_head(features))
             direction = described["phi"].cos(), described["phi"].sin()  # phi itself jumps at pi
             fit = [described["eta"], *direction, *(described[name] for name in ("qpt", "d0", "z0"))]
-            correction = self.regression_head(torch.cat([features, torch.stack(fit, dim=-1)], dim=-1))  # [B, N, K]
+            found = self._named(self.regression_head(torch.cat([features, torch.stack(fit, dim=-1)], dim=-1)))
             self.space.check_known(self.name)
-            return {name: self.fitted.added(described, correction)}
+            return found | {name: self.fitted.added(described, found[name])}
         learned = described["regr"]
         if "features" not in described:
             return {name: learned}

@@ -21,6 +21,7 @@ from hitpool.training.checkpoints import follow_moved_files
 from hitpool.training.continuation import continue_exactly
 from hitpool.training.freezing import named_parts
 from hitpool.training.late_training import Refinement
+from hitpool.training.limits import limited_fields
 from hitpool.training.loggers import MetricsTable
 from hitpool.training.metric_means import MetricMeans
 from hitpool.training.optimizers import AdamW, Lion
@@ -336,6 +337,9 @@ class TrackingModule(LightningModule):
 
     def _log_metrics(self, stage: str) -> None:
         means = self._metrics.collect(self.trainer.world_size)
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            for line in limited_fields(self.model, means):
+                say(line, sys.stderr)
         self.log_dict({f"{stage}/{name}": value for name, value in means.items()}, sync_dist=True)
 
     def _log_row(self, metrics: dict[str, Any], step: int) -> None:

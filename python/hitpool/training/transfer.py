@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,7 @@ from hitpool.weights import CheckpointError, differences, listed, read_weights
 NETS = ("raw_hit_net", "encoded_hit_net", "regression_head")
 FIT = ("track_fit.precision", "track_fit.mixture")
 SPACE = ("space.mean", "space.spread")
-Layers = list[dict[str, Tensor]]
+Layers = dict[str, dict[str, Tensor]]  # weight and bias by module
 
 _KEY = re.compile(rf"(?P<owner>.*?)\btasks\.(?P<index>\d+)\.(?P<key>(?:{'|'.join(map(re.escape, NETS + FIT))})\..+)")
 
@@ -162,7 +163,8 @@ def load_regression_task(
     """Takes the networks `raw_hit_net`, `encoded_hit_net`, `regression_head` and those of a fit into a task.
 
     A network is taken if its outputs are then those of the checkpoint's, else it is left as it is: the widths must be
-    equal, and for a network of hepattn neither LayerNorm nor, in the head, another learned space may come into it.
+    equal, which tells SwiGLU from the others, and of a task of hepattn the head must have no LayerNorm but as in its
+    fork, and the same learned space.
 
     Args:
         checkpoint: File with keys `...tasks.<i>.<network>...`; several copies of a task must be equal.
@@ -184,14 +186,15 @@ def load_regression_task(
     left: dict[str, str] = {}
     for name in NETS + FIT if isinstance(task.track_fit, HelixFit) else NETS:
         layers, ours = networks[name], cast(Dense, task.get_submodule(name))
-        reason = _obstacle(layers, ours, from_hitpool)
+        option = "head_activation" if name == "regression_head" else "activation"
+        reason = _obstacle(layers, ours, from_hitpool, option)
         if not reason and name == "regression_head" and not from_hitpool:
             reason = _other_space(task)
         if reason:
             left[name] = reason
             continue
         with torch.no_grad():
-            for layer, target in zip(layers, _layers(ours.state_dict(keep_vars=True)), strict=True):
+            for layer, target in zip(layers.values(), _layers(ours.state_dict(keep_vars=True)).values(), strict=True):
                 for key, value in layer.items():
                     target[key].copy_(value)
         if name == "regression_head" and from_hitpool:
@@ -201,7 +204,7 @@ def load_regression_task(
     note += (
         ", sign_fields, settings of track_fit"
         if from_hitpool
-        else "; SiLU between layers, the default of hepattn's Dense"
+        else "; activations other than SwiGLU, which shapes do not tell apart"
     )
     transfer = Transfer(f"{checkpoint}, {owner.rstrip('.')}", taken, left, note)
     if not taken:
@@ -235,27 +238,53 @@ def _regression_task(weights: dict[str, Tensor], path: Path) -> tuple[str, dict[
 
 def _layers(state: dict[str, Tensor]) -> Layers:
     """Weight and bias of each layer, in the order of the file, which is that of the modules."""
-    layers: dict[str, dict[str, Tensor]] = {}
+    layers: Layers = {}
     for key, value in state.items():
         module, _, name = key.rpartition(".")
         layers.setdefault(module, {})[name] = value
-    return list(layers.values())
+    return layers
 
 
-def _obstacle(layers: Layers, ours: Dense, from_hitpool: bool) -> str:
-    """Why a network cannot be taken; empty if it can."""
+def _obstacle(layers: Layers, ours: Dense, from_hitpool: bool, option: str) -> str:
+    """Why a network, whose activation is set with `option`, cannot be taken; empty if it can."""
     if not layers:
         return "not in the checkpoint"
-    for layer in layers:
+    for layer in layers.values():
         if not {"weight"} <= layer.keys() <= {"weight", "bias"} or layer["weight"].ndim not in (1, 2):
             return f"it has {', '.join(layer)}: expected weight and bias of linear layers"
-    if not from_hitpool and any(layer["weight"].ndim == 1 for layer in layers):
-        return f"{_widths(layers)}: the checkpoint does not say where LayerNorm stands and which activation there is"
+    if not from_hitpool and any(layer["weight"].ndim == 1 for layer in layers.values()):
+        if not _is_head_of_fork(layers):
+            return (
+                f"{_widths(layers)}: the checkpoint does not say where LayerNorm stands and which activation there is"
+            )
+        if (ours.norm, ours.activation) != ("hidden", "relu"):
+            return f"{_widths(layers)}, the fork's head: set layer_norm: hidden and head_activation: relu"
     wanted = _layers(ours.state_dict())
-    shapes = [[{name: value.shape for name, value in layer.items()} for layer in net] for net in (layers, wanted)]
-    if shapes[0] != shapes[1]:
-        return f"{_widths(layers)} in the checkpoint, {_widths(wanted)} in the model"
-    return ""
+    shapes = [
+        [{name: value.shape for name, value in layer.items()} for layer in net.values()] for net in (layers, wanted)
+    ]
+    if shapes[0] == shapes[1]:
+        return ""
+    advice = ""
+    if _is_gated(layers) != (ours.activation == "swiglu"):
+        advice = f"; {option}: swiglu is {'that of the checkpoint' if _is_gated(layers) else 'not in the checkpoint'}"
+    return f"{_widths(layers)} in the checkpoint, {_widths(wanted)} in the model{advice}"
+
+
+def _is_gated(layers: Layers) -> bool:
+    """Whether each layer gives two numbers for each that the next one takes, as in front of SwiGLU."""
+    shapes = [layer["weight"].shape for layer in layers.values() if layer["weight"].ndim == 2]
+    return len(shapes) > 1 and all(one[0] == 2 * other[1] for one, other in pairwise(shapes))
+
+
+def _is_head_of_fork(layers: Layers) -> bool:
+    """Whether each hidden layer is Linear, ReLU, LayerNorm, Dropout, by the numbers of the modules."""
+    places = [module.rpartition(".")[2] for module in layers]
+    if not all(place.isdecimal() for place in places):
+        return False
+    kinds = {int(place): layer["weight"].ndim for place, layer in zip(places, layers.values(), strict=True)}
+    hidden = (len(kinds) - 1) // 2
+    return kinds == {4 * i: 2 for i in range(hidden + 1)} | {4 * i + 2: 1 for i in range(hidden)}
 
 
 def _other_space(task: WeightedPoolingObjectHitRegressionTask) -> str:
@@ -270,7 +299,7 @@ def _other_space(task: WeightedPoolingObjectHitRegressionTask) -> str:
 def _widths(layers: Layers) -> str:
     """Such as `23 -> 46 -> 16`; layers with a vector as weight are LayerNorm."""
     text = ""
-    for layer in layers:
+    for layer in layers.values():
         shape, bias = list(layer["weight"].shape), "" if "bias" in layer else " (no bias)"
         if len(shape) == 2:
             text += (f" -> {shape[0]}" if text else f"{shape[1]} -> {shape[0]}") + bias

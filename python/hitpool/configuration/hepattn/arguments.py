@@ -4,14 +4,15 @@ from typing import Any
 
 from hitpool.configuration.hepattn.frozen_encoder import freezing_task
 from hitpool.configuration.hepattn.notices import Notices, short
-from hitpool.hepattn.arguments import WIDE, own_arguments
+from hitpool.hepattn.arguments import WIDE, own_arguments, with_wide_head
 
 _DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_attention")
 _ATTENTION_HINTS = ("attn_type", "torch_compile", "window_size")
 _ATTENTION_DIFFERS = {"bias": True, "qkv_norm": False, "value_residual": False}
-_DENSE_DIFFERS = {"activation": None, "norm_input": False, "bias": True}
+_DENSE_DIFFERS = {"norm_input": False, "bias": True}
+_DENSE_DEFAULTS = {"hidden_layers": None, "hidden_dim_scale": 2, "dropout": 0.0, "final_activation": None}
 _PT_NORM, _PT_NORM_UNIT = "pt_norm", 200.0  # GeV
-_SILU = ("torch.nn.SiLU", "torch.nn.modules.activation.SiLU")
+_ACTIVATIONS = ("silu", "relu", "gelu", "swiglu")
 
 
 def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
@@ -80,8 +81,7 @@ def layer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
             attention.pop(name)
             notices.hint(f"{path}.attn_kwargs.{name}")
     _leave_out(attention, _ATTENTION_DIFFERS, f"{path}.attn_kwargs", notices)
-    if dense.get("activation") is not None and _class_path(dense["activation"]) in _SILU:
-        dense.pop("activation")
+    args |= _activation(dense, f"{path}.dense_kwargs", notices)
     _leave_out(dense, _DENSE_DIFFERS, f"{path}.dense_kwargs", notices)
     _take(args, attention, ("num_heads", "dropout"), f"{path}.attn_kwargs")
     _take(args, dense, ("hidden_dim_scale", "dropout"), f"{path}.dense_kwargs")
@@ -106,10 +106,32 @@ def _leave_out(args: dict[str, Any], same: dict[str, Any], path: str, notices: N
 
 
 def dense(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
-    """Gives the output its default size, and takes SiLU, which hitpool has too, out."""
+    """Gives the output its default size, and the activation its name in hitpool."""
     args.setdefault("output_size", args.get("input_size"))
-    if args.get("activation") is not None and _class_path(args["activation"]) in _SILU:
-        args.pop("activation")
+    return args | _activation(args, path, notices)
+
+
+def _activation(dense: dict[str, Any], path: str, notices: Notices) -> dict[str, str]:
+    """Takes the activation out of arguments of Dense, and gives it as hitpool's argument, unless it is the default.
+
+    Without one it is that of hepattn's Dense when the file was written.
+    """
+    given = dense.pop("activation", None)
+    name = notices.activation if given is None else _class_path(given).rpartition(".")[2].lower()
+    if name not in _ACTIVATIONS:
+        notices.differs(f"{path}.activation", _class_path(given))
+        return {}
+    if given is None and name != "silu":
+        notices.replace("Dense without activation", f"{name}, its default before November 2025", once=True)
+    return {} if name == "silu" else {"activation": name}
+
+
+def _of_task(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """Arguments of a task with the activation of its networks; `dense_kwargs` may say no more."""
+    dense = dict(args.pop("dense_kwargs", None) or {})
+    args |= _activation(dense, f"{path}.dense_kwargs", notices)
+    _leave_out(dense, _DENSE_DIFFERS | _DENSE_DEFAULTS, f"{path}.dense_kwargs", notices)
+    _take({}, dense, (), f"{path}.dense_kwargs")
     return args
 
 
@@ -117,8 +139,9 @@ def object_classification(args: dict[str, Any], path: str, notices: Notices) -> 
     """Takes `dim` from `net`, if that is a Dense network of the form that hitpool's task has."""
     net = args.pop("net", None)
     if net is None:
-        return args
+        return _of_task(args, path, notices)
     given = {name: value for name, value in (net.get("init_args") or {}).items() if value is not None}
+    args |= _activation(given, f"{path}.net", notices)
     size = given.pop("input_size", None)
     if given.pop("output_size", None) != 1 or given or not _class_path(net).endswith(".Dense") or size is None:
         raise ValueError(
@@ -136,7 +159,7 @@ def hit_mask(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
     threshold = args.pop("mask_attention_threshold", None)
     if threshold is None and args.get("input_constituent") is not None:
         threshold = args.get("pred_threshold", 0.5)
-    args = own_arguments(args)
+    args = own_arguments(_of_task(args, path, notices))
     return args if threshold is None else {"mask_attn_threshold": threshold} | args
 
 
@@ -155,7 +178,19 @@ def regression(args: dict[str, Any], path: str, notices: Notices) -> dict[str, A
     for name in ("fields", "inverse_fields"):
         if args.get(name):
             args[name] = [without_norm(field) for field in args[name]]
+    args = _of_task(args, path, notices)
     return {"has_intermediate_loss": True} | args if "cost_weight" in args else args
+
+
+def charge(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """A class of charge is a regressed field that is learned as a sign."""
+    if not isinstance(field := args.pop("field", None), str):
+        raise ValueError(f"{short(path)}.field: expected the name of the charge among the targets, got {field!r}")
+    notices.replace(
+        "ObjectChargeClassificationTask", f"a regression of {field} with sign_fields: its class and accuracy"
+    )
+    weight = args.pop("loss_weight", 1.0)
+    return regression(args, path, notices) | {"fields": [field], "sign_fields": [field], "loss_weight": weight}
 
 
 def without_norm(field: str) -> str:
@@ -174,7 +209,7 @@ def pooling(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]
     if any(name in args for name in WIDE):
         defaults = {"regression_hidden_dim": 9 * args.get("dim", 0) // 2, "regression_num_layers": 3, "dropout": 0.1}
         args |= {name: value for name, value in defaults.items() if args.get(name) is None}
-    return own_arguments(args)
+    return with_wide_head(own_arguments(args))
 
 
 def frozen_encoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:

@@ -15,11 +15,13 @@ class Notices:
         hints: Paths of settings without meaning for hitpool.
         differences: Settings of parts that hitpool's network and training do not have.
         replaced: Parts that hitpool has in another form.
+        activation: What hepattn's Dense had without one when the configuration was written.
     """
 
     hints: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    activation: str = "silu"
 
     def hint(self, path: str) -> None:
         """A setting without meaning for hitpool."""
@@ -29,9 +31,10 @@ class Notices:
         """A setting of something that hitpool does not have."""
         self.differences.append(f"{short(path)} = {str(value).lower() if isinstance(value, bool) else value}")
 
-    def replace(self, theirs: str, ours: str) -> None:
-        """A part that hitpool has in another form."""
-        self.replaced.append(f"{theirs} -> {ours}")
+    def replace(self, theirs: str, ours: str, once: bool = False) -> None:
+        """A part that hitpool has in another form; `once` leaves repetitions out."""
+        if not (once and f"{theirs} -> {ours}" in self.replaced):
+            self.replaced.append(f"{theirs} -> {ours}")
 
     def lines(self) -> list[str]:
         """One line for each kind that occurred."""

@@ -106,9 +106,10 @@ PARTS: dict[str, Part] = {
     "Dense": Part(
         "hitpool.nn.Dense",
         reshape=arguments.dense,
-        differs={"activation": None, "norm_input": False, "bias": True},
+        differs={"norm_input": False, "bias": True},
         only={"final_activation": None},
     ),
+    "FourierPositionEncoder": Part("hitpool.nn.FourierPositionEncoder"),
     "PositionEncoder": Part("hitpool.nn.PositionEncoder", defaults={"alpha": 1000.0, "base": 100.0}),
     "Matcher": Part(
         "hitpool.nn.Matcher",
@@ -138,6 +139,7 @@ PARTS: dict[str, Part] = {
         },
     ),
     "ObjectRegressionTask": Part("hitpool.tasks.ObjectRegressionTask", reshape=arguments.regression),
+    "ObjectChargeClassificationTask": Part("hitpool.tasks.ObjectRegressionTask", reshape=arguments.charge),
     "WeightedPoolingObjectHitRegressionTask": Part(_POOLING, reshape=arguments.pooling),
     "FrozenEncoderRegressionTask": Part(_POOLING, reshape=arguments.frozen_encoder),
     "PredictionWriter": Part(
@@ -174,8 +176,8 @@ def no_equal(class_path: str, path: str = "") -> str:
         path: Where it stands in the configuration.
 
     Example:
-        >>> no_equal("hepattn.models.posenc.FourierPositionEncoder")
-        'hitpool has no equal of hepattn.models.posenc.FourierPositionEncoder; it knows Encoder, PositionEncoder'
+        >>> no_equal("hepattn.models.MyMatcher")
+        'hitpool has no equal of hepattn.models.MyMatcher; it knows Matcher'
         >>> no_equal("hepattn.models.HitFilter", "model.model")
         'hitpool has no equal of hepattn.models.HitFilter; it knows MaskFormer'
     """

@@ -42,7 +42,7 @@ def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
     """
     if not uses_hepattn(config):
         return config, []
-    notices = Notices()
+    notices = Notices(activation=_default_activation(config))
     if isinstance(config, Mapping) and "class_path" not in config:
         config = sections.translate(dict(config), notices, gpu)
     return freeze_around_task(_node(config, "", notices)), notices.lines()
@@ -50,6 +50,16 @@ def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
 
 def _is_theirs(node: Any) -> bool:
     return isinstance(node, Mapping) and str(node.get("class_path", "")).startswith(("hepattn.", "hitpool.hepattn."))
+
+
+def _default_activation(config: Any) -> str:
+    """What hepattn's Dense has without `activation`: SwiGLU until November 2025, SiLU since.
+
+    Tasks of the time before say `input_hit`, as those of the muon fork do, and later `input_constituent`.
+    """
+    text = str(config)
+    earlier = "'input_hit'" in text and "'input_constituent'" not in text and "'hepattn.components" not in text
+    return "swiglu" if earlier and "'hepattn." in text else "silu"
 
 
 def _node(node: Any, path: str, notices: Notices) -> Any:
