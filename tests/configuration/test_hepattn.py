@@ -307,10 +307,11 @@ def test_tasks_that_freeze_the_model_agree_on_one_checkpoint() -> None:
 
 def test_one_argument_of_the_wide_head_brings_the_others_and_the_width() -> None:
     seed, _ = translated(pooling())
-    assert seed["init_args"] == {"input_hit": "hit", "dim": 8}
+    assert seed["init_args"] == {"input_hit": "hit", "dim": 8, "activation": "swiglu"}
     wide, _ = translated(pooling(dropout=0.3))
     head = {"dropout": 0.3, "regression_num_layers": 3, "regression_hidden_dim": 36}
-    assert wide["init_args"] == {"input_hit": "hit", "dim": 8, "pooled_dim": 8, **head}
+    head |= {"layer_norm": "hidden", "head_activation": "relu"}
+    assert wide["init_args"] == {"input_hit": "hit", "dim": 8, "pooled_dim": 8, "activation": "swiglu", **head}
     assert translated(pooling(dropout=0.3, pooled_dim=4))[0]["init_args"]["pooled_dim"] == 4
 
 
@@ -328,6 +329,7 @@ def test_hits_have_one_name(name: str) -> None:
 def test_the_task_that_works_inside_hepattn_is_read_as_hitpools_own() -> None:
     inside = pooling(name="x", dropout=0.3)
     expected, _ = translated(inside)
+    expected["init_args"]["activation"] = "silu"
     inside["class_path"] = "hitpool.hepattn.tasks.WeightedPoolingObjectHitRegressionTask"
     assert translated(inside)[0] == expected
 

@@ -30,7 +30,7 @@ def regression_metrics(
     """
     limited = _numpy(space.limited(torch.stack([predicted[field] for field in space.fields], dim=-1)))
     learnable, known = space.learnable(physical).cpu().numpy(), {name: _numpy(row) for name, row in predicted.items()}
-    metrics = {}
+    metrics: dict[str, float | NDArray[np.float64]] = {}
     for k, (field, true) in enumerate(zip(space.fields, _numpy(physical).T, strict=True)):
         some, quantity = learnable[:, k], quantity_of(field)
         if not some.any():
@@ -52,7 +52,7 @@ def regression_metrics(
     return dict(zip(metrics, physical.new_tensor(list(metrics.values())), strict=True))
 
 
-def _summaries(label: str, values: NDArray[np.float64]) -> dict[str, float]:
+def _summaries(label: str, values: NDArray[np.float64]) -> dict[str, float | NDArray[np.float64]]:
     return {f"{label}_{name}": number(values) for name, number in SUMMARIES.items()}
 
 

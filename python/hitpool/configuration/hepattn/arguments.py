@@ -129,7 +129,8 @@ def _activation(dense: dict[str, Any], path: str, notices: Notices) -> dict[str,
 def _of_task(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """Arguments of a task with the activation of its networks; `dense_kwargs` may say no more."""
     dense = dict(args.pop("dense_kwargs", None) or {})
-    args |= _activation(dense, f"{path}.dense_kwargs", notices)
+    if "activation" not in args:
+        args |= _activation(dense, f"{path}.dense_kwargs", notices)
     _leave_out(dense, _DENSE_DIFFERS | _DENSE_DEFAULTS, f"{path}.dense_kwargs", notices)
     _take({}, dense, (), f"{path}.dense_kwargs")
     return args

@@ -85,6 +85,8 @@ def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, An
         raise ValueError(f"{short(_join(path, 'class_path'))}: {no_equal(class_path, path)}")
     part = PARTS[name]
     args = dict(module.get("init_args") or {})
+    if class_path.startswith("hitpool."):  # has hitpool's default inside hepattn too
+        args.setdefault("activation", "silu")
     path = _join(path, "init_args")
     if part.reshape:
         args = part.reshape(args, path, notices)
