@@ -67,7 +67,11 @@ COLUMNS = HITS | TRACKS | POSITIONS
 POINTS = {"": [list(LOW_EDGE)], "mid_": [list(LOW_EDGE), list(HIGH_EDGE)]}
 """Points of a hit: low edge of the sensor (no prefix) and its midpoint (`mid_`); see `hitpool.data.HitFeatures`."""
 
-UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {"qpt": "1/GeV"}
+UNITS = {quantity_of(name): column.unit for name, column in COLUMNS.items()} | {
+    "qpt": "1/GeV",
+    "qop": "1/GeV",
+    "theta": "rad",
+}
 """Unit by quantity; what is not listed has none."""
 
 

@@ -42,7 +42,7 @@ RESOLUTIONS = {
 }
 """Quantities of which sigma68 is compared; of q it is the charge accuracy."""
 
-UNITS = {"pt": "GeV", "phi": "rad", "qpt": "1/GeV"}
+UNITS = {"pt": "GeV", "phi": "rad", "qpt": "1/GeV", "theta": "rad", "qop": "1/GeV"}
 """Units of parameters, unless the data set says another one."""
 
 

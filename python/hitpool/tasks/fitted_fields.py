@@ -11,11 +11,14 @@ from hitpool.nn.angle import wrap_angle
 from hitpool.quantity import quantity_of
 from hitpool.tasks.target_space import TargetSpace
 
-WITH_ERROR = (*QUANTITIES, "pt")
+WITH_ERROR = (*QUANTITIES, "pt", "theta", "qop")
+MM_PER_M = 1e3
 
 
 class FittedFields:
-    """Fields of a task as functions of q / pT, eta and phi, by the part of their names behind the last underscore.
+    """Fields of a task as functions of the results of a fit, by the part of their names behind the last underscore.
+
+    These are eta, phi, theta, qpt = q / pT, pt, qop = q / p, and d0 and z0, which are targets in mm and fitted in m.
 
     Args:
         fields: Regressed fields, K of them.
@@ -46,10 +49,16 @@ class FittedFields:
             [B, N] by name.
         """
         known = dict(zip(QUANTITIES, error.unbind(-1), strict=True))
-        found = []
-        for field, name in zip(self.fields, self.names, strict=True):
-            if name in WITH_ERROR:
-                found.append(values[field].square() * known["qpt"] if name == "pt" else known[name])
+        given = {name: values[field] for field, name in zip(self.fields, self.names, strict=True)}
+        cosh = given["eta"].cosh()
+        slopes = given["qpt"] * given["eta"].tanh() * known["eta"]  # of q / p with eta, times cosh(eta)
+        known |= {
+            "pt": given.get("pt", 1 / given["qpt"]).square() * known["qpt"],
+            "theta": known["eta"] / cosh,
+            "qop": (known["qpt"].square() + slopes.square() - 2 * correlation[..., 0] * known["qpt"] * slopes).sqrt()
+            / cosh,
+        }
+        found = [known[name] for name in self.names if name in WITH_ERROR]
         return dict(zip(self.uncertainties, [*found, *correlation.unbind(-1)], strict=True))
 
     def chosen(self, values: Tensor) -> Tensor:
@@ -62,12 +71,15 @@ class FittedFields:
         known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
         if self.learns_sign:  # the logit of about the probability that the charge is positive
             known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
-        return self._encoded(known, learned)
+        return self._encoded(known | _of_direction(known), learned)
 
     def added(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
-        known = {name: fit[name] for name in QUANTITIES} | {"pt": 1 / fit["qpt"].abs().clamp(min=1e-6)}
-        return self._encoded(known, torch.zeros_like(correction)) + correction
+        known = {name: fit[name] for name in QUANTITIES if name in fit}
+        known |= {name: MM_PER_M * fit[name] for name in ("d0", "z0") if name in fit}
+        if "qpt" in known:
+            known["pt"] = 1 / known["qpt"].abs().clamp(min=1e-6)
+        return self._encoded(known | _of_direction(known), torch.zeros_like(correction)) + correction
 
     def _encoded(self, known: dict[str, Tensor], others: Tensor) -> Tensor:
         """Known quantities [B, N] in the learned space, as far as they are fields; the others as they are [B, N, K]."""
@@ -75,3 +87,9 @@ class FittedFields:
         physical = torch.stack([known.get(name, torch.ones_like(known["eta"])) for name in names], dim=-1)  # [B, N, K]
         encoded = self.space.encode(physical).to(others.dtype)
         return torch.stack([(encoded if name in known else others)[..., k] for k, name in enumerate(names)], dim=-1)
+
+
+def _of_direction(known: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Polar angle and, if q / pT is known, q / p."""
+    theta = {"theta": 2 * torch.atan(torch.exp(-known["eta"]))}
+    return theta | ({"qop": known["qpt"] / known["eta"].cosh()} if "qpt" in known else {})

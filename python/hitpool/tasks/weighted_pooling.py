@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hitpool.fits import FitResponse, HelixFit, HitResponse, TrackFit
+from hitpool.fits import FirstHit, FitResponse, HelixFit, HitResponse, TrackFit
 from hitpool.fits.response import QUANTITIES
 from hitpool.hits import Hits
 from hitpool.nn.dense import Activation, Dense, HiddenNorm
@@ -17,7 +17,8 @@ from hitpool.ops import weighted_pool
 from hitpool.tasks.fitted_fields import FittedFields
 from hitpool.tasks.regression import RegressionTask
 
-FIT_FEATURES = 6  # eta, cosine and sine of phi, q / pT, d0, z0
+CORRECTED = (HelixFit, FirstHit)  # whose results the head corrects
+FIT_FEATURES = ("eta", "phi", "qpt", "d0", "z0")
 
 
 class WeightedPoolingObjectHitRegressionTask(RegressionTask):
@@ -52,8 +53,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         activation: Of the networks of raw and of encoded hits.
         head_activation: Of the head.
         track_fit: Fit of the assigned hits. Without `response`, the head learns what has to be added to its results, by
-            the part of a field's name behind the last underscore: eta, phi, pt or qpt. Advisable with `standardize` in
-            units of the resolution.
+            the part of a field's name behind the last underscore: eta, phi, theta, pt, qpt or qop, d0 and z0 in mm.
+            Advisable with `standardize` in units of the resolution. `FirstHit` stands for the simplest one.
         response: Network that corrects the results of `track_fit` and gives their errors. The head learns as without a
             fit, and is what the response falls back to. It is trained in the second phase of `hitpool fit`, with
             everything else as it is; before, the predictions are the head's.
@@ -128,11 +129,12 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             raise ValueError(
                 f"task {name}: hit_response is trained after a response, and there is none; set one, or leave it out"
             )
-        elif track_fit is not None and not isinstance(track_fit, HelixFit):
+        elif track_fit is not None and not isinstance(track_fit, CORRECTED):
             kind = type(track_fit).__name__
             raise ValueError(f"task {name}: the results of {kind} need a response, such as hitpool.fits.FitResponse")
-        corrects_fit = track_fit is not None and response is None
-        size = dim + 8 * self.pooled_dim + (FIT_FEATURES if corrects_fit else 0)
+        gives = track_fit.gives if track_fit is not None and response is None else ()
+        self.fit_features = [name for name in FIT_FEATURES if name in gives]
+        size = dim + 8 * self.pooled_dim + len(self.fit_features) + self.fit_features.count("phi")
         width = size // 2 if regression_hidden_dim is None else regression_hidden_dim
         hidden = [width] * ((regression_num_layers or 1) - 1)
         self.raw_hit_net = Dense(len(hit_fields), self.pooled_dim, activation=activation)
@@ -145,7 +147,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             norm=layer_norm,
             activation=head_activation,
         )
-        if corrects_fit:  # at first the fit as it is
+        if gives:  # at first the fit as it is
             nn.init.zeros_(self.regression_head.last.weight)
             nn.init.zeros_(self.regression_head.last.bias)
 
@@ -279,8 +281,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             features = described["features"]
             if self.track_fit is None:
                 return self._named(self.regression_head(features))
-            direction = described["phi"].cos(), described["phi"].sin()  # phi itself jumps at pi
-            fit = [described["eta"], *direction, *(described[name] for name in ("qpt", "d0", "z0"))]
+            fit = [value for fitted in self.fit_features for value in _without_jump(fitted, described[fitted])]
             found = self._named(self.regression_head(torch.cat([features, torch.stack(fit, dim=-1)], dim=-1)))
             self.space.check_known(self.name)
             return found | {name: self.fitted.added(described, found[name])}
@@ -353,3 +354,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             f"the input {self.input_hit} must come before this task in the list of tasks; outputs before it: "
             f"{list(outputs)}"
         )
+
+
+def _without_jump(name: str, value: Tensor) -> tuple[Tensor, ...]:
+    """A result of a fit [B, N] as features: phi, which jumps at pi, by its cosine and sine."""
+    return (value.cos(), value.sin()) if name == "phi" else (value,)
