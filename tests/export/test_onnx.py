@@ -20,7 +20,25 @@ from hitpool.config import load as load_configuration
 from hitpool.export import DeployedModel
 from hitpool.export import onnx as onnx_format
 
-CONFIGURATIONS = ("muon.yaml", "muon_seed.yaml", "muon_query.yaml", "acts.yaml")
+POOLED = "model.model.tasks.2"
+POINTS = [f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"]
+FIRST_HIT = {"class_path": "hitpool.fits.FirstHit", "init_args": {"points": POINTS}}
+CONFIGURATIONS: dict[str, tuple[str, dict]] = {
+    **{name: (name, {}) for name in ("muon.yaml", "muon_seed.yaml", "muon_query.yaml", "acts.yaml")},
+    "gaussian": (
+        "muon_seed.yaml",
+        {f"{POOLED}.loss": "gaussian", f"{POOLED}.activation": "swiglu", "model.model.encoder.activation": "gelu"},
+    ),
+    "quantile, first hit": (
+        "muon_seed.yaml",
+        {
+            f"{POOLED}.loss": "quantile",
+            f"{POOLED}.track_fit": FIRST_HIT,
+            f"{POOLED}.layer_norm": "hidden",
+            f"{POOLED}.head_activation": "relu",
+        },
+    ),
+}
 SIZES = ((1, 1), (1, 30), (4, 150), (3, 0), (0, 5))
 TOLERANCE = 1e-4  # pT is 1 over what is learned
 COLUMN = {"volume": 8.0, "layer": 2.0, "var_loc0": 2e-4, "var_loc1": 2e-4}
@@ -32,7 +50,8 @@ def metadata_of(model: DeployedModel) -> dict:
 
 def deployed(configuration: str) -> DeployedModel:
     """With random weights everywhere, and all parts in use."""
-    objects = load_configuration(configuration, {"trainer.accelerator": "cpu"})
+    name, overrides = CONFIGURATIONS[configuration]
+    objects = load_configuration(name, {"trainer.accelerator": "cpu"} | overrides)
     torch.manual_seed(11)
     network, data = copy.deepcopy(objects.model.model), objects.datamodule
     with torch.no_grad():

@@ -27,8 +27,10 @@ UNARY = {
     "clamp": lambda x: x.clamp(-1, max=2.5),
     "clamp_min": lambda x: x.clamp_min(0.25),
     "cos": lambda x: torch.cos(x.clamp(-4, 4)),
+    "cosh": lambda x: torch.cosh(x.clamp(-20, 20)),
     "exp": torch.exp,
     "floor": torch.floor,
+    "gelu": lambda x: F.gelu(x.float().clamp(-50, 50)),
     "isfinite": torch.isfinite,
     "log": torch.log,
     "log1p": lambda x: torch.log1p(x.abs()),
@@ -45,14 +47,24 @@ UNARY = {
     "silu": F.silu,
     "sin": lambda x: torch.sin(x.clamp(-4, 4)),
     "sinc": lambda x: torch.sinc(x.clamp(-4, 4)),
+    "softplus": F.softplus,
     "sqrt": torch.sqrt,
     "square": torch.square,
     "tan": lambda x: torch.tan(x.clamp(-1.5, 1.5)),
     "tanh": torch.tanh,
     "to": lambda x: x.nan_to_num(0.0, 9.0, -9.0).to(torch.int64).to(dtype=torch.float32) + x.new_tensor([1.5]),
 }
-RELATIVE = {"tan": 8, "asinh": 4, "log1p": 4, "rsqrt": 4, "pow": 16, "remainder": 16}  # units in the last place
-ABSOLUTE = {"cos": 1, "sigmoid": 1, "silu": 4, "sin": 1, "sinc": 1, "tan": 4}  # of 1
+RELATIVE = {
+    "cosh": 8,
+    "tan": 8,
+    "asinh": 4,
+    "log1p": 4,
+    "rsqrt": 4,
+    "softplus": 4,
+    "pow": 16,
+    "remainder": 16,
+}  # units in the last place
+ABSOLUTE = {"cos": 1, "gelu": 8, "sigmoid": 1, "silu": 4, "sin": 1, "sinc": 1, "tan": 4}  # of 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -65,7 +77,7 @@ def test_functions_of_one_number(as_onnx, name: str, dtype: torch.dtype) -> None
     if not expected.dtype.is_floating_point:
         assert torch.equal(got, expected)
         return
-    eps = torch.finfo(dtype).eps
+    eps = torch.finfo(expected.dtype).eps
     limits = {"rtol": RELATIVE.get(name, 2) * eps, "atol": ABSOLUTE.get(name, 0) * eps}
     torch.testing.assert_close(got, expected, **limits, equal_nan=True)
 
@@ -105,14 +117,16 @@ def test_functions_of_two_numbers(as_onnx, name: str) -> None:
 
 LAYOUT = {  # of x [B, M, 6] and y [B, M]
     "argmax": lambda x, y: (x.argmax(dim=-1), x.argmax(dim=-1, keepdim=True)),
+    "argmin": lambda x, y: (x.argmin(dim=-1), x.argmin(dim=-1, keepdim=True)),
     "argsort": lambda x, y: x.argsort(dim=-1),
     "cat": lambda x, y: torch.cat([x, y.unsqueeze(-1)], dim=-1),
     "counts": lambda x, y: ((x > 0).any(-1), (x > 0).all(-1, keepdim=True), (x > 0).sum(-1)),
     "cumsum": lambda x, y: x.cumsum(dim=-1),
     "diag": lambda x, y: x.unflatten(-1, (2, 3))[..., :2].diagonal(dim1=-2, dim2=-1).diag_embed(),
     "expand": lambda x, y: (y.unsqueeze(-1).expand_as(x), torch.ones(6).expand(x.shape[0], x.shape[1], -1)),
-    "filled": lambda x, y: torch.ones_like(x) + x.new_zeros(6) + torch.full_like(x, 3) + x.new_zeros(*y.shape, 1),
+    "filled": lambda x, y: torch.ones_like(x) + x.new_zeros(6) + torch.full_like(x, 3) + x.new_full((*y.shape, 1), 2),
     "flatten": lambda x, y: (x.flatten(0, 1), x.unflatten(-1, (2, 3)).flatten(-2)),
+    "flip": lambda x, y: (x.flip(-1), y.flip(-1)),
     "gather": lambda x, y: x.gather(-1, x.argsort(dim=-1)[..., :2]),
     "index": lambda x, y: (x[..., 1], x[:, None, :, 2:4], x[..., -2:], x[..., ::2], x[0:, ..., None, 0]),
     "index by tensors": lambda x, y: (
@@ -190,6 +204,7 @@ def test_cross_products(as_onnx) -> None:
     [
         (lambda x: x if x.sum() > 0 else -x, "the value of a tensor"),
         (lambda x: x * x.sum().item(), "the value of a tensor"),
+        (lambda x: F.gelu(x.double()), "gelu can be recorded in float32"),
         (lambda x: torch.erfinv(x), "erfinv of PyTorch is not known"),
         (lambda x: x[x > 0], "__getitem__ with these arguments cannot be recorded"),
         (lambda x: F.dropout(x, 0.5, training=True), "dropout in training"),

@@ -73,7 +73,7 @@ def test_the_head_corrects_the_first_hit(x: dict, fields: list[str]) -> None:
 def test_training_learns_what_the_first_hit_lacks(x: dict) -> None:
     task = make_task(FirstHit(), ["eta"])
     logits = 9 * torch.randn(4, 2, 15)
-    first = make_task(FirstHit(), ["eta"]).predict(task(x, {"mask": {"track_hit_logit": logits}}))["track_eta"]
+    first = make_task(FirstHit(), ["eta"]).predict(task(x, {"mask": {"track_hit_logit": logits}}))["track_eta"].detach()
     targets: dict[str, Tensor] = {"particle_valid": torch.ones(4, 2, dtype=torch.bool)}
     targets["particle_eta"] = first + 0.4 * x["query_embed"][..., 0]
     optimizer, values = torch.optim.Adam(task.parameters(), 0.01), []

@@ -197,6 +197,7 @@ def test_pooled_head_learns_them_too(x: dict, targets: dict) -> None:
         outputs = task(x, {"mask": {"track_hit_logit": logits}})
         assert outputs["track_shape"].shape == (4, 2, 4, extra)
         assert list(outputs) == task.outputs
+        assert not outputs["track_shape"].any()  # at first the same for all
         task.loss(outputs, targets)[loss].backward()
         assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in task.parameters())
         assert [name.removeprefix("track_") for name in task.predict(outputs)] == task.predicted

@@ -50,14 +50,14 @@ class FittedFields:
         """
         known = dict(zip(QUANTITIES, error.unbind(-1), strict=True))
         given = {name: values[field] for field, name in zip(self.fields, self.names, strict=True)}
-        cosh = given["eta"].cosh()
-        slopes = given["qpt"] * given["eta"].tanh() * known["eta"]  # of q / p with eta, times cosh(eta)
-        known |= {
-            "pt": given.get("pt", 1 / given["qpt"]).square() * known["qpt"],
-            "theta": known["eta"] / cosh,
-            "qop": (known["qpt"].square() + slopes.square() - 2 * correlation[..., 0] * known["qpt"] * slopes).sqrt()
-            / cosh,
-        }
+        if "pt" in given:
+            known["pt"] = given["pt"].square() * known["qpt"]
+        if "theta" in given:
+            known["theta"] = known["eta"] / given["eta"].cosh()
+        if "qop" in given:
+            slope = given["qpt"] * given["eta"].tanh() * known["eta"]  # of q / p with eta, times cosh(eta)
+            square = known["qpt"].square() + slope.square() - 2 * correlation[..., 0] * known["qpt"] * slope
+            known["qop"] = square.sqrt() / given["eta"].cosh()
         found = [known[name] for name in self.names if name in WITH_ERROR]
         return dict(zip(self.uncertainties, [*found, *correlation.unbind(-1)], strict=True))
 
@@ -71,7 +71,7 @@ class FittedFields:
         known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
         if self.learns_sign:  # the logit of about the probability that the charge is positive
             known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
-        return self._encoded(known | _of_direction(known), learned)
+        return self._encoded(self._with_direction(known), learned)
 
     def added(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
@@ -79,7 +79,15 @@ class FittedFields:
         known |= {name: MM_PER_M * fit[name] for name in ("d0", "z0") if name in fit}
         if "qpt" in known:
             known["pt"] = 1 / known["qpt"].abs().clamp(min=1e-6)
-        return self._encoded(known | _of_direction(known), torch.zeros_like(correction)) + correction
+        return self._encoded(self._with_direction(known), torch.zeros_like(correction)) + correction
+
+    def _with_direction(self, known: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Known quantities with the polar angle and q / p, if they are fields and follow from them."""
+        if "theta" in self.names:
+            known = known | {"theta": 2 * torch.atan(torch.exp(-known["eta"]))}
+        if "qop" in self.names and "qpt" in known:
+            known = known | {"qop": known["qpt"] / known["eta"].cosh()}
+        return known
 
     def _encoded(self, known: dict[str, Tensor], others: Tensor) -> Tensor:
         """Known quantities [B, N] in the learned space, as far as they are fields; the others as they are [B, N, K]."""
@@ -87,9 +95,3 @@ class FittedFields:
         physical = torch.stack([known.get(name, torch.ones_like(known["eta"])) for name in names], dim=-1)  # [B, N, K]
         encoded = self.space.encode(physical).to(others.dtype)
         return torch.stack([(encoded if name in known else others)[..., k] for k, name in enumerate(names)], dim=-1)
-
-
-def _of_direction(known: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Polar angle and, if q / pT is known, q / p."""
-    theta = {"theta": 2 * torch.atan(torch.exp(-known["eta"]))}
-    return theta | ({"qop": known["qpt"] / known["eta"].cosh()} if "qpt" in known else {})

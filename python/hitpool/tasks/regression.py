@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hitpool.nn.dense import Activation, Dense
@@ -84,6 +84,12 @@ class RegressionTask(Task):
             self._outputs = [*self._outputs, self._shape_key]
         self.head_size = len(fields) * (1 + self.scored.columns)
 
+    def _start(self, last: nn.Linear) -> None:
+        """Lets a head begin with one uncertainty for all: pooled sums are large, and their exponentials overflow."""
+        with torch.no_grad():
+            last.weight[len(self.fields) :] = 0
+            last.bias[len(self.fields) :] = 0
+
     def _scored_by(self, loss: str, quantiles: Sequence[float] | None) -> PointLoss:
         if loss == "gaussian":
             return GaussianLoss(self.space)
@@ -125,7 +131,8 @@ class RegressionTask(Task):
         learned = self._learned(outputs)
         physical = self.space.decode(learned)  # [B, N, K]
         found = {field: physical[..., k] for k, field in enumerate(self.fields)}
-        found |= self.scored.predictions(physical, at_least_float32(learned), self._shape(outputs))
+        if self.scored.columns:
+            found |= self.scored.predictions(physical, at_least_float32(learned), self._shape(outputs))
         return {f"{self.output_object}_{name}": value for name, value in found.items()}
 
     def loss(
@@ -169,7 +176,7 @@ class RegressionTask(Task):
     def _shape(self, outputs: dict[str, Tensor]) -> Tensor:
         """What is learned besides the values [B, N, K, E]."""
         learned = outputs[f"{self.output_object}_regr"]
-        return outputs[self._shape_key] if self.scored.columns else learned.new_empty(*learned.shape, 0)
+        return outputs[self._shape_key] if self.scored.columns else learned.new_zeros(*learned.shape, 0)
 
     def _terms(self, pred: Tensor, shape: Tensor, physical: Tensor) -> Tensor:
         """Loss of each field [..., K] from predictions in the learned space and targets in physical units.
@@ -260,6 +267,7 @@ class ObjectRegressionTask(RegressionTask):
         super().__init__(name, output_object, target_object, fields, loss_weight, dim, **kwargs)
         self.input_object = input_object
         self.net = Dense(dim, self.head_size, activation=activation)
+        self._start(self.net.last)
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         precise_dtype(self, f"task {self.name}")

@@ -147,6 +147,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             norm=layer_norm,
             activation=head_activation,
         )
+        self._start(self.regression_head.last)
         if gives:  # at first the fit as it is
             nn.init.zeros_(self.regression_head.last.weight)
             nn.init.zeros_(self.regression_head.last.bias)

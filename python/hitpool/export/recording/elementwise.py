@@ -101,8 +101,11 @@ def _all(recorder: Recorder, out: Tensor, x: Tensor, dim: Any = None, keepdim: b
     return recorder.graph.node("Equal", total, recorder.value(0, torch.int32))
 
 
-def _argmax(recorder: Recorder, out: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> str:
-    return recorder.graph.node("ArgMax", recorder.value(x), axis=dim, keepdims=int(keepdim))
+def _extremum(kind: str) -> Function:
+    def record(recorder: Recorder, out: Tensor, x: Tensor, dim: int, keepdim: bool = False) -> str:
+        return recorder.graph.node(kind, recorder.value(x), axis=dim, keepdims=int(keepdim))
+
+    return record
 
 
 def _cumsum(recorder: Recorder, out: Tensor, x: Tensor, dim: int) -> str:
@@ -136,6 +139,7 @@ FUNCTIONS: dict[str, Function] = {
     "arctan": _unary("Atan"),  # of float32; `atan` is made of it
     "ceil": _unary("Ceil"),
     "cos": _unary("Cos"),
+    "erf": _unary("Erf"),
     "exp": _unary("Exp"),
     "floor": _unary("Floor"),
     "log": _unary("Log"),
@@ -192,7 +196,8 @@ FUNCTIONS: dict[str, Function] = {
     "mean": _reduction("ReduceMean"),
     "any": _any,
     "all": _all,
-    "argmax": _argmax,
+    "argmax": _extremum("ArgMax"),
+    "argmin": _extremum("ArgMin"),
     "cumsum": _cumsum,
     "softmax": _softmax,
     "matmul": _matmul,

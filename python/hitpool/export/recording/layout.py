@@ -87,6 +87,10 @@ def _sliced(recorder: Recorder, value: str, first: int, last: int, axis: int, st
     return recorder.graph.node("Slice", value, *(recorder.ints([number]) for number in (first, last, axis, step)))
 
 
+def _flip(recorder: Recorder, out: Tensor, x: Tensor, dim: int) -> str:
+    return _sliced(recorder, recorder.value(x), -1, -END, dim, -1)
+
+
 def _split(recorder: Recorder, out: Sequence[Tensor], x: Tensor, size: Any, dim: int = 0) -> list[str]:
     first, parts = 0, []
     for part in out:
@@ -192,8 +196,8 @@ def _filled(number: float) -> Function:
     return record
 
 
-def _full(recorder: Recorder, out: Tensor, like: Any, number: Any, **_: Any) -> str:
-    return _spread(recorder, out, recorder.value(number, out.dtype))
+def _full(recorder: Recorder, out: Tensor, *given: Any, **_: Any) -> str:
+    return _spread(recorder, out, recorder.value(given[-1], out.dtype))  # behind what says type and size
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -210,6 +214,7 @@ FUNCTIONS: dict[str, Function] = {
     **dict.fromkeys(("split", "chunk"), _split),
     "unbind": _unbind,
     "select": _select,
+    "flip": _flip,
     "getitem": _getitem,
     "index_select": _index_select,
     "gather": _gather,

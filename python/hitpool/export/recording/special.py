@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitpool.export.recording.recorder import Function
+from hitpool.export.recording.recorder import Function, RecordError
 
 _CASTS = {torch.float32: "float", torch.float64: "double", torch.int64: "long", torch.int32: "int", torch.bool: "bool"}
 
@@ -88,6 +88,16 @@ def log1p(x: Tensor) -> Tensor:
     return torch.where(near, x, torch.where(x.isinf(), x, grown.log() * slope))
 
 
+def softplus(x: Tensor) -> Tensor:
+    return clamp(x, min=0.0) + log1p((-x.abs()).exp())
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate != "none" or x.dtype != torch.float32:
+        raise RecordError("gelu can be recorded in float32 and without approximation only")
+    return x * (0.5 + 0.5 * (x * math.sqrt(0.5)).erf())
+
+
 def asinh(x: Tensor) -> Tensor:
     size = x.abs()
     small = clamp(size, max=1e8)
@@ -148,6 +158,9 @@ COMPOSITES: dict[str, Function] = {
     "asin": asin,
     "acos": acos,
     "asinh": asinh,
+    "cosh": lambda x: 0.5 * (x.exp() + (-x).exp()),
+    "gelu": gelu,
+    "softplus": softplus,
     "log1p": log1p,
     "sinc": sinc,
     "flatten": flatten,
