@@ -52,13 +52,12 @@ class FirstHit(nn.Module):
         if valid is not None:
             assigned = assigned & valid.unsqueeze(1)
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
-        none = hits.new_tensor([1.0, 0.0, 0.0]).expand(len(hits), 1, 3)  # stands for the hit of a track without hits
-        points = torch.cat([hits, none], dim=1)  # [B, M + 1, 3]
-        r = torch.hypot(points[..., 0], points[..., 1])
-        last = r.new_full((*logits.shape[:2], 1), torch.finfo(r.dtype).max)
-        distance = torch.where(assigned, r[:, :-1].unsqueeze(1), torch.inf)  # [B, N, M]
-        first = torch.cat([distance, last], dim=-1).argmin(dim=-1)  # [B, N]
-        x, y, z = points.gather(1, first.unsqueeze(-1).expand(-1, -1, 3)).unbind(-1)  # [B, N]
+        distance = torch.where(assigned, torch.hypot(hits[..., 0], hits[..., 1]).unsqueeze(1), torch.inf)  # [B, N, M]
+        far = torch.finfo(hits.dtype).max  # of what stands for the hit of a track without hits
+        first = torch.nn.functional.pad(distance, (0, 1), value=far).argmin(dim=-1, keepdim=True)  # [B, N, 1]
+        points = torch.nn.functional.pad(hits, (0, 0, 0, 1))  # [B, M + 1, 3]
+        x, y, z = points.gather(1, first.expand(-1, -1, 3)).unbind(-1)  # [B, N]
+        x = torch.where(assigned.any(-1), x, 1.0)
         return {"eta": torch.asinh(z / torch.hypot(x, y)), "phi": torch.atan2(y, x)}
 
     def check(self, hits: Tensor) -> None:
