@@ -20,6 +20,8 @@ MODELS = {
     "upstream, sorter": (Upstream, "input_constituent", {"sorter": Sorter("phi")}),
     "fork": (Fork, "input_hit", {}),
     "fork, input_sort_field": (Fork, "input_hit", {"input_sort_field": "phi"}),
+    "upstream, masks at the end only": (Upstream, "input_constituent", {}),
+    "fork, masks scored at the end only": (Fork, "input_hit", {}),
 }
 
 
@@ -44,7 +46,9 @@ def make_tasks(argument: str, dim: int = 16, **options: object) -> list[nn.Modul
 def make_model(kind: str, seed: int = 1, layers: int = 2, **options: object) -> Model:
     torch.manual_seed(seed)
     model, argument, settings = MODELS[kind]
-    return model(make_tasks(argument, **options), HIT_FIELDS, dim=16, queries=SLOTS, layers=layers, **settings)
+    tasks = make_tasks(argument, **options)
+    tasks[1].has_intermediate_loss = "at the end only" not in kind
+    return model(tasks, HIT_FIELDS, dim=16, queries=SLOTS, layers=layers, **settings)
 
 
 def make_batch(events: int = 5, hits: int = 18, particles: bool = True, padding: bool = True) -> Batch:
