@@ -23,9 +23,9 @@ def regressions(network: MaskFormer) -> list[RegressionTask]:
 def all_fields(
     names: Iterable[str], tasks: Iterable[RegressionTask], given: Mapping[str, str | None] | None = None
 ) -> dict[str, str]:
-    """Finds the fields of pt, eta, phi, q and qpt by their names; all others are quantities of their own.
+    """Finds the fields of `SOURCES` by their names; all others are quantities of their own.
 
-    Without q, the charge is the sign of qpt, or else the only field that is learned as a sign.
+    Without q, the charge is the sign of qpt or qop, or else the only field that is learned as a sign.
 
     Args:
         names: Names of the targets.
@@ -43,8 +43,9 @@ def all_fields(
     signs = [field for task in tasks for k, field in enumerate(task.fields) if task.space.sign[k]]
     if "q" not in fields and len(signs) == 1:
         fields["q"] = signs[0]
-    if qpt := quantity_field(names, "qpt", "set charge"):
-        fields.setdefault("qpt", qpt)
+    for quantity in ("qpt", "theta", "qop"):
+        if field := quantity_field(names, quantity, "set charge" if quantity != "theta" else "a comparison needs one"):
+            fields.setdefault(quantity, field)
     known = set(fields.values())
     return fields | {name: name for name in names if name not in known and quantity_of(name) not in SOURCES}
 

@@ -11,8 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from hitpool.quantity import quantity_of
 from hitpool.residuals import periodic_residual, relative_residual, residual
 
-SOURCES = ("pt", "eta", "phi", "q", "qpt")
-"""Quantities that a field can hold: pt in GeV, phi in rad, qpt in 1 / GeV."""
+Values = dict[str, NDArray[np.float64]]
+SOURCES = ("pt", "eta", "phi", "q", "qpt", "theta", "qop")
+"""Quantities that a field can hold: pt in GeV, phi and theta in rad, qpt = q / pT and qop = q / p in 1 / GeV."""
+
+IMPACT = ("d0", "z0")
+"""Quantities in the unit of the data set."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ RESOLUTIONS = {
     "pt": Resolution("pT, relative", r"$p_\mathrm{T}$, relative", "", relative_residual, True),
     "eta": Resolution("eta", r"$\eta$", "", residual),
     "phi": Resolution("phi", r"$\phi$", "rad", periodic_residual),
+    "theta": Resolution("theta", r"$\theta$", "rad", residual),
+    "qop": Resolution("q / p, relative", r"$q / p$, relative", "", relative_residual, True),
 }
 """Quantities of which sigma68 is compared; of q it is the charge accuracy."""
 
@@ -104,7 +110,7 @@ def fields_by_quantity(names: Iterable[str]) -> dict[str, str]:
 
 
 def parameter_fields(names: Iterable[str], given: Mapping[str, str | None]) -> dict[str, str]:
-    """Finds the fields of pt, eta, phi and q by their names; without q, the charge is the sign of qpt.
+    """Finds the fields of pt, eta, phi and q by their names; without q, the charge is the sign of qpt or qop.
 
     Args:
         names: Names of the targets.
@@ -122,15 +128,16 @@ def parameter_fields(names: Iterable[str], given: Mapping[str, str | None]) -> d
     """
     names = list(names)
     fields = {q: field or quantity_field(names, q, f"set {'charge' if q == 'q' else q}") for q, field in given.items()}
-    fields["q"] = fields["q"] or quantity_field(names, "qpt", "set charge")
+    for signed in ("qpt", "qop"):
+        fields["q"] = fields["q"] or quantity_field(names, signed, "set charge")
     return {quantity: field for quantity, field in fields.items() if field}
 
 
 def complete(values: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
-    """Adds what follows from the given quantities: q/pT from q and pT, or pT and q from q/pT.
+    """Adds what follows from the given quantities: q/pT from q and pT, or pT and q from q/pT, q from q/p.
 
     Args:
-        values: Some of pt (GeV), eta, phi, q, qpt (1/GeV), equal shapes.
+        values: Some of `SOURCES`, pt in GeV, qpt and qop in 1/GeV, equal shapes.
 
     Returns:
         These and the derived ones, float64.
@@ -146,7 +153,39 @@ def complete(values: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
             known.setdefault("q", np.sign(known["qpt"]))
         elif {"pt", "q"} <= set(known):
             known["qpt"] = np.sign(known["q"]) / known["pt"]
+    if "qop" in known:
+        known.setdefault("q", np.sign(known["qop"]))
     return known
+
+
+def with_direction(values: Mapping[str, ArrayLike], errors: Mapping[str, ArrayLike]) -> tuple[Values, Values]:
+    r"""Adds the polar angle to eta, and q / p to q / pT and eta, each where it is not given.
+
+    The error of $\theta = 2 \arctan e^{-\eta}$ is $\sigma_\eta / \cosh\eta$; that of q / p would need a correlation.
+
+    Args:
+        values: Some of `SOURCES`, equal shapes.
+        errors: Standard deviations of some of them.
+
+    Returns:
+        Both with the derived ones, float64.
+
+    Example:
+        >>> values, errors = with_direction({"eta": [0.0]}, {"eta": [0.1]})
+        >>> values["theta"].round(4), errors["theta"]
+        (array([1.5708]), array([0.1]))
+    """
+    known, sigmas = (
+        {name: np.asarray(array, np.float64) for name, array in given.items()} for given in (values, errors)
+    )
+    if "eta" in known:
+        cosh = np.cosh(known["eta"])
+        known.setdefault("theta", 2 * np.arctan(np.exp(-known["eta"])))
+        if "eta" in sigmas:
+            sigmas.setdefault("theta", sigmas["eta"] / cosh)
+        if "qpt" in known:
+            known.setdefault("qop", known["qpt"] / cosh)
+    return known, sigmas
 
 
 def derivable(quantities: Iterable[str]) -> set[str]:

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.data import EventDataset
-from hitpool.evaluation.quantities import RESOLUTIONS, SOURCES, complete
+from hitpool.evaluation.quantities import IMPACT, SOURCES, complete, with_direction
 from hitpool.evaluation.tracks import Estimate, Tracks, residual_errors
 from hitpool.files import open_event_file
+from hitpool.quantity import quantity_of
 
 
 def read_reference(
@@ -21,21 +22,22 @@ def read_reference(
         prefix: What the names of the columns start with.
 
     Returns:
-        Estimates by quantity (pt in GeV, eta, phi in rad, q, qpt), and their errors by quantity, [events of the folder,
+        Estimates by quantity (`SOURCES` and `IMPACT`), and their errors by quantity, [events of the folder,
         max_particles] each; NaN where there is no track or no estimate, and in events that are not in the data set.
 
     Raises:
         ValueError: If there is no such column, or a file is damaged.
     """
     index = dataset.index
-    columns = {q: index.track_columns.index(prefix + q) for q in SOURCES if prefix + q in index.track_columns}
+    compared = (*SOURCES, *IMPACT)
+    columns = {q: index.track_columns.index(prefix + q) for q in compared if prefix + q in index.track_columns}
     if not columns:
-        wanted = ", ".join(prefix + quantity for quantity in SOURCES)
+        wanted = ", ".join(prefix + quantity for quantity in compared)
         raise ValueError(
             f"data set {index.directory} has no reference '{prefix}': expected some of the track columns {wanted}; "
             f"available: {', '.join(index.track_columns)}"
         )
-    sigmas = {q: prefix + "sigma_" + q for q in RESOLUTIONS if prefix + "sigma_" + q in index.track_columns}
+    sigmas = {q: prefix + "sigma_" + q for q in compared if prefix + "sigma_" + q in index.track_columns}
     read = [*columns.values(), *map(index.track_columns.index, sigmas.values())]
     values = np.full((len(index), dataset.max_particles, len(read)), np.nan)
     chosen = dataset.sample_id
@@ -63,7 +65,13 @@ def reference_estimate(
         errors: Their standard deviations, as far as it states them.
         tracks: The particles.
     """
-    values = complete({quantity: array[tracks.event] for quantity, array in values.items()})
-    valid = np.all(np.isfinite([values[quantity] for quantity in set(values) & set(tracks.true)]), axis=0)
-    errors = {quantity: array[tracks.event] for quantity, array in errors.items()}
-    return Estimate(valid, values, errors=residual_errors(errors, tracks.true))
+    chosen = complete({quantity: array[tracks.event] for quantity, array in values.items()})
+    known, sigmas = with_direction(chosen, {quantity: array[tracks.event] for quantity, array in errors.items()})
+    for name in tracks.true:  # an impact parameter goes by the name of its field
+        for named in (known, sigmas):
+            if quantity_of(name) in IMPACT and quantity_of(name) in named:
+                named.setdefault(name, named[quantity_of(name)])
+    valid = np.all(np.isfinite([known[quantity] for quantity in set(known) & set(tracks.true)]), axis=0)
+    stated = {quantity: own for quantity, own in sigmas.items() if quantity in tracks.true and quantity != "q"}
+    resolutions = {quantity: tracks.resolution(quantity) for quantity in stated}
+    return Estimate(valid, known, errors=residual_errors(stated, tracks.true, resolutions))
