@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -140,6 +142,57 @@ def test_complete_configuration_trains(form: str, workplace: Path, capsys: pytes
     assert (run / "predictions.h5").is_file()
 
 
+@pytest.mark.parametrize("folders", [True, False])
+def test_dummy_data_are_simulated(
+    folders: bool, workplace: Path, tiny: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    config = yaml.safe_load((DATA / "hepattn_fork.yaml").read_text())
+    config["data"]["dummy_data"] = True
+    if not folders:
+        config["data"] = {name: value for name, value in config["data"].items() if not name.endswith("_dir")}
+    Path("dummy.yaml").write_text(yaml.safe_dump(config))
+    main(["fit", "--config=dummy.yaml", *tiny, *SHORT[len(FOLDERS) :]])
+    assert "replaced: data.dummy_data -> simulated events" in capsys.readouterr().err
+    run = workplace / "runs/MUON-fork/version_0"
+    stored = yaml.safe_load((run / "config.yaml").read_text())["data"]
+    assert [stored[f"{part}_dir"] for part in ("train", "val", "test")] == ["data/train", "data/val", "data/test"]
+    assert json.loads((run / "results.json").read_text())["events"] == 24
+
+
+def test_results_of_a_hit_filter_are_used(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    config = yaml.safe_load((DATA / "hepattn_fork.yaml").read_text())
+    kept: dict[str, list[int]] = {}
+    Path("filter").mkdir()
+    for part in ("train", "val", "test"):
+        with h5py.File(f"data/{part}/data/events_0000.h5") as events, h5py.File(f"filter/{part}.h5", "w") as file:
+            for event, number in enumerate(events["num_hits"][:]):
+                probability = np.random.default_rng(event).random((1, number))
+                file[f"{event}/preds/final/hit_filter/hit_on_valid_particle_prob"] = probability
+                kept.setdefault(part, []).append(int((probability >= 0.3).sum()))
+        config["data"][f"hit_eval_{part}"] = f"filter/{part}.h5"
+    config["data"]["hit_filter_threshold"] = 0.3
+    Path("theirs.yaml").write_text(yaml.safe_dump(config))
+    Path("filter/val.h5").rename("elsewhere.h5")
+    with pytest.raises(SystemExit, match=r"^hitpool fit: file of filter results filter/val\.h5 does not exist"):
+        main(["fit", "--config=theirs.yaml", *SHORT])
+    assert not Path("runs").exists()
+    Path("elsewhere.h5").rename("filter/val.h5")
+    main(["fit", "--config=theirs.yaml", *SHORT, "--data.num_workers=1"])
+    run = Path("runs/MUON-fork/version_0")
+    stored = torch.load(run / "ckpts/last.ckpt", weights_only=True)["HitDataModule"]["batches"]
+    assert stored["number of training hits"] == sum(kept["train"])
+    main(["fit", "--name=MUON-fork", "--checkpoint=last", "--trainer.max_epochs=2"])
+    main(["predict", "--name=MUON-fork"])
+    with h5py.File(run / "predictions.h5") as file:
+        widths = [file[f"{event}/preds/final/track_hit_valid/track_hit_valid"].shape[-1] for event in range(len(file))]
+    assert widths == kept["test"]
+    capsys.readouterr()
+    Path("filter/test.h5").unlink()
+    with pytest.raises(SystemExit, match=r"^hitpool test: file of filter results filter/test\.h5 does not exist"):
+        main(["test", "--name=MUON-fork"])
+    main(["test", "--name=MUON-fork", "--data.hit_eval_test=null"])
+
+
 def test_settings_of_complete_configurations(capsys: pytest.CaptureFixture) -> None:
     upstream, _ = print_config(capsys, f"--config={DATA}/hepattn_upstream.yaml")
     fork, _ = print_config(capsys, f"--config={DATA}/hepattn_fork.yaml")
@@ -153,6 +206,10 @@ def test_settings_of_complete_configurations(capsys: pytest.CaptureFixture) -> N
         assert (config["model"]["optimizer"], config["model"]["lrs_config"]["initial"]) == ("Lion", 1e-5)
         assert (config["trainer"]["precision"], config["trainer"]["gradient_clip_val"]) == ("bf16-mixed", 0.1)
     assert upstream["model"]["lrs_config"]["max"] == 5e-5
+    factor = "--data.scale_factors.spacePoint_stationIndex"
+    config, notices = print_config(capsys, f"--config={DATA}/hepattn_fork.yaml", factor, "1")
+    assert f"{factor} 1)" in notices
+    assert config["data"]["scale_factors"] == fork["data"]["scale_factors"] | {"spacePoint_stationIndex": 1}
     assert fork["model"]["lrs_config"]["max"] == 1e-4
     assert upstream["model"]["model"]["init_args"]["encoder"]["init_args"]["norm"] == "RMSNorm"
     assert fork["model"]["model"]["init_args"]["encoder"]["init_args"]["norm"] == "LayerNorm"

@@ -8,26 +8,59 @@ from hitpool.configuration.hepattn import translate
 
 from .translations import module, translated
 
+NETWORK = {"model": module("MaskFormer", dim=8)}
+
 
 def test_data_section() -> None:
     section = {
         "train_dir": "a",
         "event_max_num_particles": 3,
         "pin_memory": True,
-        "hit_eval_train": None,
         "inputs": {"hit": ["r"]},
         "targets": {"hit": ["on_valid_particle"], "particle": ["pt"]},
     }
     ours = {"train_dir": "a", "max_particles": 3, "inputs": {"hit": ["r"]}, "targets": {"particle": ["pt"]}}
-    model = {"model": module("MaskFormer", dim=8)}
-    plain, lines = translated({"data": section, "model": model})
+    plain, lines = translated({"data": section, "model": NETWORK})
     as_class, _ = translated({"data": module("AtlasMuonDataModule", "experiments.atlas_muon.data", **section)})
     assert plain["data"] == as_class["data"] == ours
     assert lines == "without meaning here, left out: data: pin_memory; data.targets: hit"
-    muon, _ = translated({"data": section | {"inputs": {"hit": ["spacePoint_time", "r"]}}, "model": model})
+    muon, _ = translated({"data": section | {"inputs": {"hit": ["spacePoint_time", "r"]}}, "model": NETWORK})
     assert muon["data"]["scale_factors"]["spacePoint_time"] == 1e-5  # as in the code of the fork
-    with pytest.raises(ValueError, match=r"data\.hit_eval_train is 'f\.h5'"):
-        translate({"data": {"hit_eval_train": "f.h5"}, "model": model})
+    with pytest.raises(ValueError, match=r"data\.dummy_testing is True, hitpool has False only"):
+        translate({"data": {"dummy_testing": True}, "model": NETWORK})
+
+
+def test_filter_results_are_read() -> None:
+    section = {"hit_eval_train": "a.h5", "hit_eval_val": "b.h5", "hit_eval_test": None, "hit_filter_threshold": 0.2}
+    ours, lines = translated({"data": section, "model": NETWORK})
+    assert (ours["data"], lines) == (section, "")
+
+
+@pytest.mark.parametrize("folders", [{}, {"train_dir": "a", "val_dir": "b", "hit_eval_train": "c.h5"}])
+def test_dummy_data_are_simulated(folders: dict[str, Any]) -> None:
+    ours, lines = translated({"data": folders | {"dummy_data": True}, "model": NETWORK})
+    assert ours["data"] == dict.fromkeys(["train_dir", "val_dir", "test_dir", *folders])
+    assert lines == "replaced: data.dummy_data -> simulated events (how many: --simulate.train, .val, .test)"
+    ours, lines = translated({"data": folders | {"dummy_data": False}, "model": NETWORK})
+    assert (ours["data"], lines) == (folders, "")
+
+
+def test_the_factor_of_the_station_is_said() -> None:
+    def read(**section: Any) -> tuple[dict[str, Any], str]:
+        ours, lines = translated({"data": section, "model": NETWORK})
+        return ours["data"], lines
+
+    station = {"hit": ["spacePoint_stationIndex"]}
+    section, lines = read(inputs=station)
+    assert section["scale_factors"]["spacePoint_stationIndex"] == 0.1
+    assert lines == (
+        "replaced: spacePoint_stationIndex -> 0.1 spacePoint_stationIndex (older code of the fork left it as it is: "
+        "--data.scale_factors.spacePoint_stationIndex 1)"
+    )
+    assert read(inputs={"hit": ["spacePoint_layer"]})[1] == ""
+    for factors in ({"spacePoint_stationIndex": 1.0}, {}, None):
+        section, lines = read(inputs=station, scale_factors=factors)
+        assert (section["scale_factors"], lines) == (factors, "")
 
 
 def trainer(gpu: bool = True, **settings: Any) -> tuple[dict[str, Any], str]:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from hitpool.data.batch_sampler import LengthGroupedBatchSampler
 from hitpool.data.dataset import Batch, EventDataset
 from hitpool.data.doubts import doubts
+from hitpool.data.hit_filter import check_threshold
 from hitpool.data.packing import collate
 
 NO_OVERFIT_BATCHES = (
@@ -52,6 +53,12 @@ class HitDataModule(pl.LightningDataModule):
             muon columns.
         unpack_dir: Folder where compressed files are unpacked once for all processes and later runs (80 bytes
             for each hit of 20 columns); None does it in every process that opens the data, into ``TMPDIR``.
+        hit_eval_train: File of a filter's results for the training events, see ``hitpool.data.hit_filter.HitFilter``:
+            hits that it drops are as if they were not there, particles stay, with the hits that remain.
+        hit_eval_val: The same for the validation events.
+        hit_eval_test: The same for the test events.
+        hit_filter_threshold: Least probability of a hit that is kept; None is 0.1. With files that hold decisions
+            instead of probabilities, any other is an error.
 
     Raises:
         ValueError: If a number is too small, a folder that is needed is not set, or the data are bad.
@@ -77,11 +84,16 @@ class HitDataModule(pl.LightningDataModule):
         points: dict[str, list[list[str]]] | None = None,
         truth_link: str | None = None,
         unpack_dir: Path | str | None = None,
+        hit_eval_train: Path | str | None = None,
+        hit_eval_val: Path | str | None = None,
+        hit_eval_test: Path | str | None = None,
+        hit_filter_threshold: float | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
             if value < least:
                 raise ValueError(f"data.{name}: expected at least {least}, got {value}")
+        check_threshold(hit_filter_threshold)
         self.train_dir = train_dir
         self.val_dir = val_dir
         self.test_dir = test_dir
@@ -99,6 +111,10 @@ class HitDataModule(pl.LightningDataModule):
         self.points = points
         self.truth_link = truth_link
         self.unpack_dir = unpack_dir
+        self.hit_eval_train = hit_eval_train
+        self.hit_eval_val = hit_eval_val
+        self.hit_eval_test = hit_eval_test
+        self.hit_filter_threshold = hit_filter_threshold
         self._datasets: dict[str, EventDataset] = {}
         self._stored: dict[str, int] = {}
         self._place = (0, 0, False)
@@ -144,8 +160,25 @@ class HitDataModule(pl.LightningDataModule):
                 points=self.points,
                 truth_link=self.truth_link,
                 unpack_dir=self.unpack_dir,
+                hit_eval=getattr(self, f"hit_eval_{split}"),
+                hit_filter_threshold=self.hit_filter_threshold,
             )
         return self._datasets[split]
+
+    def test_on(self, directory: Path | str, hit_eval: Path | str | None = None) -> None:
+        """Takes all events of a folder as test events.
+
+        Args:
+            directory: Folder of the data set.
+            hit_eval: File of a filter's results for them; None for the one that belongs to the same folder as training,
+                validation or test events, if there is one.
+        """
+        for split in ("train", "val", "test"):
+            own = getattr(self, f"{split}_dir")
+            if hit_eval is None and own is not None and Path(own).resolve() == Path(directory).resolve():
+                hit_eval = getattr(self, f"hit_eval_{split}")
+        self.test_dir, self.num_test, self.hit_eval_test = directory, -1, hit_eval
+        self._datasets.pop("test", None)
 
     def check_positive(self, field: str) -> None:
         """Checks that a target is above 0 in all data sets that are open.
@@ -237,6 +270,7 @@ class HitDataModule(pl.LightningDataModule):
     def _batches_depend_on(self) -> dict[str, int]:
         return {
             "number of training events": len(self.dataset("train")),
+            "number of training hits": int(self.dataset("train").num_hits.sum()),
             "data.batch_size": self.batch_size,
             "data.seed": self.seed,
             "data.group_by_length": self.group_by_length,

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hitpool.data.features import HitFeatures
+from hitpool.data.hit_filter import HitFilter
 from hitpool.data.hit_store import HitStore
 from hitpool.data.particle_targets import ParticleTargets
 from hitpool.data.truth_link import truth_link_of
@@ -42,11 +43,21 @@ class EventDataset(Dataset[Batch]):
             one that the data set names, or that of the muon columns.
         unpack_dir: Folder where compressed files are unpacked for all processes and later runs; None unpacks
             the selected events for this process and its children, into ``TMPDIR``.
+        hit_eval: File of filter results, see ``HitFilter``. Hits that the filter drops are as if they were not there:
+            nothing of them is checked or counted. Particles stay as they are, with the hits that remain; one that has
+            none left is a valid particle with an empty row in ``particle_hit_valid``, like one that never had a hit.
+        hit_filter_threshold: See ``HitFilter``.
+
+    Attributes:
+        num_hits: Number of hits of each event that are in its batches, [events].
+        num_hits_on_disk: Number of hits of each event with those that the filter drops, [events].
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.
         ValueError: If a field is unknown or the data are bad; names file, event and field.
     """
+
+    num_hits: np.ndarray
 
     def __init__(
         self,
@@ -60,6 +71,8 @@ class EventDataset(Dataset[Batch]):
         points: Mapping[str, Sequence[Sequence[str]]] | None = None,
         truth_link: str | None = None,
         unpack_dir: Path | str | None = None,
+        hit_eval: Path | str | None = None,
+        hit_filter_threshold: float | None = None,
     ) -> None:
         if max_particles < 1:
             raise ValueError(f"max_particles: expected at least 1, got {max_particles}")
@@ -80,6 +93,11 @@ class EventDataset(Dataset[Batch]):
         self.particles = ParticleTargets(self.index.track_columns, target_fields)
         self.sample_id = _choose_events(self.index, num_events, seed)
         self._read_files(unpack_dir)
+        self.num_hits_on_disk = self.num_hits
+        self._filter = None
+        if hit_eval is not None:
+            self._filter = HitFilter(hit_eval, self.sample_id, self.num_hits, self.where, hit_filter_threshold)
+            self.num_hits = self._filter.num_hits
 
     def __len__(self) -> int:
         return len(self.sample_id)
@@ -147,6 +165,12 @@ class EventDataset(Dataset[Batch]):
         """
         chosen = np.random.default_rng(0).permutation(len(self))[:number]
         return self._read_hits(chosen)[0]
+
+    def kept_hits(self, event: int) -> np.ndarray:
+        """Says which hits of an event on disk are in its batches, bool [hits]; all without a filter."""
+        if self._filter is None:
+            return np.ones(self.num_hits[event], np.bool_)
+        return self._filter.kept(np.array([event]))
 
     def where(self, event: int) -> str:
         """Says for error messages which event of the folder this is and where it lies."""
@@ -252,14 +276,19 @@ class EventDataset(Dataset[Batch]):
 
     def _read_hits(self, events: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Hits [all hits, C] of events [B], and for each of them its event among these and its number in that."""
-        hits, num_hits = self._store.read(events), self.num_hits[events]
-        owner = np.repeat(np.arange(len(events)), num_hits)  # [all hits]
-        number = np.arange(len(hits)) - (np.cumsum(num_hits) - num_hits)[owner]
+        hits = self._store.read(events)
+        owner, number = _places(self.num_hits_on_disk[events])
+        if self._filter is not None:
+            kept = self._filter.kept(events)
+            hits, owner, number = hits[kept], owner[kept], number[kept]
         self._check_hits(hits, events[owner], number)
-        return hits, owner, number
+        return hits, *_places(self.num_hits[events])
 
     def _check_hits(self, hits: np.ndarray, events: np.ndarray, number: np.ndarray) -> None:
-        """Looks for NaN, Inf and impossible truth links in the hits [all hits, C] of events [all hits]."""
+        """Looks for NaN, Inf and impossible truth links in the hits [all hits, C] of events [all hits].
+
+        `number` is that of a hit in its event on disk.
+        """
         used = [*self.features.used_columns, self._truth_column]
         finite = np.isfinite(hits[:, used])
         if not finite.all():
@@ -277,6 +306,12 @@ class EventDataset(Dataset[Batch]):
                 f"{number[hit]} is {link[hit]:g}, expected -1 (background) or the number of "
                 f"one of the {self.num_particles[events[hit]]} tracks, counted from 0"
             )
+
+
+def _places(num_hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each hit of events with these numbers of hits its event among them and its number in that, [all hits]."""
+    owner = np.repeat(np.arange(len(num_hits)), num_hits)
+    return owner, np.arange(len(owner)) - (np.cumsum(num_hits) - num_hits)[owner]
 
 
 def _only_entry(fields: Mapping[str, Sequence[str]], argument: str) -> tuple[str, list[str]]:

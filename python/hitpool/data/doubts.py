@@ -32,7 +32,9 @@ def doubts(dataset: EventDataset) -> list[str]:
     """
     hits = dataset.sample_hits(SAMPLE)
     of_hits = [*_columns(dataset, hits), *_scales(dataset, hits)] if len(hits) else []
-    return [*of_hits, *_targets(dataset)]
+    none_kept = dataset.num_hits_on_disk.any() and not dataset.num_hits.any()
+    of_filter = ["the hit filter (data.hit_eval_train) keeps no hit of any training event"] if none_kept else []
+    return [*of_filter, *of_hits, *_targets(dataset)]
 
 
 def _columns(dataset: EventDataset, hits: np.ndarray) -> list[str]:

@@ -46,6 +46,7 @@ def evaluate(
     threads: PositiveInt | None = None,
     runs: Sequence[Path] = (),
     trust: bool = False,
+    hit_eval: Path | None = None,
 ) -> None:
     """Measure a trained model on a data set, alone or against other estimates of the same tracks.
 
@@ -66,6 +67,8 @@ def evaluate(
         runs: Run directories or checkpoints of further models; the models are then shown without the table of the test
             and without the true hits.
         trust: Let the configurations of the checkpoints name classes of anybody.
+        hit_eval: File of a hit filter's results for the events; by default the one that the training has for this data
+            set, if any.
 
     Raises:
         FileNotFoundError: If a checkpoint, its configuration or the data do not exist.
@@ -73,4 +76,4 @@ def evaluate(
     """
     from hitpool.evaluation.measurement import measure
 
-    measure(checkpoint, data, reference, output, label, threads, runs, trust)
+    measure(checkpoint, data, reference, output, label, threads, runs, trust, hit_eval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitpool.config import Objects, load_checkpoint
+from hitpool.data import HitDataModule
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
 from hitpool.evaluation.comparison import Bins
@@ -27,7 +29,7 @@ from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
 from hitpool.evaluation.variables import word
 from hitpool.files import check_writable, data_set_name
 from hitpool.training import runs as training_runs
-from hitpool.training.progress import progress_bar
+from hitpool.training.progress import progress_bar, say
 from hitpool.training.threads import Threads
 
 PRINTED = 4  # tables of bins of a model in the terminal: two each of the first two variables; the page has all
@@ -42,6 +44,7 @@ def measure(
     threads: int | None,
     runs: Sequence[Path],
     trust: bool,
+    hit_eval: Path | None,
 ) -> None:
     """Does what `hitpool.evaluation.command.evaluate` says, which describes the arguments.
 
@@ -50,8 +53,7 @@ def measure(
         ValueError: If the data have no such reference, or nothing can be compared.
     """
     objects = load_checkpoint(checkpoint, trust)
-    if data is not None:
-        objects.datamodule.test_dir, objects.datamodule.num_test = data, -1
+    _take_data(objects.datamodule, data, hit_eval)
     output = output or _run_directory(checkpoint) / "evaluation"
     report = _report(objects)
     report.label = label or (report.label if data is None else None)
@@ -95,6 +97,16 @@ def measure(
     print(f"written to {output}: {NAME}, {page.name}, plots ({number}, as PNG and PDF)")
 
 
+def _take_data(source: HitDataModule, data: Path | None, hit_eval: Path | None) -> None:
+    """Sets the test data, and says if they are not filtered although the training was."""
+    if data is not None:
+        source.test_on(data, hit_eval)
+        if source.hit_eval_train is not None and source.hit_eval_test is None:
+            say(f"warning: the model was trained with filtered hits, {data} has all: name --hit_eval", sys.stderr)
+    elif hit_eval is not None:
+        source.hit_eval_test = hit_eval
+
+
 def _checkpoint(run: Path) -> Path:
     """The checkpoint that an entry of `--compare` means.
 
@@ -136,7 +148,7 @@ def _other_models(checkpoints: Sequence[Path], objects: Objects, trust: bool) ->
     """Further models, set to the test data of the first one."""
     models = [load_checkpoint(checkpoint, trust) for checkpoint in checkpoints]
     for model in models:
-        for setting in ("test_dir", "num_test", "seed"):
+        for setting in ("test_dir", "num_test", "seed", "hit_eval_test", "hit_filter_threshold"):
             setattr(model.datamodule, setting, getattr(objects.datamodule, setting))
     return models
 

@@ -20,7 +20,7 @@ class PredictionWriter(Callback):
     One HDF5 group for each event, named by its number in the data set. It holds `preds/final/<task>/<name>`
     (physical units, decisions, probabilities) and `outputs/final/<task>/<name>` (logits, learned space), each
     with a leading dimension of size 1: `[1, slots]`, `[1, slots, fields]`, or `[1, slots, hits]` with the
-    hits of the event as they are on disk. The file appears when it is complete.
+    hits of the event as they are on disk, without those that a hit filter drops. The file appears when it is complete.
 
     Args:
         filename: Name of the file in the run directory, or an absolute path.

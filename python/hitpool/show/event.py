@@ -151,11 +151,15 @@ def _probabilities(data: Path, number: int, checkpoint: Path, trust: bool) -> ND
 
     objects = load_checkpoint(checkpoint, trust)
     source, network = objects.datamodule, objects.model.model
-    source.test_dir, source.num_test = data, -1
-    inputs, _ = source.dataset("test")[number]
+    source.test_on(data)
+    events = source.dataset("test")
+    inputs, _ = events[number]
     with torch.no_grad():
         preds = network.predict(network(inputs))["final"]
     named = {name: tensor[0] for task in preds.values() for name, tensor in task.items()}
     track = regression(network).output_object
-    hit_probability = named[f"{track}_{network.input_name}_valid_prob"][named[f"{track}_valid"]]
-    return np.asarray(hit_probability.float().numpy())
+    hit_probability = named[f"{track}_{network.input_name}_valid_prob"][named[f"{track}_valid"]].float().numpy()
+    kept = events.kept_hits(number)
+    probability = np.zeros((len(hit_probability), len(kept)), hit_probability.dtype)
+    probability[:, kept] = hit_probability
+    return probability

@@ -5,23 +5,19 @@ from typing import Any
 from hitpool.configuration.hepattn.arguments import without_norm
 from hitpool.configuration.hepattn.notices import Notices
 from hitpool.configuration.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
+from hitpool.training.samples import PARTS
 
 _UNSET = ("optimizer", "lr_scheduler", "return_predictions")  # that a configuration which Lightning saved lists as null
 _DATA_HINTS = ("pin_memory", "persistent_workers", "use_smart_batching", "drop_last", "max_hits_per_batch")
-_DATA_ONLY = {
-    "dummy_data": False,
-    "dummy_testing": False,
-    "hit_eval_train": None,
-    "hit_eval_val": None,
-    "hit_eval_test": None,
-}
+_DATA_ONLY = {"dummy_testing": False}
+_STATION = "spacePoint_stationIndex"
 _REPORTED = {"truthMuon_pt", "truthMuon_eta", "truthMuon_phi", "truthMuon_q"}
 ORIGINAL_SCALE_FACTORS = {  # which the muon fork has in its code
     **{f"spacePoint_globEdge{end}{axis}": 1e-3 for end in ("High", "Low") for axis in "XYZ"},
     "spacePoint_time": 1e-5,
     **{f"spacePoint_cov{pair}": 1e-6 for pair in ("XX", "XY", "YX", "YY")},
     "spacePoint_channel": 1e-3,
-    "spacePoint_stationIndex": 0.1,
+    _STATION: 0.1,
 }
 _ONE_CYCLE_HINTS = (
     "total_steps",
@@ -72,8 +68,17 @@ def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
     _only(data, _DATA_ONLY, "data")
     if "event_max_num_particles" in data:
         data["max_particles"] = data.pop("event_max_num_particles")
-    if any(str(field).startswith("spacePoint_") for field in (data.get("inputs") or {}).get("hit") or []):
-        data.setdefault("scale_factors", dict(ORIGINAL_SCALE_FACTORS))
+    if data.pop("dummy_data", False):
+        notices.replace("data.dummy_data", "simulated events (how many: --simulate.train, .val, .test)")
+        data |= {f"{part}_dir": None for part in PARTS}
+        data |= {name: None for name in data if name.startswith("hit_eval_")}
+    fields = [str(field) for field in (data.get("inputs") or {}).get("hit") or []]
+    if "scale_factors" not in data and any(field.startswith("spacePoint_") for field in fields):
+        data["scale_factors"] = dict(ORIGINAL_SCALE_FACTORS)
+        if _STATION in fields:
+            factor = ORIGINAL_SCALE_FACTORS[_STATION]
+            change = f"older code of the fork left it as it is: --data.scale_factors.{_STATION} 1"
+            notices.replace(_STATION, f"{factor:g} {_STATION} ({change})")
     if isinstance(data.get("targets"), dict) and "hit" in data["targets"]:
         notices.hint("data.targets.hit")
         data["targets"] = {name: fields for name, fields in data["targets"].items() if name != "hit"}
