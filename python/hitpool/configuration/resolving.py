@@ -1,6 +1,7 @@
 """From what a command line means to a complete, checked configuration."""
 
 import copy
+import inspect
 import re
 from enum import Enum
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace, set_dumper
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from hitpool import __version__
 from hitpool.configuration.check import check
 from hitpool.configuration.command_line import Arguments, known_options
 from hitpool.configuration.derived import derive
-from hitpool.configuration.diagnosis import with_index, wrong_class
+from hitpool.configuration.diagnosis import foreign_entry, with_index, without, wrong_class
 from hitpool.configuration.subcommands import COMMON, USES
 from hitpool.data import HitDataModule
 from hitpool.parser import ArgumentParser, near_option
@@ -39,6 +40,7 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
         ValueError: If the configuration is wrong and no subcommand is run, or if its parts do not fit together.
     """
     command = arguments.subcommand
+    _check_model(arguments)
     derive(arguments.config)
     parser = _parser(command, sub_configs=arguments.trusted)
     try:
@@ -46,9 +48,16 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
     except ArgumentError as error:
         line = _explained(str(error), arguments, parser)
         raise (ArgumentError(None, line) if command else ValueError(line)) from error
-    if not 0 <= config["seed_everything"] < 2**32:
-        raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {config['seed_everything']}")
-    check(config)
+    seed = config["seed_everything"]
+    if seed is None or not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {seed}")
+    for name, parameter in inspect.signature(HitDataModule).parameters.items():
+        if config["data"].get(name, "") is None and parameter.default not in (None, inspect.Parameter.empty):
+            raise ValueError(f"data.{name}: expected {type(parameter.default).__name__}, got null")
+    try:
+        check(config)
+    except ValueError as error:
+        raise ValueError(arguments.as_in_files(str(error))) from None
     return config
 
 
@@ -65,22 +74,45 @@ def refuse_unknown_options(command: str, options: list[str]) -> None:
     _parser(command, sub_configs=False).refuse_unknown(known_options(options)[1])
 
 
+def _check_model(arguments: Arguments) -> None:
+    """Refuses files and options that leave no model, unless only help is asked for."""
+    model = arguments.config.get("model")
+    if isinstance(model, dict) and model.get("model") is not None:
+        return
+    given = [option for option in arguments.given if re.match(r"(--model\b|-h$|--help)", option)]
+    if not given and (model is None or isinstance(model, dict)):
+        others = [key for key in arguments.sources[-1].content if key != "model"]
+        listed = ", ".join([*others, *(f"model.{key}" for key in model or {})]) or "nothing"
+        raise ValueError(
+            f"{arguments.sources[-1].path}: there is no model.model, only {listed}: name the configuration that it "
+            "changes with --config in front of it, such as muon.yaml"
+        )
+
+
 def _explained(message: str, arguments: Arguments, parser: ArgumentParser) -> str:
     """What is wrong in a line: the file if it is in one, the place, and what was expected."""
-    if fault := wrong_class(arguments.config):
+    trainer = arguments.config.get("trainer") or {}
+    if fault := wrong_class(arguments.config) or foreign_entry(trainer.get("callbacks"), Callback, "trainer.callbacks"):
         place, line = fault
+        theirs = arguments.as_in_files(place)
+        parent, parent_there = (path.rpartition(".")[0] for path in (place, theirs))
+        if line.startswith(f"{parent}: "):
+            line = f"{parent_there}{line.removeprefix(parent)}"
     else:
         line = one_line(message)
         if unknown := re.match(r"there is no option '([\w.]+)'", line):
             place = unknown[1]
             keys = list(parser.get_defaults().keys())
             line += near_option(place, [*SECTIONS, *keys])
+        elif lacking := re.fullmatch(r"([\w.]+): (\w+): missing: (\w+)(.*)", line):
+            place = without(lacking[1], lacking[2], lacking[3], arguments.config)
+            line = f"{place}: {lacking[2]}: missing: {lacking[3]}{lacking[4]}"
         elif value := re.fullmatch(r"([\w.]+): (expected .*, got (.*))", line):
             place = with_index(value[1], value[3], arguments.config)
             line = f"{place}: {value[2]}"
         else:
             place = re.split("[: ]", line, maxsplit=1)[0]
-    file = arguments.file_of(place)
+    file, line = arguments.file_of(place), arguments.as_in_files(line)
     return f"{file}: {line}" if file else line
 
 
@@ -89,7 +121,11 @@ def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     known = {key.partition(".")[0] for key in parser.get_defaults().keys()}  # noqa: SIM118  (it is no dict)
     if unknown := [key for key in arguments.config if key not in known]:
         raise ArgumentError(None, f"there is no option '{unknown[0]}'")  # the parser accepts an empty section
-    content = copy.deepcopy(arguments.config)  # the parser changes it
+    given = {key: value for key, value in arguments.config.items() if value is not None or key not in SECTIONS}
+    for key in SECTIONS.keys() & given.keys():
+        if not isinstance(given[key], str | dict):
+            raise ArgumentError(None, f"{key}: expected a mapping, got {given[key]!r}")
+    content = copy.deepcopy(given)  # the parser changes it
     base = parser.parse_object(content, _skip_validation=True)
     config = parser.parse_args(arguments.options, base, _skip_validation=True)
     _place_loggers(config.trainer.logger)
