@@ -133,14 +133,14 @@ def test_optimizer_and_learning_rate(section: dict[str, Any], expected: dict[str
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"mtl": True}, r"model\.mtl is True"),
+        ({"mtl": True}, r"model\.mtl is true"),
         (
             {"lr_scheduler": "torch.optim.lr_scheduler.OneCycleLR"},
             "model.lr_scheduler: expected a mapping, got 'torch",
         ),
         (
             {"lr_scheduler": {"class_path": "x.OneCycleLR", "init_args": {"max_lr": 1.0, "anneal_strategy": "linear"}}},
-            r"model\.lr_scheduler\.anneal_strategy is 'linear', hitpool has 'cos' only",
+            r"model\.lr_scheduler\.anneal_strategy is 'linear', .*: set it to 'cos'",
         ),
         ({"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR"}}, r"model\.lr_scheduler\.class_path"),
     ],
