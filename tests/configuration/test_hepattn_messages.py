@@ -147,7 +147,14 @@ def test_what_is_wrong_is_one_line_with_its_path(
     ("content", "message"),
     [
         ({"data": {"inputs": {"hit": ["r"]}}}, "there is no model.model, only data: name the configuration"),
-        ({"data": FORK["data"], "model": {"modell": 1}}, "there is no model.model, only data, model.modell"),
+        (
+            {"model": {"modell": FORK["model"]["model"]}},
+            "there is no option 'model.modell' (did you mean 'model.model'?)",
+        ),
+        (
+            FORK | {"model": {"model": None}},
+            "there is no model.model, only seed_everything, name, data, trainer, model",
+        ),
         ({"model": FORK["model"]["model"]}, "hepattn.models.MaskFormer is the network: expected at model.model"),
         ([module("FooTask")], "tasks.0.class_path: hitpool has no equal of hepattn.models.FooTask; it knows"),
         ([module("ObjectValidTask"), "a.Task"], "tasks.1: expected class_path and init_args, got 'a.Task'"),
@@ -162,6 +169,11 @@ def test_what_is_wrong_is_one_line_with_its_path(
 )
 def test_files_that_are_no_configuration(content: Any, message: str, capsys: pytest.CaptureFixture) -> None:
     assert message in refusal(content, capsys)
+
+
+def test_places_of_callbacks_are_those_of_the_file(capsys: pytest.CaptureFixture) -> None:
+    line = refusal(changed(FORK, {"trainer.callbacks.4.init_args.writes": 1}), capsys)
+    assert line.startswith("trainer.callbacks.4: PredictionWriter has no option 'writes'")
 
 
 def test_what_is_missing_is_named_with_the_index_of_its_task() -> None:

@@ -32,7 +32,10 @@ def tasks_alone(content: Any) -> list[dict[str, Any]] | None:
     """
     if isinstance(content, dict) and set(content) == {"tasks"}:
         content = content["tasks"]
-    elif not isinstance(content, list) and not (isinstance(content, dict) and "class_path" in content):
+    elif isinstance(content, list):
+        if content and not any(isinstance(entry, dict | str) for entry in content):
+            return None
+    elif not (isinstance(content, dict) and "class_path" in content):
         return None
     if isinstance(content, dict) and "class_path" in content and not _class_name(content).endswith("ModuleList"):
         content = [content]

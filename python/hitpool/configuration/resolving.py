@@ -40,7 +40,6 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
         ValueError: If the configuration is wrong and no subcommand is run, or if its parts do not fit together.
     """
     command = arguments.subcommand
-    _check_model(arguments)
     derive(arguments.config)
     parser = _parser(command, sub_configs=arguments.trusted)
     try:
@@ -74,36 +73,30 @@ def refuse_unknown_options(command: str, options: list[str]) -> None:
     _parser(command, sub_configs=False).refuse_unknown(known_options(options)[1])
 
 
-def _check_model(arguments: Arguments) -> None:
-    """Refuses files and options that leave no model, unless only help is asked for."""
-    model = arguments.config.get("model")
-    if isinstance(model, dict) and model.get("model") is not None:
-        return
-    given = [option for option in arguments.given if re.match(r"(--model\b|-h$|--help)", option)]
-    if not given and (model is None or isinstance(model, dict)):
-        others = [key for key in arguments.sources[-1].content if key != "model"]
-        listed = ", ".join([*others, *(f"model.{key}" for key in model or {})]) or "nothing"
-        raise ValueError(
-            f"{arguments.sources[-1].path}: there is no model.model, only {listed}: name the configuration that it "
-            "changes with --config in front of it, such as muon.yaml"
-        )
-
-
 def _explained(message: str, arguments: Arguments, parser: ArgumentParser) -> str:
     """What is wrong in a line: the file if it is in one, the place, and what was expected."""
-    trainer = arguments.config.get("trainer") or {}
-    if fault := wrong_class(arguments.config) or foreign_entry(trainer.get("callbacks"), Callback, "trainer.callbacks"):
+    trainer = arguments.config.get("trainer")
+    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
+    if fault := wrong_class(arguments.config) or foreign_entry(callbacks, Callback, "trainer.callbacks"):
         place, line = fault
-        theirs = arguments.as_in_files(place)
-        parent, parent_there = (path.rpartition(".")[0] for path in (place, theirs))
-        if line.startswith(f"{parent}: "):
+        parent = place.rpartition(".")[0]
+        if line.startswith(f"{parent}: "):  # in the file, where this option stands
+            parent_there = arguments.as_in_files(place).rpartition(".")[0]
             line = f"{parent_there}{line.removeprefix(parent)}"
+        else:
+            line = arguments.as_in_files(line)
     else:
         line = one_line(message)
+        if line.startswith("missing: model.model"):
+            return _no_model(arguments)
         if unknown := re.match(r"there is no option '([\w.]+)'", line):
-            place = unknown[1]
-            keys = list(parser.get_defaults().keys())
-            line += near_option(place, [*SECTIONS, *keys])
+            keys = [*SECTIONS, *parser.get_defaults().keys()]
+            parts = unknown[1].split(".")
+            paths = (".".join(parts[:end]) for end in range(1, len(parts)))
+            place = next(
+                (path for path in paths if not any(f"{key}.".startswith(f"{path}.") for key in keys)), unknown[1]
+            )
+            line = line.replace(unknown[1], place) + near_option(place, keys)
         elif lacking := re.fullmatch(r"([\w.]+): (\w+): missing: (\w+)(.*)", line):
             place = without(lacking[1], lacking[2], lacking[3], arguments.config)
             line = f"{place}: {lacking[2]}: missing: {lacking[3]}{lacking[4]}"
@@ -112,8 +105,17 @@ def _explained(message: str, arguments: Arguments, parser: ArgumentParser) -> st
             line = f"{place}: {value[2]}"
         else:
             place = re.split("[: ]", line, maxsplit=1)[0]
-    file, line = arguments.file_of(place), arguments.as_in_files(line)
+        line = arguments.as_in_files(line)
+    file = arguments.file_of(place)
     return f"{file}: {line}" if file else line
+
+
+def _no_model(arguments: Arguments) -> str:
+    source = arguments.sources[-1]
+    return (
+        f"{source.path}: there is no model.model, only {', '.join(source.content) or 'nothing'}: name the configuration"
+        " that it changes with --config in front of it, such as muon.yaml"
+    )
 
 
 def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
@@ -127,13 +129,21 @@ def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
             raise ArgumentError(None, f"{key}: expected a mapping, got {given[key]!r}")
     content = copy.deepcopy(given)  # the parser changes it
     base = parser.parse_object(content, _skip_validation=True)
+    model = arguments.config.get("model") or {}
+    lacks_model = isinstance(model, dict) and model.get("model") is None
+    if lacks_model and not any(re.match(r"--model\b|-h$|--help", option) for option in arguments.given):
+        _validate(parser, base)  # --print_config would print what is no configuration
     config = parser.parse_args(arguments.options, base, _skip_validation=True)
     _place_loggers(config.trainer.logger)
+    _validate(parser, config)
+    return config
+
+
+def _validate(parser: ArgumentParser, config: Namespace) -> None:
     try:
         parser.validate(config)
     except (TypeError, KeyError) as error:
         raise ArgumentError(None, str(error)) from error
-    return config
 
 
 def _place_loggers(given: Any) -> None:
