@@ -53,11 +53,11 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     from hitpool.training import runs
 
     arguments = configuration.interpret(None, [f"--config={path}"], overrides)
-    for line in arguments.translation:
-        warnings.warn(line, stacklevel=2)
     config = configuration.resolve(arguments)
     configuration.seed(config)
     model, datamodule = configuration.build_model(config), configuration.build_data(config)
+    for line in arguments.translation:
+        warnings.warn(line, stacklevel=2)
     stored = configuration.RunConfig(config)
     trainer = configuration.build_trainer(
         configuration.build_trainer_options(config), runs.following(arguments.folder), stored

@@ -277,7 +277,7 @@ def test_overrides_reach_translated_files(capsys: pytest.CaptureFixture) -> None
             "default_root",
             "no option 'trainer.default_root' (did you mean 'trainer.default_root_dir'?)",
         ),
-        ("mtl: false", "mtl: true", "mine.yaml: model.mtl is True"),
+        ("mtl: false", "mtl: true", "mine.yaml: model.mtl is true"),
     ],
 )
 def test_what_is_not_known_is_an_error(old: str, new: str, message: str, capsys: pytest.CaptureFixture) -> None:

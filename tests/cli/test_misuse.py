@@ -103,7 +103,7 @@ CONFIGURATIONS = [
     (bytes(300), "c.yaml is not readable as YAML: unacceptable character #x0000"),
     (b"\xff\xfe\x00\xff" * 9, "c.yaml is not readable as YAML"),
     (b"name: 3", "c.yaml: name: expected text, got 3"),
-    (b"name: a", "missing: model.model, data.inputs, data.targets"),
+    (b"name: a", "c.yaml: there is no model.model, only name: name the configuration that it changes"),
     (b"foo: 3", "c.yaml: there is no option 'foo'"),
     (b"trainer: {max_epoch: 3}", "c.yaml: there is no option 'trainer.max_epoch' .did you mean 'trainer.max_epochs'"),
     (b"model: {model: 3}", "c.yaml: model.model: expected Module .class_path and init_args., got 3"),
@@ -116,7 +116,7 @@ CHANGES = [  # of muon.yaml: place, value, message
     (("trainr",), {}, "there is no option 'trainr' (did you mean 'trainer'?)"),
     (("data", "batchsize"), 3, "there is no option 'data.batchsize' (did you mean 'data.batch_size'?)"),
     (("data", "batch_size"), "many", "data.batch_size: expected int, got many"),
-    (("data", "inputs"), {"hit": 3}, "data.inputs: expected list, got 3"),
+    (("data", "inputs"), {"hit": 3}, "data.inputs.hit: expected list, got 3"),
     (
         ("model", "lrs_config", "mx"),
         3,
@@ -175,7 +175,7 @@ CHANGES = [  # of muon.yaml: place, value, message
         [{"class_path": f"{STOP}pin"}],
         "there is no 'EarlyStoppin' in lightning.pytorch.callbacks (d",
     ),
-    (("trainer", "callbacks"), [{"class_path": f"{STOP}ping"}], "trainer.callbacks: EarlyStopping: missing: monitor"),
+    (("trainer", "callbacks"), [{"class_path": f"{STOP}ping"}], "trainer.callbacks.0: EarlyStopping: missing: monitor"),
 ]
 OTHERS = [
     ("fti", 2, r"hitpool: there is no command 'fti'; the commands are fit, "),

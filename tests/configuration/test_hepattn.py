@@ -145,8 +145,8 @@ def test_settings_of_attention_and_dense_layers() -> None:
     )
     assert encoder["init_args"] == expected
     assert lines == (
-        "without meaning here, left out: attn_kwargs: attn_type\n"
-        "hitpool's network differs, left out: attn_kwargs: bias = false"
+        "without meaning here, left out: layer_kwargs.attn_kwargs: attn_type\n"
+        "hitpool's network differs, left out: layer_kwargs.attn_kwargs: bias = false"
     )
     arguments, _ = network(decoder_layer_config={"dim": 8, "attn_kwargs": attention, "dense_kwargs": dense})
     assert arguments["decoder"]["init_args"]["decoder_layer_config"] == expected
@@ -179,15 +179,18 @@ def test_hints_are_one_line_and_values_that_hitpool_has_too_are_none() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (module("MaskFormer", unified_decoding=True), r"^unified_decoding is True, hitpool has False only"),
-        (module("MaskFormer", decoder={"dynamic_queries": True}), r"^decoder\.dynamic_queries is True"),
-        (module("MaskFormer", decoder={"local_strided_attn": True}), r"^decoder\.local_strided_attn is True"),
+        (
+            module("MaskFormer", unified_decoding=True),
+            r"^unified_decoding is true, but hitpool decodes queries.*: set it to false$",
+        ),
+        (module("MaskFormer", decoder={"dynamic_queries": True}), r"^decoder\.dynamic_queries is true"),
+        (module("MaskFormer", decoder={"local_strided_attn": True}), r"^decoder\.local_strided_attn is true"),
         (module("Dense", input_size=3, final_activation={"class_path": "torch.nn.ReLU"}), r"^final_activation is"),
-        (valid_task("ObjectClassificationTask", dim=8, num_classes=3), r"^num_classes is 3, hitpool has 1 only"),
-        (module("ObjectHitMaskTask", input_hit="hit", logit_scale=2.0), r"^logit_scale is 2\.0, hitpool has 1\.0 only"),
+        (valid_task("ObjectClassificationTask", dim=8, num_classes=3), r"^num_classes is 3, .*: set it to 1$"),
+        (module("ObjectHitMaskTask", input_hit="hit", logit_scale=2.0), r"^logit_scale is 2\.0, .*: set it to 1\.0$"),
         (
             module("ObjectHitMaskTask", input_hit="hit", constituent_net=module("Dense", input_size=8)),
-            r"^constituent_net is hepattn\.models\.Dense, hitpool has None only$",
+            r"^constituent_net is hepattn\.models\.Dense, .* of its own, dim wide: remove it$",
         ),
     ],
 )

@@ -26,7 +26,7 @@ def test_data_section() -> None:
     assert lines == "without meaning here, left out: data: pin_memory; data.targets: hit"
     muon, _ = translated({"data": section | {"inputs": {"hit": ["spacePoint_time", "r"]}}, "model": NETWORK})
     assert muon["data"]["scale_factors"]["spacePoint_time"] == 1e-5  # as in the code of the fork
-    with pytest.raises(ValueError, match=r"data\.dummy_testing is True, hitpool has False only"):
+    with pytest.raises(ValueError, match=r"data\.dummy_testing is true, but hitpool keeps hits without a particle"):
         translate({"data": {"dummy_testing": True}, "model": NETWORK})
 
 
@@ -166,14 +166,14 @@ def test_optimizer_and_learning_rate(section: dict[str, Any], expected: dict[str
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"mtl": True}, r"model\.mtl is True"),
+        ({"mtl": True}, r"model\.mtl is true"),
         (
             {"lr_scheduler": "torch.optim.lr_scheduler.OneCycleLR"},
             "model.lr_scheduler: expected a mapping, got 'torch",
         ),
         (
             {"lr_scheduler": {"class_path": "x.OneCycleLR", "init_args": {"max_lr": 1.0, "anneal_strategy": "linear"}}},
-            r"model\.lr_scheduler\.anneal_strategy is 'linear', hitpool has 'cos' only",
+            r"model\.lr_scheduler\.anneal_strategy is 'linear', .*: set it to 'cos'",
         ),
         ({"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR"}}, r"model\.lr_scheduler\.class_path"),
     ],

@@ -60,7 +60,11 @@ class Training:
         self.held = held
         self.checkpoint_io = checkpoint_io
         self.log = log
-        self.config = resolve(arguments)
+        try:
+            self.config = resolve(arguments)
+        except SystemExit:  # --help and --print_config
+            _say_how_files_were_read(arguments)
+            raise
         self.checkpoint = self.config.pop("ckpt_path")
         if output := self.config.pop("output", None):
             predict_into(self.config["trainer"], Path(output))
@@ -68,6 +72,7 @@ class Training:
         samples = self._samples()
         self.model, self.datamodule = build_model(self.config), build_data(self.config)
         options = build_trainer_options(self.config, self.subcommand)
+        _say_how_files_were_read(arguments)
         self.bars = options["enable_progress_bar"] is not False
         self.fast = bool(options["fast_dev_run"])
         if self.subcommand == "fit" and self.model.refinement.epochs:
@@ -270,9 +275,12 @@ def run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO | None = None) -
         raise
 
 
-def _run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO, log: Log | None = None) -> None:
+def _say_how_files_were_read(arguments: Arguments) -> None:
     for line in arguments.translation:
         say(line, sys.stderr)
+
+
+def _run(arguments: Arguments, checkpoint_io: AtomicCheckpointIO, log: Log | None = None) -> None:
     if checkpoint := arguments.checkpoint:
         check_of_training(checkpoint_io.look_into(checkpoint), checkpoint, to_go_on=arguments.subcommand == "fit")
     if arguments.notice:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hitpool.configuration.diagnosis import has
 from hitpool.configuration.files import Source, find, read, training_name
 from hitpool.configuration.merging import merge, set_entry, take_options
 from hitpool.configuration.stored import of_checkpoint
@@ -58,7 +57,22 @@ class Arguments:
         names = [re.split(r"\+?=", option)[0].removeprefix("--") for option in self.given if option.startswith("--")]
         if any(f"{path}.".startswith(f"{name}.") or name.startswith(f"{path}.") for name in names):
             return None
-        return next((source.path for source in reversed(self.sources) if has(source.content, path)), None)
+        return next((source.path for source in reversed(self.sources) if source.says(path)), None)
+
+    def as_in_files(self, line: str) -> str:
+        """A message with the paths that the files have, where those of the configuration are others.
+
+        Args:
+            line: The message.
+        """
+        moved = {
+            ours: theirs
+            for source in self.sources
+            for ours, theirs in source.moved.items()
+            if self.file_of(ours) == source.path
+        }
+        paths = "|".join(re.escape(ours) for ours in sorted(moved, key=len, reverse=True))
+        return re.sub(rf"(?<![\w.])({paths})(?!\w)", lambda match: moved[match[1]], line) if moved else line
 
 
 def configuration(options: list[str]) -> dict[str, Any]:

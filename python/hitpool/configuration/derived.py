@@ -40,7 +40,8 @@ def derive(config: dict[str, Any]) -> None:
         _fill(net, input_name=_only(inputs))
         _fill(net, fields=inputs.get(net.get("input_name")))
         fields = net.get("fields")
-        _fill(_arguments(net.get("net"), ("Dense",)), input_size=fields and len(fields), output_size=dim)
+        number = len(fields) if isinstance(fields, list) else None
+        _fill(_arguments(net.get("net"), ("Dense",)), input_size=number or None, output_size=dim)
         _fill(_arguments(net.get("posenc"), ("PositionEncoder",)), input_name=net.get("input_name"), dim=dim)
     _fill(_arguments(network.get("encoder"), ("Encoder",)), dim=dim)
     if decoder := _arguments(network.get("decoder"), ("MaskFormerDecoder",)):
@@ -71,7 +72,7 @@ def _arguments(module: Any, names: tuple[str, ...] = ()) -> dict[str, Any] | Non
     if not isinstance(module, dict):
         return None
     if "class_path" not in module:
-        return module
+        return None if "init_args" in module else module
     package, _, name = str(module["class_path"]).rpartition(".")
     if names and not (name in names and package.split(".")[0] == "hitpool"):
         return None

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import yaml
 
+from hitpool.configuration.diagnosis import has
 from hitpool.configuration.earlier import update
 from hitpool.configuration.fragments import tasks_alone
-from hitpool.configuration.hepattn import translate, uses_hepattn
+from hitpool.configuration.hepattn import translation, uses_hepattn
 from hitpool.configuration.hepattn.sections import ORIGINAL_SCALE_FACTORS
 from hitpool.data.names import suggestion
 from hitpool.muon import HIGH_EDGE, LOW_EDGE
@@ -50,12 +51,22 @@ class Source:
         content: What it says in hitpool's terms; empty if it holds tasks alone.
         tasks: Its tasks, if it holds tasks alone.
         notices: What the user should know about it, a line each.
+        moved: Paths in a configuration, and those in the file of what stands elsewhere there.
     """
 
     path: Path
     content: dict[str, Any]
     tasks: list[dict[str, Any]] | None = None
     notices: list[str] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+
+    def says(self, path: str) -> bool:
+        """Whether it is the file that says what is at a path.
+
+        Args:
+            path: Keys and indices with dots.
+        """
+        return has(self.content, path) or any(f"{path}.".startswith(f"{ours}.") for ours in self.moved)
 
 
 def find(name: str | Path) -> Path:
@@ -103,8 +114,11 @@ def read(path: Path) -> Source:
         content = load_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {_where_and_what(error)}") from error
-    update(content)
-    tasks = tasks_alone(content)
+    try:
+        update(content)
+        tasks = tasks_alone(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if tasks is None and not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values (name, data, trainer, model), got {type(content).__name__}")
     if text.startswith("# hitpool 0.1."):
@@ -116,14 +130,15 @@ def read(path: Path) -> Source:
         gpu = torch.cuda.is_available()
         try:
             if tasks:
-                translated, lines = translate({"tasks": tasks}, gpu)
+                translated, said = translation({"tasks": tasks}, gpu)
                 source.tasks = translated["tasks"]
             else:
-                source.content, lines = translate(content, gpu)
+                source.content, said = translation(content, gpu)
                 _check_data_options(source.content.get("data"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        source.notices = [f"{path.name}: {line}" for line in lines]
+        source.notices = [f"{path.name}: {line}" for line in said.lines()]
+        source.moved = said.moved
     return source
 
 
@@ -149,7 +164,8 @@ def _check_data_options(data: Any) -> None:
     from hitpool.data import HitDataModule
 
     known = inspect.signature(HitDataModule).parameters
-    if unknown := [f"'data.{name}'" for name in data or {} if name not in known]:
+    names = [*known, "event_max_num_particles"]
+    if unknown := [f"'data.{name}'{suggestion(name, names)}" for name in data or {} if name not in known]:
         raise ValueError(
             f"hitpool's data module does not accept option {', '.join(unknown)}; it has {', '.join(known)}, and reads"
             " data sets of other experiments when they are converted (hitpool data convert)"

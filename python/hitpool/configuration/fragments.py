@@ -5,6 +5,8 @@ import re
 from typing import Any
 
 from hitpool.configuration.hepattn import freeze_around_task
+from hitpool.configuration.hepattn.form import modules
+from hitpool.configuration.hepattn.parts import is_no_task
 
 _KINDS = (r"Object(Valid|Classification)Task", r"ObjectHitMaskTask", r".*RegressionTask")
 
@@ -18,6 +20,9 @@ def tasks_alone(content: Any) -> list[dict[str, Any]] | None:
     Returns:
         The tasks, or None for any other file.
 
+    Raises:
+        ValueError: If there is no task, or an entry that is none.
+
     Example:
         >>> task = {"class_path": "hitpool.tasks.ObjectValidTask", "init_args": {"name": "track_valid"}}
         >>> tasks_alone(task) == tasks_alone([task]) == tasks_alone({"tasks": [task]}) == [task]
@@ -27,13 +32,18 @@ def tasks_alone(content: Any) -> list[dict[str, Any]] | None:
     """
     if isinstance(content, dict) and set(content) == {"tasks"}:
         content = content["tasks"]
-        if isinstance(content, dict) and isinstance(content.get("init_args"), dict):
-            content = content["init_args"].get("modules", content)
-    if isinstance(content, dict) and "class_path" in content:
-        content = [content]
-    if not isinstance(content, list) or not content:
+    elif isinstance(content, list):
+        if content and not any(isinstance(entry, dict | str) for entry in content):
+            return None
+    elif not (isinstance(content, dict) and "class_path" in content):
         return None
-    return content if all(isinstance(task, dict) and "class_path" in task for task in content) else None
+    if isinstance(content, dict) and "class_path" in content and not _class_name(content).endswith("ModuleList"):
+        content = [content]
+    tasks = modules(content, "tasks", "task")
+    for task in tasks:
+        if is_no_task(str(task["class_path"])):
+            raise ValueError(f"expected tasks, or the sections data, trainer and model, got {task['class_path']} alone")
+    return tasks
 
 
 def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
@@ -67,25 +77,29 @@ def put_tasks(config: dict[str, Any], tasks: list[dict[str, Any]]) -> tuple[dict
         hits = arguments.get("input_hit")
         if hits in inputs:
             inputs[hits] = list(dict.fromkeys([*inputs[hits], *(arguments.get("hit_fields") or ())]))
-    return freeze_around_task(config), [str(_name(task)) for task in tasks]
+    return freeze_around_task(config), [str(name_of_task(task)) for task in tasks]
 
 
 def _replaced(present: list[dict[str, Any]], task: dict[str, Any]) -> list[dict[str, Any]]:
-    places = [index for index, other in enumerate(present) if _name(other) == _name(task)]
+    places = [index for index, other in enumerate(present) if name_of_task(other) == name_of_task(task)]
     places = places or [index for index, other in enumerate(present) if _kind(other) == _kind(task) is not None]
     if len(places) != 1:
-        listed = ", ".join(f"{_name(other)} ({other['class_path']})" for other in present)
+        listed = ", ".join(f"{name_of_task(other)} ({other['class_path']})" for other in present)
         raise ValueError(
-            f"whose place does task {_name(task)} ({task['class_path']}) take? The configuration has {listed}; give it"
-            " the name of one of them, or list all tasks"
+            f"whose place does task {name_of_task(task)} ({task['class_path']}) take? The configuration has {listed};"
+            " give it the name of one of them, or list all tasks"
         )
     return [*present[: places[0]], task, *present[places[0] + 1 :]]
 
 
-def _name(task: dict[str, Any]) -> Any:
+def name_of_task(task: dict[str, Any]) -> Any:
+    """Name of a task, None if it has none."""
     return (task.get("init_args") or {}).get("name")
 
 
 def _kind(task: dict[str, Any]) -> str | None:
-    name = str(task["class_path"]).rsplit(".", 1)[-1]
-    return next((kind for kind in _KINDS if re.fullmatch(kind, name)), None)
+    return next((kind for kind in _KINDS if re.fullmatch(kind, _class_name(task))), None)
+
+
+def _class_name(task: dict[str, Any]) -> str:
+    return str(task["class_path"]).rsplit(".", 1)[-1]

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from hitpool.configuration.files import Source, load_yaml
-from hitpool.configuration.fragments import put_tasks
+from hitpool.configuration.fragments import name_of_task, put_tasks
 
 _SCALE_FACTORS = re.compile(r"--data\.scale_factors(?:\.(?P<field>[^=+]+))?\+?(?:=(?P<value>.*))?", re.DOTALL)
 _INDEXED = re.compile(r"--(?P<path>[\w.]+\.\d+(?:\.[\w.]+)?)(?:=(?P<value>.*))?", re.DOTALL)
@@ -38,6 +38,7 @@ def merge(sources: list[Source]) -> tuple[dict[str, Any], list[str]]:
         if source.tasks:
             try:
                 merged, names = put_tasks(merged, source.tasks)
+                source.moved |= _places_of_tasks(merged, names)
             except ValueError as error:
                 raise ValueError(f"{source.path}: {error}") from None
             rest = " and ".join(other.path.name for other in sources[:index])
@@ -45,6 +46,13 @@ def merge(sources: list[Source]) -> tuple[dict[str, Any], list[str]]:
         else:
             merged = _merged(merged, source.content)
     return merged, lines
+
+
+def _places_of_tasks(config: dict[str, Any], names: list[str]) -> dict[str, str]:
+    """Paths of the tasks that a file with tasks alone has put into a configuration, and those in the file."""
+    tasks = config["model"]["model"]["init_args"]["tasks"]["init_args"]["modules"]
+    present = [str(name_of_task(task)) for task in tasks]
+    return {f"model.model.tasks.{present.index(name)}": f"tasks.{index}" for index, name in enumerate(names)}
 
 
 def take_options(config: dict[str, Any], options: list[str]) -> list[str]:

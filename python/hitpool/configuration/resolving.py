@@ -1,6 +1,7 @@
 """From what a command line means to a complete, checked configuration."""
 
 import copy
+import inspect
 import re
 from enum import Enum
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace, set_dumper
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from hitpool import __version__
 from hitpool.configuration.check import check
 from hitpool.configuration.command_line import Arguments, known_options
 from hitpool.configuration.derived import derive
-from hitpool.configuration.diagnosis import with_index, wrong_class
+from hitpool.configuration.diagnosis import foreign_entry, with_index, without, wrong_class
 from hitpool.configuration.subcommands import COMMON, USES
 from hitpool.data import HitDataModule
 from hitpool.parser import ArgumentParser, near_option
@@ -46,9 +47,16 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
     except ArgumentError as error:
         line = _explained(str(error), arguments, parser)
         raise (ArgumentError(None, line) if command else ValueError(line)) from error
-    if not 0 <= config["seed_everything"] < 2**32:
-        raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {config['seed_everything']}")
-    check(config)
+    seed = config["seed_everything"]
+    if seed is None or not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything: expected 0 to {2**32 - 1}, got {seed}")
+    for name, parameter in inspect.signature(HitDataModule).parameters.items():
+        if config["data"].get(name, "") is None and parameter.default not in (None, inspect.Parameter.empty):
+            raise ValueError(f"data.{name}: expected {type(parameter.default).__name__}, got null")
+    try:
+        check(config)
+    except ValueError as error:
+        raise ValueError(arguments.as_in_files(str(error))) from None
     return config
 
 
@@ -67,21 +75,47 @@ def refuse_unknown_options(command: str, options: list[str]) -> None:
 
 def _explained(message: str, arguments: Arguments, parser: ArgumentParser) -> str:
     """What is wrong in a line: the file if it is in one, the place, and what was expected."""
-    if fault := wrong_class(arguments.config):
+    trainer = arguments.config.get("trainer")
+    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
+    if fault := wrong_class(arguments.config) or foreign_entry(callbacks, Callback, "trainer.callbacks"):
         place, line = fault
+        parent = place.rpartition(".")[0]
+        if line.startswith(f"{parent}: "):  # in the file, where this option stands
+            parent_there = arguments.as_in_files(place).rpartition(".")[0]
+            line = f"{parent_there}{line.removeprefix(parent)}"
+        else:
+            line = arguments.as_in_files(line)
     else:
         line = one_line(message)
+        if line.startswith("missing: model.model"):
+            return _no_model(arguments)
         if unknown := re.match(r"there is no option '([\w.]+)'", line):
-            place = unknown[1]
-            keys = list(parser.get_defaults().keys())
-            line += near_option(place, [*SECTIONS, *keys])
+            keys = [*SECTIONS, *parser.get_defaults().keys()]
+            parts = unknown[1].split(".")
+            paths = (".".join(parts[:end]) for end in range(1, len(parts)))
+            place = next(
+                (path for path in paths if not any(f"{key}.".startswith(f"{path}.") for key in keys)), unknown[1]
+            )
+            line = line.replace(unknown[1], place) + near_option(place, keys)
+        elif lacking := re.fullmatch(r"([\w.]+): (\w+): missing: (\w+)(.*)", line):
+            place = without(lacking[1], lacking[2], lacking[3], arguments.config)
+            line = f"{place}: {lacking[2]}: missing: {lacking[3]}{lacking[4]}"
         elif value := re.fullmatch(r"([\w.]+): (expected .*, got (.*))", line):
             place = with_index(value[1], value[3], arguments.config)
             line = f"{place}: {value[2]}"
         else:
             place = re.split("[: ]", line, maxsplit=1)[0]
+        line = arguments.as_in_files(line)
     file = arguments.file_of(place)
     return f"{file}: {line}" if file else line
+
+
+def _no_model(arguments: Arguments) -> str:
+    source = arguments.sources[-1]
+    return (
+        f"{source.path}: there is no model.model, only {', '.join(source.content) or 'nothing'}: name the configuration"
+        " that it changes with --config in front of it, such as muon.yaml"
+    )
 
 
 def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
@@ -89,15 +123,27 @@ def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     known = {key.partition(".")[0] for key in parser.get_defaults().keys()}  # noqa: SIM118  (it is no dict)
     if unknown := [key for key in arguments.config if key not in known]:
         raise ArgumentError(None, f"there is no option '{unknown[0]}'")  # the parser accepts an empty section
-    content = copy.deepcopy(arguments.config)  # the parser changes it
+    given = {key: value for key, value in arguments.config.items() if value is not None or key not in SECTIONS}
+    for key in SECTIONS.keys() & given.keys():
+        if not isinstance(given[key], str | dict):
+            raise ArgumentError(None, f"{key}: expected a mapping, got {given[key]!r}")
+    content = copy.deepcopy(given)  # the parser changes it
     base = parser.parse_object(content, _skip_validation=True)
+    model = arguments.config.get("model") or {}
+    lacks_model = isinstance(model, dict) and model.get("model") is None
+    if lacks_model and not any(re.match(r"--model\b|-h$|--help", option) for option in arguments.given):
+        _validate(parser, base)  # --print_config would print what is no configuration
     config = parser.parse_args(arguments.options, base, _skip_validation=True)
     _place_loggers(config.trainer.logger)
+    _validate(parser, config)
+    return config
+
+
+def _validate(parser: ArgumentParser, config: Namespace) -> None:
     try:
         parser.validate(config)
     except (TypeError, KeyError) as error:
         raise ArgumentError(None, str(error)) from error
-    return config
 
 
 def _place_loggers(given: Any) -> None:

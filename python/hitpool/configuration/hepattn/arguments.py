@@ -3,7 +3,8 @@
 from typing import Any
 
 from hitpool.configuration.hepattn.frozen_encoder import freezing_task
-from hitpool.configuration.hepattn.notices import Notices, short
+from hitpool.configuration.hepattn.notices import Notices, short, shown
+from hitpool.data.names import suggestion
 from hitpool.hepattn.arguments import WIDE, own_arguments, with_wide_head
 
 _DECODER = ("num_decoder_layers", "num_queries", "decoder_layer_config", "mask_attention")
@@ -22,9 +23,12 @@ def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, A
     settings = dict(decoder.get("init_args") or {}) if "class_path" in decoder else dict(decoder)
     for name in _DECODER:
         if name in args:
-            _agree(settings, name, args.pop(name), f"{path}.{name}", f"{path}.decoder.{name}")
-    if "tasks" in settings:
-        _agree(args, "tasks", settings.pop("tasks"), f"{path}.decoder.tasks", f"{path}.tasks")
+            agree(settings, name, args.pop(name), f"{path}.{name}", f"{path}.decoder.{name}")
+            notices.move(f"{path}.{name}", f"{path}.decoder.{name}")
+    tasks = settings.pop("tasks", None)
+    if tasks is not None:
+        agree(args, "tasks", tasks, f"{path}.decoder.tasks", f"{path}.tasks")
+        notices.move(f"{path}.decoder.tasks", f"{path}.tasks")
     if "use_attn_masks" in args:
         settings["mask_attention"] = bool(args.pop("use_attn_masks")) and settings.get("mask_attention", True)
 
@@ -41,10 +45,17 @@ def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, A
     return args | {"decoder": {"class_path": class_path, "init_args": settings}}
 
 
-def _agree(settings: dict[str, Any], name: str, value: Any, here: str, there: str) -> None:
-    if settings.setdefault(name, value) != value:
+def agree(settings: dict[str, Any], name: str, value: Any, here: str, there: str) -> None:
+    """Sets an argument that stands in two places.
+
+    Raises:
+        ValueError: If it has two values.
+    """
+    if settings.get(name) is None:
+        settings[name] = value
+    elif value is not None and settings[name] != value:
         raise ValueError(
-            f"{short(here)} is {value!r} and {short(there)} is {settings[name]!r}: set it in one place only"
+            f"{short(here)} is {shown(value)} and {short(there)} is {shown(settings[name])}: set it in one place only"
         )
 
 
@@ -64,7 +75,7 @@ def _without_query_masks(tasks: Any, path: str, notices: Notices) -> Any:
 
 def decoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """Moves `mask_attention` of the layers to the decoder and flattens the settings of the layers."""
-    path = f"{path}.decoder_layer_config"
+    path = notices.place(f"{path}.decoder_layer_config")
     config = layer(dict(args.get("decoder_layer_config") or {}), path, notices)
     if "mask_attention" in config:
         args["mask_attention"] = bool(config.pop("mask_attention")) and args.get("mask_attention", True)
@@ -74,24 +85,32 @@ def decoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]
 
 def layer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """Flattens `layer_kwargs`, `attn_kwargs` and `dense_kwargs`."""
-    args = (args.pop("layer_kwargs", None) or {}) | args
+    inside = args.pop("layer_kwargs", None) or {}
+    for name in inside.keys() - args.keys():
+        notices.move(f"{path}.layer_kwargs.{name}", f"{path}.{name}")
+    args = inside | args
+    places = {name: notices.place(f"{path}.{name}") for name in ("attn_kwargs", "dense_kwargs")}
     attention, dense = (dict(args.pop(name, None) or {}) for name in ("attn_kwargs", "dense_kwargs"))
     for name in _ATTENTION_HINTS:
         if name in attention:
             attention.pop(name)
-            notices.hint(f"{path}.attn_kwargs.{name}")
-    _leave_out(attention, _ATTENTION_DIFFERS, f"{path}.attn_kwargs", notices)
-    args |= _activation(dense, f"{path}.dense_kwargs", notices)
-    _leave_out(dense, _DENSE_DIFFERS, f"{path}.dense_kwargs", notices)
-    _take(args, attention, ("num_heads", "dropout"), f"{path}.attn_kwargs")
-    _take(args, dense, ("hidden_dim_scale", "dropout"), f"{path}.dense_kwargs")
+            notices.hint(f"{places['attn_kwargs']}.{name}")
+    _leave_out(attention, _ATTENTION_DIFFERS, places["attn_kwargs"], notices)
+    args |= _activation(dense, places["dense_kwargs"], notices)
+    _leave_out(dense, _DENSE_DIFFERS, places["dense_kwargs"], notices)
+    _take(args, attention, ("num_heads", "dropout"), places["attn_kwargs"])
+    _take(args, dense, ("hidden_dim_scale", "dropout"), places["dense_kwargs"])
+    for name, settings in (("attn_kwargs", attention), ("dense_kwargs", dense)):
+        for setting in settings:
+            notices.move(f"{places[name]}.{setting}", f"{path}.{setting}")
     return args
 
 
 def _take(args: dict[str, Any], settings: dict[str, Any], known: tuple[str, ...], path: str) -> None:
     for name, value in settings.items():
         if name not in known:
-            raise ValueError(f"{short(path)} does not accept '{name}'; hitpool has {', '.join(known)} there")
+            near = suggestion(name, known)
+            raise ValueError(f"{short(path)} does not accept '{name}'{near}; hitpool has {', '.join(known)} there")
         if args.setdefault(name, value) != value:
             raise ValueError(
                 f"{short(f'{path}.{name}')} is {value}, elsewhere in the layer {args[name]}: make them equal"
@@ -160,7 +179,7 @@ def hit_mask(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
     threshold = args.pop("mask_attention_threshold", None)
     if threshold is None and args.get("input_constituent") is not None:
         threshold = args.get("pred_threshold", 0.5)
-    args = own_arguments(_of_task(args, path, notices))
+    args = _own(_of_task(args, path, notices), path)
     return args if threshold is None else {"mask_attn_threshold": threshold} | args
 
 
@@ -208,9 +227,17 @@ def pooling(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]
     """Completes the three arguments of the fork's wide head, with its defaults, if one of them is given."""
     args = regression(args, path, notices)
     if any(name in args for name in WIDE):
-        defaults = {"regression_hidden_dim": 9 * args.get("dim", 0) // 2, "regression_num_layers": 3, "dropout": 0.1}
+        width = 9 * args["dim"] // 2 if isinstance(args.get("dim"), int) else None  # without dim, an error later
+        defaults = {"regression_hidden_dim": width, "regression_num_layers": 3, "dropout": 0.1}
         args |= {name: value for name, value in defaults.items() if args.get(name) is None}
-    return with_wide_head(own_arguments(args))
+    return with_wide_head(_own(args, path))
+
+
+def _own(args: dict[str, Any], path: str) -> dict[str, Any]:
+    try:
+        return own_arguments(args)
+    except ValueError as error:
+        raise ValueError(f"{short(path)}: {error}".lstrip(": ")) from None
 
 
 def frozen_encoder(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """What a translation has to tell the user."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+
+LONGEST = 80  # characters of a value that are quoted
 
 _WRAPPERS = re.compile(r"(^|\.)(init_args\b|modules(?=\.\d))")
 
@@ -16,12 +19,14 @@ class Notices:
         differences: Settings of parts that hitpool's network and training do not have.
         replaced: Parts that hitpool has in another form.
         activation: What hepattn's Dense had without one when the configuration was written.
+        moved: Paths in the translated configuration, and those in the file of what stands elsewhere there.
     """
 
     hints: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     activation: str = "silu"
+    moved: dict[str, str] = field(default_factory=dict)
 
     def hint(self, path: str) -> None:
         """A setting without meaning for hitpool."""
@@ -35,6 +40,14 @@ class Notices:
         """A part that hitpool has in another form; `once` leaves repetitions out."""
         if not (once and f"{theirs} -> {ours}" in self.replaced):
             self.replaced.append(f"{theirs} -> {ours}")
+
+    def move(self, theirs: str, ours: str) -> None:
+        """A setting that hitpool has in another place."""
+        self.moved[short(ours)] = short(theirs)
+
+    def place(self, ours: str) -> str:
+        """Path in the file."""
+        return self.moved.get(short(ours), ours)
 
     def lines(self) -> list[str]:
         """One line for each kind that occurred."""
@@ -59,8 +72,16 @@ def _grouped(entries: list[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in a message, a module by its class alone."""
-    return value["class_path"] if isinstance(value, dict) and "class_path" in value else repr(value)
+    """A value in a message as YAML has it, cut if it is long; a module by its class alone.
+
+    Example:
+        >>> shown({"class_path": "hepattn.models.Dense", "init_args": {"input_size": 2}}), shown([None, True])
+        ('hepattn.models.Dense', '[null, true]')
+    """
+    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+        return value["class_path"]
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def short(path: str) -> str:

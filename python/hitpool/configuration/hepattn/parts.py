@@ -165,6 +165,18 @@ REPLACED = {
 }
 
 
+def is_no_task(class_path: str) -> bool:
+    """Whether a class of hepattn is known, but not as a task.
+
+    Example:
+        >>> is_no_task("hepattn.models.Dense"), is_no_task("hepattn.models.task.ObjectValidTask")
+        (True, False)
+    """
+    name = class_path.rpartition(".")[2]
+    known = name in PARTS and not PARTS[name].ours.startswith("hitpool.tasks.")
+    return class_path.startswith("hepattn.") and (known or name in (*REPLACED, *DATA_MODULES, *WRAPPERS))
+
+
 _PLACES = {"model.model": ("MaskFormer",), "trainer.callbacks": ("PredictionWriter", *REPLACED)}
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from hitpool.configuration.hepattn.arguments import without_norm
-from hitpool.configuration.hepattn.notices import Notices
+from hitpool.configuration.hepattn.lacking import is_ours, refusal
+from hitpool.configuration.hepattn.notices import Notices, shown
 from hitpool.configuration.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
 from hitpool.training.samples import PARTS
 
@@ -68,6 +69,7 @@ def _data(data: dict[str, Any], notices: Notices) -> dict[str, Any]:
     _only(data, _DATA_ONLY, "data")
     if "event_max_num_particles" in data:
         data["max_particles"] = data.pop("event_max_num_particles")
+        notices.move("data.event_max_num_particles", "data.max_particles")
     if data.pop("dummy_data", False):
         notices.replace("data.dummy_data", "simulated events (how many: --simulate.train, .val, .test)")
         data |= {f"{part}_dir": None for part in PARTS}
@@ -114,8 +116,8 @@ def _trainer(trainer: dict[str, Any], data: dict[str, Any], notices: Notices, gp
 def _only(section: dict[str, Any], only: dict[str, Any], path: str) -> None:
     """Takes settings out of a section for which hitpool has one value only."""
     for name, value in only.items():
-        if (given := section.pop(name, value)) != value:
-            raise ValueError(f"{path}.{name} is {given!r}, hitpool has {value!r} only")
+        if not is_ours(given := section.pop(name, value), value):
+            raise ValueError(refusal(f"{path}.{name}", given, value))
 
 
 def _class_name(module: Any) -> str:
@@ -160,7 +162,7 @@ def _model(model: dict[str, Any], notices: Notices) -> dict[str, Any]:
 def _rates(config: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
     """The learning rate in hitpool's terms, from those of hepattn or of torch's OneCycleLR."""
     if not isinstance(config, dict):
-        raise ValueError(f"{path}: expected a mapping, got {config!r}")
+        raise ValueError(f"{path}: expected a mapping, got {shown(config)}")
     if "class_path" not in config:
         rates = dict(config)
         if rates.pop("skip_scheduler", False):
@@ -174,11 +176,21 @@ def _rates(config: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
             settings.pop(name)
             notices.hint(f"{path}.{name}")
     _only(settings, _ONE_CYCLE_ONLY, path)
-    try:
-        highest = float(settings.pop("max_lr"))
-    except KeyError:
-        raise ValueError(f"{path}.init_args needs max_lr") from None
-    initial = highest / float(settings.pop("div_factor", 25.0))
-    rates = {"initial": initial, "max": highest, "end": initial / float(settings.pop("final_div_factor", 1e4))}
+    if "max_lr" not in settings:
+        raise ValueError(f"{path}.max_lr is missing")
+    highest, down, further = (
+        _number(settings.pop(name, default), f"{path}.{name}")
+        for name, default in (("max_lr", None), ("div_factor", 25.0), ("final_div_factor", 1e4))
+    )
+    rates = {"initial": highest / down, "max": highest, "end": highest / down / further}
     rates["pct_start"] = settings.pop("pct_start", 0.3)
+    for name in ("pct_start", *settings):
+        notices.move(f"{path}.{name}", f"model.lrs_config.{name}")
     return rates | settings
+
+
+def _number(value: Any, place: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{place}: expected a number, got {shown(value)}") from None

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hitpool.configuration.hepattn import sections
+from hitpool.configuration.hepattn import form, sections
+from hitpool.configuration.hepattn.arguments import agree
 from hitpool.configuration.hepattn.frozen_encoder import freeze_around_task
-from hitpool.configuration.hepattn.notices import Notices, short, shown
+from hitpool.configuration.hepattn.lacking import is_ours, refusal
+from hitpool.configuration.hepattn.notices import Notices, short
 from hitpool.configuration.hepattn.parts import PARTS, REPLACED, Part, no_equal
+
+_OLDER_NAMES = {"embed_dim": "dim", "feature": "input_name"}  # of the first versions of hepattn
 
 
 def uses_hepattn(node: Any) -> bool:
@@ -42,10 +46,25 @@ def translate(config: Any, gpu: bool = True) -> tuple[Any, list[str]]:
     """
     if not uses_hepattn(config):
         return config, []
+    translated, notices = translation(config, gpu)
+    return translated, notices.lines()
+
+
+def translation(config: Any, gpu: bool) -> tuple[Any, Notices]:
+    """What `translate` returns for a configuration of hepattn, with all that there is to tell about it.
+
+    Args:
+        config: A configuration, or a piece of one.
+        gpu: Whether this machine has a GPU.
+
+    Raises:
+        ValueError: As `translate`.
+    """
     notices = Notices(activation=_default_activation(config))
+    form.check(config)
     if isinstance(config, Mapping) and "class_path" not in config:
         config = sections.translate(dict(config), notices, gpu)
-    return freeze_around_task(_node(config, "", notices)), notices.lines()
+    return freeze_around_task(_node(config, "", notices)), notices
 
 
 def _is_theirs(node: Any) -> bool:
@@ -64,8 +83,14 @@ def _default_activation(config: Any) -> str:
 
 def _node(node: Any, path: str, notices: Notices) -> Any:
     if isinstance(node, list):
-        walked = ((entry, _node(entry, _join(path, index), notices)) for index, entry in enumerate(node))
-        return [new for old, new in walked if new is not None or old is None]
+        kept: list[Any] = []
+        for index, entry in enumerate(node):
+            new = _node(entry, _join(path, index), notices)
+            if new is not None or entry is None:
+                if index != len(kept):
+                    notices.move(_join(path, index), _join(path, len(kept)))
+                kept.append(new)
+        return kept
     if not isinstance(node, Mapping):
         return node
     if _is_theirs(node):
@@ -84,15 +109,26 @@ def _module(module: dict[str, Any], path: str, notices: Notices) -> dict[str, An
     if name not in PARTS:
         raise ValueError(f"{short(_join(path, 'class_path'))}: {no_equal(class_path, path)}")
     part = PARTS[name]
-    args = dict(module.get("init_args") or {})
+    path = _join(path, "init_args")
+    args = _renamed(module.get("init_args") or {}, path, notices)
     if class_path.startswith("hitpool."):  # has hitpool's default inside hepattn too
         args.setdefault("activation", "silu")
-    path = _join(path, "init_args")
     if part.reshape:
         args = part.reshape(args, path, notices)
     args = _accepted(part, args, path, notices)
-    args = {key: _node(value, _join(path, key), notices) for key, value in args.items()}
+    args = {key: _node(value, notices.place(_join(path, key)), notices) for key, value in args.items()}
     return module | {"class_path": part.ours, "init_args": {**part.defaults, **args}}
+
+
+def _renamed(args: Mapping[str, Any], path: str, notices: Notices) -> dict[str, Any]:
+    """The arguments by their newer names."""
+    renamed = dict(args)
+    for old, new in _OLDER_NAMES.items():
+        if old in renamed:
+            value = renamed.pop(old)
+            agree(renamed, new, value, _join(path, old), _join(path, new))
+            notices.move(_join(path, old), _join(path, new))
+    return renamed
 
 
 def _accepted(part: Part, args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
@@ -107,8 +143,8 @@ def _accepted(part: Part, args: dict[str, Any], path: str, notices: Notices) -> 
             if value != part.differs[name]:
                 notices.differs(here, value)
         elif name in part.only:
-            if value != part.only[name]:
-                raise ValueError(f"{short(here)} is {shown(value)}, hitpool has {part.only[name]!r} only")
+            if not is_ours(value, part.only[name]):
+                raise ValueError(refusal(here, value, part.only[name]))
         else:
             kept[name] = value
     return kept
