@@ -48,7 +48,7 @@ def one_line(message: str) -> str:
 
 
 def _reason(text: str) -> _Reason:
-    first, _, rest = text.strip("\n").partition("\n")
+    first, _, rest = text.strip("\n").removeprefix("Validation failed: ").partition("\n")
     rest = textwrap.dedent(rest)
     if match := _KEY.match(first):
         inner = _reason(f"{match['rest']}\n{rest}")
@@ -94,15 +94,14 @@ def _leaf(first: str, text: str) -> _Reason:
         return _Reason(kind=f"{match[1]} (class_path and init_args)", got=got)
     if match := re.match(r"Import path (?:\S+ )?does not correspond to a subclass of (\w+)", first):
         return _Reason(kind=f"class path of a {match[1]}")
-    if match := re.match(r"Group '(.*)' does not accept option '(.*)'", first):
+    if match := re.match(r"Group '(.*)' does not accept (?:option|nested key) '(.*)'", first):
         return _Reason(words=f"there is no option '{match[1]}.{match[2]}'")
-    if match := re.match(r"(?:Subcommand '\w+' does not accept option|Option) '(.*?)'(?: is not accepted)?$", first):
+    if match := re.match(r"(?:Option|Key) '(.*?)' is not (?:accepted|expected)$", first):
         return _Reason(words=f"there is no option '{match[1]}'")
-    if match := re.match(r"unrecognized arguments: (.*)", first):
+    if match := re.match(r"[Uu]nrecognized arguments: (.*)", first):
         return _Reason(words=f"there is no option {match[1]}")
-    if match := re.match(r"the following arguments are required: (.*)", first):
-        names = re.sub(r"\b(fit|validate|test|predict)\.", "", match[1])
-        return _Reason(words=f"missing: {names}")
+    if match := re.match(r"the following arguments are required: (.*)|Key \"(.*)\" is required", first):
+        return _Reason(words=f"missing: {match[1] or match[2]}")
     if got:
         return _Reason(words=f"{first}, got {got}")
     return _Reason(words=text)
