@@ -74,7 +74,7 @@ def _choice(reasons: list[_Reason], got: str = "") -> _Reason:
     specific = [reason for reason in reasons if reason.words or reason.key]
     if specific:
         return max(specific, key=lambda reason: bool(reason.key))
-    kinds = list(dict.fromkeys(reason.kind for reason in reasons if reason.kind))
+    kinds = sorted(dict.fromkeys(reason.kind for reason in reasons if reason.kind), key="null".__eq__)
     given = got or next((reason.got for reason in reasons if reason.got), "")
     choices = [kind.removeprefix("one of ") for kind in kinds if kind.startswith("one of ")]
     kinds = [kind for kind in kinds if not kind.startswith("one of ")]
@@ -86,8 +86,10 @@ def _leaf(first: str, text: str) -> _Reason:
     got = _short(got)
     if match := re.fullmatch(r"Expected an? (<class '.*'>|typing\..*|[\w.]+\[.*\])", first):
         return _Reason(kind=_kind(match[1]), got=got)
-    if match := re.match(r"Expected a dot import path string: (.*)|Expected a path but (.*) either not", first):
+    if match := re.match(r"Expected a (?:dot import path string: (.*)|(?:config )?path but (.*) either not)", first):
         return _Reason(kind="class path" if match[1] else "", got=_short(match[1] or match[2]))
+    if first == "Cannot take a Union of no types.":  # what jsonargparse 4.40 says about a Literal of texts
+        return _Reason(kind="one of its choices", got=got)
     if match := re.match(r"Not of type (\w+)", first):
         return _Reason(kind=re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match[1]).lower())
     if match := re.match(r"Not a valid subclass of (\w+)", first):
