@@ -1,5 +1,5 @@
 # libhitpool_inference.so: the ops for inference on CPU with the kernels of libhitpool_ops.so, for torch 2.11 and later.
-# It uses nothing but the stable ABI of torch.
+# It uses nothing but the stable ABI of torch, which earlier versions have in part: they build no such library.
 add_library(hitpool_inference SHARED
   csrc/inference/library.cpp
   csrc/inference/weighted_pool.cpp

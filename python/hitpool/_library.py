@@ -16,10 +16,14 @@ def library_path(name: Literal["ops", "inference"] = "ops") -> str:
 
     Args:
         name: `ops` is `libhitpool_ops.so`, all of it, for the minor version of torch that it was built with;
-            `inference` is `libhitpool_inference.so`, without gradients and on CPU, for torch 2.11 to 2.14.
+            `inference` is `libhitpool_inference.so`, without gradients and on CPU, for torch 2.11 to 2.14; a build
+            with an earlier torch has none.
 
     Returns:
         Absolute path, for `torch.ops.load_library` in Python or `dlopen` in C++.
+
+    Raises:
+        FileNotFoundError: This build of hitpool has no such library.
 
     Example:
         >>> import torch, hitpool
@@ -27,7 +31,13 @@ def library_path(name: Literal["ops", "inference"] = "ops") -> str:
     """
     extension = importlib.import_module("hitpool._C")
     assert extension.__file__ is not None
-    return str(Path(extension.__file__).with_name(f"libhitpool_{name}.so"))
+    path = Path(extension.__file__).with_name(f"libhitpool_{name}.so")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; hitpool was built with torch {extension.torch_version}, and the library for "
+            "inference is built with torch 2.11 or newer"
+        )
+    return str(path)
 
 
 def load_library() -> None:

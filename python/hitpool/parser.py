@@ -41,6 +41,17 @@ class ArgumentParser(jsonargparse.ArgumentParser):
                 raise ArgumentError(None, f"there is no option {name}{near_option(name, known - groups)}")
 
 
+def objects_of(parser: jsonargparse.ArgumentParser, config: jsonargparse.Namespace) -> jsonargparse.Namespace:
+    """Builds the objects that a parsed configuration describes; before jsonargparse 4.49 the method is another.
+
+    Args:
+        parser: The parser of the configuration.
+        config: What it returned.
+    """
+    build: Any = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
+    return build(config)
+
+
 def _above(name: str) -> list[str]:
     """What an option lies in: --a.b and --a for --a.b.c."""
     parts = name.split(".")

@@ -48,7 +48,7 @@ def one_line(message: str) -> str:
 
 
 def _reason(text: str) -> _Reason:
-    first, _, rest = text.strip("\n").partition("\n")
+    first, _, rest = text.strip("\n").removeprefix("Validation failed: ").partition("\n")
     rest = textwrap.dedent(rest)
     if match := _KEY.match(first):
         inner = _reason(f"{match['rest']}\n{rest}")
@@ -74,7 +74,7 @@ def _choice(reasons: list[_Reason], got: str = "") -> _Reason:
     specific = [reason for reason in reasons if reason.words or reason.key]
     if specific:
         return max(specific, key=lambda reason: bool(reason.key))
-    kinds = list(dict.fromkeys(reason.kind for reason in reasons if reason.kind))
+    kinds = sorted(dict.fromkeys(reason.kind for reason in reasons if reason.kind), key="null".__eq__)
     given = got or next((reason.got for reason in reasons if reason.got), "")
     choices = [kind.removeprefix("one of ") for kind in kinds if kind.startswith("one of ")]
     kinds = [kind for kind in kinds if not kind.startswith("one of ")]
@@ -86,23 +86,24 @@ def _leaf(first: str, text: str) -> _Reason:
     got = _short(got)
     if match := re.fullmatch(r"Expected an? (<class '.*'>|typing\..*|[\w.]+\[.*\])", first):
         return _Reason(kind=_kind(match[1]), got=got)
-    if match := re.match(r"Expected a dot import path string: (.*)|Expected a path but (.*) either not", first):
+    if match := re.match(r"Expected a (?:dot import path string: (.*)|(?:config )?path but (.*) either not)", first):
         return _Reason(kind="class path" if match[1] else "", got=_short(match[1] or match[2]))
+    if first == "Cannot take a Union of no types.":  # what jsonargparse 4.40 says about a Literal of texts
+        return _Reason(kind="one of its choices", got=got)
     if match := re.match(r"Not of type (\w+)", first):
         return _Reason(kind=re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match[1]).lower())
     if match := re.match(r"Not a valid subclass of (\w+)", first):
         return _Reason(kind=f"{match[1]} (class_path and init_args)", got=got)
     if match := re.match(r"Import path (?:\S+ )?does not correspond to a subclass of (\w+)", first):
         return _Reason(kind=f"class path of a {match[1]}")
-    if match := re.match(r"Group '(.*)' does not accept option '(.*)'", first):
+    if match := re.match(r"Group '(.*)' does not accept (?:option|nested key) '(.*)'", first):
         return _Reason(words=f"there is no option '{match[1]}.{match[2]}'")
-    if match := re.match(r"(?:Subcommand '\w+' does not accept option|Option) '(.*?)'(?: is not accepted)?$", first):
+    if match := re.match(r"(?:Option|Key) '(.*?)' is not (?:accepted|expected)$", first):
         return _Reason(words=f"there is no option '{match[1]}'")
-    if match := re.match(r"unrecognized arguments: (.*)", first):
+    if match := re.match(r"[Uu]nrecognized arguments: (.*)", first):
         return _Reason(words=f"there is no option {match[1]}")
-    if match := re.match(r"the following arguments are required: (.*)", first):
-        names = re.sub(r"\b(fit|validate|test|predict)\.", "", match[1])
-        return _Reason(words=f"missing: {names}")
+    if match := re.match(r"the following arguments are required: (.*)|Key \"(.*)\" is required", first):
+        return _Reason(words=f"missing: {match[1] or match[2]}")
     if got:
         return _Reason(words=f"{first}, got {got}")
     return _Reason(words=text)

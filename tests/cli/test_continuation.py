@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from lightning.pytorch import callbacks
 from lightning.pytorch.callbacks import timer
 
 from hitpool.cli import main
@@ -242,6 +243,7 @@ def test_a_failed_start_leaves_no_run(workplace: Path, tiny: list[str]) -> None:
     assert [path.name for path in Path("runs/muon").iterdir()] == ["version_0"]
 
 
+@pytest.mark.skipif(not hasattr(callbacks, "EMAWeightAveraging"), reason="before Lightning 2.6")
 def test_averaged_weights(workplace: Path, tiny: list[str]) -> None:
     averaging = ["--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging"]
     main(["fit", *tiny, *OPTIONS, *averaging, "--name=straight"])

@@ -4,6 +4,7 @@ import os
 import re
 import resource
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -42,7 +43,10 @@ LIGHTNING = [
 ]
 PARSED = [
     ("--trainer.max_epochs=abc", "trainer.max_epochs: expected int or null, got abc"),
-    ("--trainer.precision=foo", "trainer.precision: expected int or null or one of transformer-engine, .*got foo"),
+    (
+        "--trainer.precision=foo",
+        "trainer.precision: expected int or null or one of (transformer-.*|its choices), got foo",
+    ),
     ("--trainer.max_epoch=3", "no option --trainer.max_epoch .did you mean '--trainer.max_epochs'"),
     ("--batch-size=3", "no option --batch-size .did you mean '--data.batch_size'"),
     ("--max_epoch=3", "no option --max_epoch .did you mean '--trainer.max_epochs'"),
@@ -60,11 +64,11 @@ PARSED = [
     ("--data.batch_size=1.5", "data.batch_size: expected int, got 1.5"),
     ("--data.batch_size", "data.batch_size: expected one argument"),
     ("--data.inputs=foo", "data.inputs: expected dict, got foo"),
-    ("--model.optimizer=SGD", "model.optimizer: expected one of AdamW, Lion, got SGD"),
+    ("--model.optimizer=SGD", "model.optimizer: expected one of (AdamW, Lion, got SGD|its choices$)"),
     ("--model.model=foo.Bar", "model.model: class path foo.Bar: No module named 'foo'"),
     ("--model.model.encoder.num_layers=abc", "model.model.encoder.num_layers: expected int, got abc"),
     (f"{TASK}.dim=abc", "fit: model.model.tasks.2.dim: expected int, got abc"),
-    (f"{TASK}.loss=foo", "expected one of cauchy, l1, l2, smooth_l1, got foo"),
+    (f"{TASK}.loss=foo", "expected one of (cauchy, l1, l2, smooth_l1, got foo|its choices$)"),
     (f"{TASK}.class_path=hitpool.tasks.Foo", "model.model.tasks.2: class path hitpool.tasks.Foo: there is no 'Foo'"),
     ("--config", "--config/-c: expected one argument"),
     ("foo", "there is no option foo"),
@@ -143,10 +147,11 @@ CHANGES = [  # of muon.yaml: place, value, message
         "l1",
         "tasks.2: WeightedPoolingObjectHitRegressionTask has no option 'los' (did you",
     ),
-    (
+    pytest.param(
         (*TASKS, 2, "init_args", "loss"),
         "l3",
         "model.model.tasks.2.loss: expected one of cauchy, l1, l2, smooth_l1, got l3",
+        marks=pytest.mark.skipif(version("jsonargparse") == "4.40.1", reason="it says neither choices nor value"),
     ),
     (
         (*TASKS, 2, "init_arg"),
@@ -198,12 +203,12 @@ OTHERS = [
     ("test --ckpt x --checkpoint nothing", 2, "hitpool test: there is no option --ckpt .did you mean"),
     ("foo", 2, r"hitpool: there is no command 'foo'; the commands are fit, validate, .*data"),
     ("data foo", 2, "hitpool data: there is no command 'foo'; the commands are inspect, convert"),
-    ("simulate", 2, "hitpool simulate: missing: output, events; 'hitpool simulate --help'"),
+    ("simulate", 2, "hitpool simulate: missing: (output, events|output|events); 'hitpool simulate --help'"),
     ("simulate --output x --events abc", 2, "events: expected int, got abc"),
     ("simulate --output x --events -1", 1, "events: expected at least 1, got -1"),
     ("simulate --output data --events 3", 1, "output folder data exists already"),
     ("simulate --output data/train/metadata.yaml/x --events 3", 1, "data/train/metadata.yaml: file exists"),
-    ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of full, sample, got foo"),
+    ("simulate --output x --events 3 --preset foo", 2, "preset: expected one of (full, sample, got foo|its choices)"),
     ("simulate --output x --events 3 --foo", 2, "there is no option --foo"),
     ("acts --output x --events -1", 1, "hitpool acts: events: expected at least 1, got -1"),
     (
@@ -215,7 +220,7 @@ OTHERS = [
     (
         "export --checkpoint x --output y --format tf",
         2,
-        "format: expected null or one of aoti, onnx, torchscript, export, got tf",
+        "format: expected null or one of (aoti, onnx, torchscript, export|its choices), got tf",
     ),
     ("data inspect", 2, "hitpool data inspect: missing: directory"),
     ("data inspect data", 1, "data/metadata.yaml is missing; the folder holds: test, train, val"),

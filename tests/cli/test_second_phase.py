@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import callbacks
 
 from hitpool.cli import main
 from hitpool.weights import read_weights
@@ -106,6 +107,7 @@ def test_without_a_validation_the_last_checkpoint_is_refined_and_continued_as_it
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
+@pytest.mark.skipif(not hasattr(callbacks, "EMAWeightAveraging"), reason="before Lightning 2.6")
 def test_averaged_weights_are_refined_and_tested(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     main([*FIT, "--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging"])
     run = workplace / "runs" / "muon" / "version_0"

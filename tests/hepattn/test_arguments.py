@@ -5,6 +5,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from hitpool.hepattn.tasks import WeightedPoolingObjectHitRegressionTask
+from hitpool.parser import objects_of
 
 TASK = "hitpool.hepattn.tasks.WeightedPoolingObjectHitRegressionTask"
 ARGUMENTS = {
@@ -30,7 +31,7 @@ def instantiate(**arguments: object) -> nn.ModuleList:
     parser.add_argument("--tasks", type=nn.ModuleList)
     modules = [{"class_path": TASK, "init_args": ARGUMENTS | arguments}]
     config = {"class_path": "torch.nn.ModuleList", "init_args": {"modules": modules}}
-    return parser.instantiate(parser.parse_object({"tasks": config})).tasks
+    return objects_of(parser, parser.parse_object({"tasks": config})).tasks
 
 
 def test_full_width_of_the_fork_needs_its_three_arguments_or_pooled_dim() -> None:

@@ -5,6 +5,8 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import nn
 
+from hitpool.parser import objects_of
+
 SEED = """
 class_path: torch.nn.ModuleList
 init_args:
@@ -64,7 +66,7 @@ def instantiate(config: dict) -> nn.ModuleList:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--tasks", type=nn.ModuleList)
     parsed = parser.parse_object({"tasks": config})
-    return parser.instantiate(parsed).tasks
+    return objects_of(parser, parsed).tasks
 
 
 def test_yaml_of_the_original_gives_the_tasks() -> None:

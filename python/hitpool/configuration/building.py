@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from hitpool.configuration.stored import RunConfig
 from hitpool.configuration.trainer_options import check_callbacks, check_options
 from hitpool.data import HitDataModule
+from hitpool.parser import objects_of
 from hitpool.parser_message import one_line
 from hitpool.training.checkpoints import AtomicCheckpointIO, best_and_last
 from hitpool.training.loggers import MetricsBoard, MetricsTable, count_epochs_from_one
@@ -139,7 +140,8 @@ def _instantiated(key: str, kind: type, section: dict[str, Any], instantiate: bo
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, key, fail_untyped=False, instantiate=instantiate)
     try:
-        return parser.instantiate(parser.parse_object({key: copy.deepcopy(section)}))[key]  # it changes what it parses
+        parsed = parser.parse_object({key: copy.deepcopy(section)})  # it changes what it parses
+        return objects_of(parser, parsed)[key]
     except (ArgumentError, ValueError) as error:
         raise ValueError(one_line(str(error))) from error
 

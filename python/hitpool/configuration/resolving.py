@@ -156,7 +156,7 @@ def _place_loggers(given: Any) -> None:
 
 def _plain(config: Namespace, parser: ArgumentParser) -> dict[str, Any]:
     set_dumper("plain", _values)
-    return parser.dump(config, "plain", skip_unset=False, skip_validation=True)
+    return parser.dump(config, "plain", False, skip_validation=True)  # None is a value
 
 
 def _values(node: Any) -> Any:

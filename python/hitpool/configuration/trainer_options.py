@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
     SpikeDetection,
     Timer,
-    WeightAveraging,
 )
 
 from hitpool.data.datamodule import NO_OVERFIT_BATCHES
+from hitpool.training.refinement import AVERAGING
 
 LIMITS = {"validate": "limit_val_batches", "test": "limit_test_batches", "predict": "limit_predict_batches"}
 CALLBACKS = {
@@ -51,7 +51,7 @@ def check_callbacks(callbacks: Sequence[Callback], subcommand: str | None) -> No
         for kind, reason in CALLBACKS.items():
             if isinstance(callback, kind):
                 raise ValueError(f"trainer.callbacks: {name} is not supported, because {reason}")
-        if isinstance(callback, WeightAveraging) and callback._use_buffers and "avg_fn" not in callback._kwargs:
+        if isinstance(callback, AVERAGING) and callback._use_buffers and "avg_fn" not in callback._kwargs:
             raise ValueError(f"trainer.callbacks: {name} cannot average buffers of truth values: set use_buffers=false")
 
 

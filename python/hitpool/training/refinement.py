@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import lightning.pytorch.callbacks
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import WeightAveraging
 from rich.progress import track
 from torch import Tensor
 
@@ -28,6 +28,10 @@ from hitpool.training.threads import Threads
 
 if TYPE_CHECKING:
     from hitpool.training.module import TrackingModule
+
+
+# The callbacks that average weights; Lightning before 2.6 has none, and nothing is an instance of ().
+AVERAGING: Any = getattr(lightning.pytorch.callbacks, "WeightAveraging", ())
 
 
 class Batches(Sized, Iterable[Any], Protocol):
@@ -196,5 +200,5 @@ def second_phase(
     # their averages are in the checkpoint, and would replace it in the test
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     trainer.callbacks = [  # type: ignore[attr-defined]
-        callback for callback in callbacks if not isinstance(callback, WeightAveraging)
+        callback for callback in callbacks if not isinstance(callback, AVERAGING)
     ]

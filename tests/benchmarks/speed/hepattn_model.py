@@ -14,6 +14,7 @@ from timing import medians
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from hitpool.parser import objects_of
 from hitpool.training import TrackingModule
 
 
@@ -90,7 +91,7 @@ def _network(config: Path) -> nn.Module:
     parser.add_argument("--model", type=nn.Module, required=True)
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]
     network = settings.get("init_args", settings)["model"]
-    return parser.instantiate_classes(parser.parse_object({"model": network})).model
+    return objects_of(parser, parser.parse_object({"model": network})).model
 
 
 def _calls_of_tasks(loops: Loops, batches: list[Batch]) -> dict[str, Callable[[], object]]:
