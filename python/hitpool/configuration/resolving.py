@@ -125,8 +125,9 @@ def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
         raise ArgumentError(None, f"there is no option '{unknown[0]}'")  # the parser accepts an empty section
     given = {key: value for key, value in arguments.config.items() if value is not None or key not in SECTIONS}
     for key in SECTIONS.keys() & given.keys():
-        if not isinstance(given[key], str | dict):
-            raise ArgumentError(None, f"{key}: expected a mapping, got {given[key]!r}")
+        is_file = isinstance(given[key], str) and Path(given[key]).is_file()
+        if not is_file and not isinstance(given[key], dict):
+            raise ArgumentError(None, f"{key}: expected a mapping, or a file that holds it, got {given[key]!r}")
     content = copy.deepcopy(given)  # the parser changes it
     base = parser.parse_object(content, _skip_validation=True)
     model = arguments.config.get("model") or {}
