@@ -234,7 +234,8 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         if self.response is not None:
             return self.response.loss(described, self.fitted.chosen(physical.double()))
         found = self._regress(described)
-        return self.loss_weight * self._terms(self._learned(found), self._shape(found), physical).mean()
+        learned = found[f"{self.output_object}_regr"]  # [P, K]
+        return self.loss_weight * self._terms(learned, self._shape(found), physical).mean()
 
     def late_key(self, name: str) -> str:
         """Name of an output that is there while `describing`.
