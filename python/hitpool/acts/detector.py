@@ -49,6 +49,7 @@ class Detector:
         self._context = self.generic.nominalGeometryContext()
         self._surfaces = self.geometry.geoIdSurfaceMap()
         self._modules: dict[int, Module] = {}
+        self._layers: dict[tuple[int, int], list[acts.GeometryIdentifier]] = {}
 
     def module(self, identifier: acts.GeometryIdentifier) -> Module:
         """Looks up a sensitive surface.
@@ -67,6 +68,41 @@ class Detector:
                 np.stack([first - origin, second - origin]),
             )
         return self._modules[identifier.value]
+
+    def modules_of_layer(self, identifier: acts.GeometryIdentifier) -> list[acts.GeometryIdentifier]:
+        """All modules in the layer of one of them.
+
+        Args:
+            identifier: Identifier of the module.
+        """
+        if not self._layers:
+            for other in self._surfaces:
+                if other.sensitive:
+                    self._layers.setdefault((other.volume, other.layer), []).append(other)
+            for modules in self._layers.values():
+                modules.sort(key=lambda other: other.value)
+        return self._layers[identifier.volume, identifier.layer]
+
+    def random_point(self, identifier: acts.GeometryIdentifier, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A point of a module, each as probable as another.
+
+        Args:
+            identifier: Identifier of the module, which is a rectangle or a trapezoid.
+            rng: Source of random numbers.
+
+        Returns:
+            Its two local coordinates in mm, [2].
+        """
+        bounds = self._surfaces[identifier].bounds
+        sizes = bounds.values()
+        if bounds.type == acts.SurfaceBoundsType.Trapezoid:  # half widths at both ends, half length
+            corner = np.array([max(sizes[0], sizes[1]), sizes[2]])
+        else:  # two opposite corners around the centre
+            corner = np.array(sizes[2:4])
+        while True:
+            point: NDArray[np.float64] = rng.uniform(-corner, corner)
+            if bounds.inside(acts.Vector2(*point)):
+                return point
 
     def _global(self, surface: acts.Surface, loc0: float, loc1: float) -> NDArray[np.float64]:
         point = surface.localToGlobal(self._context, acts.Vector2(loc0, loc1), acts.Vector3(0, 0, 1))
