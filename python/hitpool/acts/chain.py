@@ -14,6 +14,7 @@ from acts.examples.reconstruction import SeedingAlgorithm, TrackSmearingSigmas, 
 from acts.examples.simulation import ParticleSelectorConfig, addDigiParticleSelection, addDigitization, addFatras
 
 from hitpool.acts.busy import shoot_busy
+from hitpool.acts.digitization import digitization
 from hitpool.acts.detector import generic_detector, write_resolution
 from hitpool.acts.finding import Finder, FindingRecorder
 from hitpool.acts.found import Found
@@ -72,7 +73,11 @@ def run(batch: tuple[int, int], seed: int, split: int, profile: str) -> Batch:
     if busy:
         chain.addAlgorithm(Noise(detector, np.random.Generator(np.random.PCG64(sequence.spawn(1)[0]))))
     with tempfile.TemporaryDirectory() as folder:
-        addDigitization(chain, geometry, field, write_resolution(Path(folder, "resolution.json")), rnd=random)
+        resolution = write_resolution(Path(folder, "resolution.json"))
+        if busy:
+            chain.addAlgorithm(digitization(detector, resolution, random))
+        else:
+            addDigitization(chain, geometry, field, resolution, rnd=random)
         addDigiParticleSelection(
             chain, ParticleSelectorConfig(measurements=(LEAST_MEASUREMENTS, None), removeSecondaries=True)
         )
