@@ -14,8 +14,8 @@ from acts.examples.reconstruction import SeedingAlgorithm, TrackSmearingSigmas, 
 from acts.examples.simulation import ParticleSelectorConfig, addDigiParticleSelection, addDigitization, addFatras
 
 from hitpool.acts.busy import shoot_busy
-from hitpool.acts.digitization import digitization
 from hitpool.acts.detector import generic_detector, write_resolution
+from hitpool.acts.digitization import digitization
 from hitpool.acts.finding import Finder, FindingRecorder
 from hitpool.acts.found import Found
 from hitpool.acts.gun import Gun, shoot

@@ -1,4 +1,4 @@
-"""ACTS's own track finding on the measurements of an event: seeds, combinatorial Kalman filter, ambiguity resolution."""
+"""ACTS's own track finding: seeds, combinatorial Kalman filter, ambiguity resolution."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class FindingRecorder(Recorder):
 
     def _tracks(self, store: Any, numbers: list[int], link: NDArray[np.int64]) -> NDArray[np.float64]:
         tracks = list(self.found_tracks(store))
-        hits = [measurements_of(track) for track in tracks]
+        hits = [list(measurements_of(track))[::-1] for track in tracks]
         particle, duplicate = match(hits, link, len(numbers))
         values, errors = np.full((len(tracks), 5), np.nan), np.full((len(tracks), 5, 5), np.nan)
         columns = np.full((len(numbers), len(CKF_FEATURES)), np.nan)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hitpool.acts.columns import BUSY_TRACK_FEATURES, HIT_FEATURES, TRACK_FEATURES, TRUTH_LINK, UNITS
-from hitpool.cores import available_cores
 from hitpool.acts.found import Found
+from hitpool.cores import available_cores
 from hitpool.files import Events, produced, write_data_set
 
 if TYPE_CHECKING:
@@ -74,29 +74,26 @@ def acts(
     sizes = [min(size, events - start) for start in range(0, events, size)]
     batch = functools.partial(_run, seed=seed, split=split, profile=profile)
     workers = workers or available_cores()
+    if profile != "muons":
+        generator["profile"] = profile
+    columns = TRACK_FEATURES if profile == "muons" else BUSY_TRACK_FEATURES
     more = {"truth_link": TRUTH_LINK, "units": UNITS}
     found: list[Found] = []
+    summary: dict[str, dict[str, Any]] = {}
+
+    def last(folder: Path) -> dict[str, dict[str, Any]]:
+        if found:
+            summary["ckf"] = Found.concatenate(found).write(folder)
+        return summary
+
     with closing(produced(batch, list(enumerate(sizes)), sizes, workers, f"simulating {output}")) as batches:
         kept = _events(batches, found)
-        if profile == "muons":
-            write_data_set(
-                output, kept, HIT_FEATURES, TRACK_FEATURES, generator, "hitpool acts", BATCHES_PER_FILE, more
-            )
-            return
-        generator["profile"] = profile
-        summary: dict[str, Any] = {}
-
-        def last(folder: Path) -> dict[str, Any]:
-            summary.update(Found.concatenate(found).write(folder))
-            return {"ckf": summary}
-
-        write_data_set(
-            output, kept, HIT_FEATURES, BUSY_TRACK_FEATURES, generator, "hitpool acts", BATCHES_PER_FILE, more, last
+        write_data_set(output, kept, HIT_FEATURES, columns, generator, "hitpool acts", BATCHES_PER_FILE, more, last)
+    for own in summary.values():
+        print(
+            f"CKF of ACTS: {own['found']} of {own['particles']} particles found, {own['fakes']} fakes, "
+            f"{own['duplicates']} duplicates, {own['milliseconds_per_event']} ms per event on one core"
         )
-    print(
-        "CKF of ACTS: {found} of {particles} particles found, {fakes} fakes, {duplicates} duplicates, "
-        "{milliseconds_per_event} ms per event on one core".format(**summary)
-    )
 
 
 def _events(batches: Generator[Batch, None, None], found: list[Found]) -> Generator[Events, None, None]:

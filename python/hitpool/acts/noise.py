@@ -11,6 +11,7 @@ from hitpool.acts.detector import Detector
 
 LOST = 0.03  # of the hits
 NOISE = (0.1, 0.3)  # noise hits per remaining hit, uniform, one number for each event
+MOMENTUM = acts.Vector4(0.0, 0.0, 1.0, 1.0)  # of what left a noise hit; the measurement does not depend on it
 TRUE_HITS = "true_simhits"  # what Fatras has to write
 
 
@@ -43,19 +44,19 @@ class Noise(acts.examples.IAlgorithm):
         for hit in kept:
             container.insert(hit)
         count = round(self.rng.uniform(*NOISE) * len(kept))
-        for i, like in enumerate(self.rng.integers(len(kept), size=count)):
-            container.insert(self._hit(i, kept[like].geometryId))
+        layers = self.rng.integers(len(kept), size=count)
+        for i, (like, place) in enumerate(zip(layers, self.rng.random((count, 3)).tolist(), strict=True)):
+            container.insert(self._hit(i, kept[like].geometryId, *place))
         self.output(context, container)
         return acts.examples.ProcessCode.SUCCESS
 
-    def _hit(self, i: int, like: acts.GeometryIdentifier) -> acts.examples.SimHit:
+    def _hit(
+        self, i: int, like: acts.GeometryIdentifier, module: float, along: float, across: float
+    ) -> acts.examples.SimHit:
+        """Noise hit i in the layer of another hit; the place is given by numbers from 0 to 1."""
         modules = self.detector.modules_of_layer(like)
-        identifier = modules[self.rng.integers(len(modules))]
-        module = self.detector.module(identifier)
-        local = self.detector.random_point(identifier, self.rng)
-        point = module.origin + local @ module.axes
+        identifier = modules[int(module * len(modules))]
         barcode = acts.fatras.Barcode()
         barcode.vertexPrimary, barcode.vertexSecondary, barcode.particle = 1, 1, i + 1
-        direction = point / np.linalg.norm(point)
-        momentum = acts.Vector4(*direction, 1.0)  # the digitisation needs some direction
-        return acts.examples.SimHit(identifier, barcode, acts.Vector4(*point, 0.0), momentum, momentum)
+        point = acts.Vector4(*self.detector.point(identifier, along, across), 0.0)
+        return acts.examples.SimHit(identifier, barcode, point, MOMENTUM, MOMENTUM)

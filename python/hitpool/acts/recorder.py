@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import acts
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from hitpool.acts.columns import KALMAN_FEATURES, TRUTH_FEATURES
 from hitpool.acts.detector import Detector
 from hitpool.acts.gun import Gun, GunParticles
-from hitpool.acts.matching import majority
 from hitpool.files import Events
 
 LOC0, LOC1, PHI, THETA, Q_OVER_P = range(5)
@@ -76,7 +76,7 @@ class Recorder(acts.examples.IAlgorithm):
         fits = np.full((len(numbers), len(KALMAN_FEATURES)), np.nan)
         for fit in self.fits(store):
             if fit.hasReferenceSurface:
-                fits[majority(measurements_of(fit), link)[0]] = kalman_parameters(parameters(fit), covariance(fit))
+                fits[link[next(measurements_of(fit))]] = kalman_parameters(parameters(fit), covariance(fit))
         return np.column_stack([np.array(truth).reshape(-1, len(TRUTH_FEATURES)), fits])
 
     def events(self) -> Events:
@@ -89,11 +89,11 @@ class Recorder(acts.examples.IAlgorithm):
         )
 
 
-def measurements_of(track: Any) -> list[int]:
-    """Numbers of the measurements of a track, from the inside, without outliers."""
-    states = [s for s in track.trackStatesReversed if s.hasUncalibratedSourceLink and not s.typeFlags.isOutlier]
-    links = [acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink) for state in states]
-    return [link.index() for link in reversed(links)]
+def measurements_of(track: Any) -> Iterator[int]:
+    """Numbers of the measurements of a track, from the outside, without outliers."""
+    for state in track.trackStatesReversed:
+        if state.hasUncalibratedSourceLink and not state.typeFlags.isOutlier:
+            yield acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index()
 
 
 def parameters(track: Any) -> NDArray[np.float64]:
