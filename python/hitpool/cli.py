@@ -31,7 +31,7 @@ commands:
   predict     write the predictions of a checkpoint as a table, in HDF5, Parquet or ROOT
   init        look at a data set and write a first configuration for it
   simulate    write a data set of simulated muon events
-  acts        write a data set of muons in the generic inner detector of ACTS, with its Kalman filter
+  acts        write a data set in the generic inner detector of ACTS, with its Kalman filter and track finding
   evaluate    measure checkpoints on any data set, beside other estimates of the same tracks and the physical limit
   compare     show the tests of several runs side by side
   show        draw an event of a data set, with a checkpoint also what its model assigns

@@ -193,7 +193,7 @@ def test_a_failed_fit_is_no_obstacle_to_the_reader(tmp_path: Path) -> None:
 
 
 def test_events_depend_on_seed_and_split_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "EVENTS_PER_BATCH", 10)
+    monkeypatch.setitem(generate.EVENTS_PER_BATCH, "muons", 10)
     monkeypatch.setattr(generate, "BATCHES_PER_FILE", 2)
     for workers in (1, 2, 3):
         acts(tmp_path / str(workers), 45, seed=4, workers=workers)

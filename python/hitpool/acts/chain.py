@@ -1,10 +1,11 @@
-"""The chain of ACTS algorithms: gun, Fatras, digitisation, Kalman filter with the true assignment of hits."""
+"""The chain of ACTS algorithms: gun, Fatras, digitisation, track finding, Kalman filter with the true hits."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import acts
 import acts.examples
@@ -12,8 +13,13 @@ import numpy as np
 from acts.examples.reconstruction import SeedingAlgorithm, TrackSmearingSigmas, addKalmanTracks, addSeeding
 from acts.examples.simulation import ParticleSelectorConfig, addDigiParticleSelection, addDigitization, addFatras
 
+from hitpool.acts.busy import shoot_busy
 from hitpool.acts.detector import generic_detector, write_resolution
-from hitpool.acts.gun import Gun
+from hitpool.acts.digitization import digitization
+from hitpool.acts.finding import Finder, FindingRecorder
+from hitpool.acts.found import Found
+from hitpool.acts.gun import Gun, shoot
+from hitpool.acts.noise import TRUE_HITS, Noise
 from hitpool.acts.recorder import Recorder
 from hitpool.files import Events
 
@@ -23,7 +29,19 @@ START_SIGMAS = [1.0, 1.0, math.radians(1), math.radians(1), 0.0, 1.0]  # d0, z0 
 START_SIGMA_QPT, START_SIGMA_PT = 0.1, 0.1  # 1/GeV and relative
 
 
-def run(batch: tuple[int, int], seed: int, split: int) -> Events:
+class Batch(NamedTuple):
+    """What comes out of the chain.
+
+    Args:
+        events: Events of the batch.
+        found: Tracks that ACTS found in them; None where it did not look for any.
+    """
+
+    events: Events
+    found: Found | None
+
+
+def run(batch: tuple[int, int], seed: int, split: int, profile: str) -> Batch:
     """One batch of a data set, with random numbers of its own.
 
     Fatras simulates multiple scattering and energy loss. The Kalman filter gets the measurements of each true track and
@@ -34,33 +52,42 @@ def run(batch: tuple[int, int], seed: int, split: int) -> Events:
         batch: Number of the batch and its number of events.
         seed: Seed of the data set.
         split: Number of the part.
+        profile: Of the events, "muons" or "busy".
 
     Returns:
         The events of the batch.
     """
     number, events = batch
+    busy = profile == "busy"
     sequence = np.random.SeedSequence([seed, split, number])
-    gun = Gun(np.random.Generator(np.random.PCG64(sequence)))
+    gun = Gun(np.random.Generator(np.random.PCG64(sequence)), shoot_busy if busy else shoot)
     random = acts.examples.RandomNumbers(seed=int(sequence.generate_state(1, np.uint64)[0]))
     detector = generic_detector()
     geometry, field = detector.geometry, detector.field
-    recorder = Recorder(detector, gun)
+    recorder = FindingRecorder(detector, gun) if busy else Recorder(detector, gun)
 
     chain = acts.examples.Sequencer(events=events, numThreads=1, logLevel=acts.logging.WARNING, trackFpes=False)
     chain.addAlgorithm(gun)
     chain.addWhiteboardAlias("particles_generated_selected", "particles_generated")
-    addFatras(chain, geometry, field, random)
+    addFatras(chain, geometry, field, random, outputSimHits=TRUE_HITS if busy else "simhits")
+    if busy:
+        chain.addAlgorithm(Noise(detector, np.random.Generator(np.random.PCG64(sequence.spawn(1)[0]))))
     with tempfile.TemporaryDirectory() as folder:
-        addDigitization(chain, geometry, field, write_resolution(Path(folder, "resolution.json")), rnd=random)
-    addDigiParticleSelection(
-        chain, ParticleSelectorConfig(measurements=(LEAST_MEASUREMENTS, None), removeSecondaries=True)
-    )
+        resolution = write_resolution(Path(folder, "resolution.json"))
+        if busy:
+            chain.addAlgorithm(digitization(detector, resolution, random))
+        else:
+            addDigitization(chain, geometry, field, resolution, rnd=random)
+        addDigiParticleSelection(
+            chain, ParticleSelectorConfig(measurements=(LEAST_MEASUREMENTS, None), removeSecondaries=True)
+        )
+        finder = Finder(chain, detector, Path(folder)) if busy else None
     addSeeding(
         chain,
         geometry,
         field,
         seedingAlgorithm=SeedingAlgorithm.TruthSmeared,
-        particleHypothesis=acts.ParticleHypothesis.muon,
+        particleHypothesis=None if busy else acts.ParticleHypothesis.muon,  # None: that of the particle
         trackSmearingSigmas=START,
         initialSigmas=START_SIGMAS,
         initialSigmaQoverPt=START_SIGMA_QPT,
@@ -71,4 +98,4 @@ def run(batch: tuple[int, int], seed: int, split: int) -> Events:
     addKalmanTracks(chain, geometry, field)
     chain.addAlgorithm(recorder)
     chain.run()
-    return recorder.events()
+    return Batch(recorder.events(), recorder.found(finder.seconds()) if finder else None)

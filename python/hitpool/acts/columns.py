@@ -37,6 +37,12 @@ NaN where the fit failed."""
 
 TRACK_FEATURES = (*TRUTH_FEATURES, *KALMAN_FEATURES)
 
+CKF_FEATURES = tuple(name.replace("kalman_", "ckf_") for name in KALMAN_FEATURES)
+"""The same of the track that the combinatorial Kalman filter found; NaN where it found none."""
+
+BUSY_TRACK_FEATURES = (*TRACK_FEATURES, "pdg", *CKF_FEATURES)
+"""With the PDG code of the particle."""
+
 UNITS = {
     **dict.fromkeys(("x", "y", "z", "d0", "z0"), "mm"),
     **dict.fromkeys(("var_loc0", "var_loc1"), "mm^2"),

@@ -49,6 +49,8 @@ class Detector:
         self._context = self.generic.nominalGeometryContext()
         self._surfaces = self.geometry.geoIdSurfaceMap()
         self._modules: dict[int, Module] = {}
+        self._shapes: dict[int, tuple[float, ...]] = {}  # half widths at both ends, half length
+        self._layers: dict[tuple[int, int], list[acts.GeometryIdentifier]] = {}
 
     def module(self, identifier: acts.GeometryIdentifier) -> Module:
         """Looks up a sensitive surface.
@@ -56,17 +58,57 @@ class Detector:
         Args:
             identifier: Its identifier.
         """
-        if identifier.value not in self._modules:
+        key = identifier.value
+        if key not in self._modules:
             surface = self._surfaces[identifier]
             origin, first, second = (self._global(surface, *local) for local in ((0, 0), (1, 0), (0, 1)))
-            self._modules[identifier.value] = Module(
+            self._modules[key] = Module(
                 identifier.volume,
                 identifier.layer,
                 identifier.sensitive,
                 origin,
                 np.stack([first - origin, second - origin]),
             )
-        return self._modules[identifier.value]
+        return self._modules[key]
+
+    def modules_of_layer(self, identifier: acts.GeometryIdentifier) -> list[acts.GeometryIdentifier]:
+        """All modules in the layer of one of them.
+
+        Args:
+            identifier: Identifier of the module.
+        """
+        if not self._layers:
+            for other in self._surfaces:
+                if other.sensitive:
+                    self._layers.setdefault((other.volume, other.layer), []).append(other)
+            for modules in self._layers.values():
+                modules.sort(key=lambda other: other.value)
+        return self._layers[identifier.volume, identifier.layer]
+
+    def point(self, identifier: acts.GeometryIdentifier, along: float, across: float) -> NDArray[np.float64]:
+        """A point of a module; if both numbers are uniform, every point is as probable as another.
+
+        Args:
+            identifier: Identifier of the module, which is a rectangle or a trapezoid.
+            along: From 0 to 1, where it lies along the second local coordinate, as a fraction of the area.
+            across: From 0 to 1, where it lies along the first one.
+
+        Returns:
+            Global position in mm, [3].
+        """
+        key = identifier.value
+        if key not in self._shapes:
+            bounds = self._surfaces[identifier].bounds
+            sizes = bounds.values()  # of a rectangle two opposite corners around the centre
+            trapezoid = bounds.type == acts.SurfaceBoundsType.Trapezoid
+            self._shapes[key] = tuple(sizes[:3]) if trapezoid else (sizes[2], sizes[2], sizes[3])
+        near, far, half_length = self._shapes[key]
+        width = math.sqrt(near**2 + along * (far**2 - near**2))  # half of it, at this point
+        fraction = (width - near) / (far - near) if far != near else along
+        module = self.module(identifier)
+        local = width * (2 * across - 1), half_length * (2 * fraction - 1)
+        point: NDArray[np.float64] = module.origin + local[0] * module.axes[0] + local[1] * module.axes[1]
+        return point
 
     def _global(self, surface: acts.Surface, loc0: float, loc1: float) -> NDArray[np.float64]:
         point = surface.localToGlobal(self._context, acts.Vector2(loc0, loc1), acts.Vector3(0, 0, 1))

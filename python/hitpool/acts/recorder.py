@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import acts
@@ -9,9 +10,9 @@ import acts.examples
 import numpy as np
 from numpy.typing import NDArray
 
-from hitpool.acts.columns import HIT_FEATURES, KALMAN_FEATURES, TRACK_FEATURES
+from hitpool.acts.columns import KALMAN_FEATURES, TRUTH_FEATURES
 from hitpool.acts.detector import Detector
-from hitpool.acts.gun import Gun, GunMuons
+from hitpool.acts.gun import Gun, GunParticles
 from hitpool.files import Events
 
 LOC0, LOC1, PHI, THETA, Q_OVER_P = range(5)
@@ -22,7 +23,7 @@ class Recorder(acts.examples.IAlgorithm):
 
     Args:
         detector: Where the measurements are.
-        gun: Knows the true muons of the event.
+        gun: Knows the true particles of the event.
     """
 
     def __init__(self, detector: Detector, gun: Gun) -> None:
@@ -44,29 +45,39 @@ class Recorder(acts.examples.IAlgorithm):
     def execute(self, context: acts.examples.AlgorithmContext) -> acts.examples.ProcessCode:
         """Records one event."""
         store = context.eventStore
-        hits = [self._hit(measurement) for measurement in self.measurements(store)]
-        self.hits.append(np.array(hits).reshape(-1, len(HIT_FEATURES)))
-        hits_of, link = self.hits_of(store), self.hits[-1][:, -1]
-        tracks = []
-        for row, particle in enumerate(self.particles(store)):
-            link[list(hits_of.valuesFor(particle.particleId))] = row
-            truth = true_parameters(self.gun.muons, particle.particleId.vertexPrimary - 1)
-            tracks.append([*truth, *[np.nan] * len(KALMAN_FEATURES)])
-        for fit in self.fits(store):
-            if fit.hasReferenceSurface:
-                row = int(link[_first_measurement(fit)])
-                tracks[row][-len(KALMAN_FEATURES) :] = kalman_parameters(
-                    _vector(fit.parameters), _matrix(fit.covariance)
-                )
-        self.tracks.append(np.array(tracks).reshape(-1, len(TRACK_FEATURES)))
+        hits = self._hits(self.measurements(store))
+        barcodes = [particle.particleId for particle in self.particles(store)]
+        hits_of = self.hits_of(store)
+        for row, barcode in enumerate(barcodes):
+            hits[list(hits_of.valuesFor(barcode)), -1] = row
+        self.hits.append(hits)
+        numbers = [self.gun.number(barcode) for barcode in barcodes]
+        self.tracks.append(self._tracks(store, numbers, hits[:, -1].astype(np.int64)))
         return acts.examples.ProcessCode.SUCCESS
 
-    def _hit(self, measurement: Any) -> list[float]:
-        module = self.detector.module(measurement.geometryId)
-        local, covariance = measurement.fullParameters, measurement.fullCovariance
-        x, y, z = module.origin + local[LOC0] * module.axes[0] + local[LOC1] * module.axes[1]
-        variances = covariance[LOC0, LOC0], covariance[LOC1, LOC1]
-        return [x, y, z, module.volume, module.layer, module.number, *module.axes[0], *module.axes[1], *variances, -1.0]
+    def _hits(self, measurements: Any) -> NDArray[np.float64]:
+        modules = [self.detector.module(measurement.geometryId) for measurement in measurements]
+        numbers = np.array([module[:3] for module in modules]).reshape(-1, 3)
+        origin = np.array([module.origin for module in modules]).reshape(-1, 3)
+        axes = np.array([module.axes for module in modules]).reshape(-1, 2, 3)
+        local = np.array([_local(measurement) for measurement in measurements]).reshape(-1, 4)
+        points = origin + local[:, :1] * axes[:, 0] + local[:, 1:2] * axes[:, 1]
+        return np.column_stack([points, numbers, axes[:, 0], axes[:, 1], local[:, 2:], np.full(len(modules), -1.0)])
+
+    def _tracks(self, store: Any, numbers: list[int], link: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Columns of the tracks, [particles, columns].
+
+        Args:
+            store: The whiteboard.
+            numbers: Of the particles in the gun.
+            link: Row of the particle of each hit.
+        """
+        truth = [true_parameters(self.gun.particles, i) for i in numbers]
+        fits = np.full((len(numbers), len(KALMAN_FEATURES)), np.nan)
+        for fit in self.fits(store):
+            if fit.hasReferenceSurface:
+                fits[link[next(measurements_of(fit))]] = kalman_parameters(parameters(fit), covariance(fit))
+        return np.column_stack([np.array(truth).reshape(-1, len(TRUTH_FEATURES)), fits])
 
     def events(self) -> Events:
         """All recorded events."""
@@ -78,35 +89,44 @@ class Recorder(acts.examples.IAlgorithm):
         )
 
 
-def _first_measurement(fit: Any) -> int:
-    for state in fit.trackStatesReversed:
-        if state.hasUncalibratedSourceLink:
-            return int(acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index())
-    raise RuntimeError("the Kalman filter gave a track without a measurement")
+def measurements_of(track: Any) -> Iterator[int]:
+    """Numbers of the measurements of a track, from the outside, without outliers."""
+    for state in track.trackStatesReversed:
+        if state.hasUncalibratedSourceLink and not state.typeFlags.isOutlier:
+            yield acts.examples.IndexSourceLink.fromSourceLink(state.uncalibratedSourceLink).index()
 
 
-def _vector(parameters: Any) -> NDArray[np.float64]:
-    return np.array([parameters[i] for i in range(Q_OVER_P + 1)])
+def parameters(track: Any) -> NDArray[np.float64]:
+    """d0 (mm), z0 (mm), phi, theta and q/p (1/GeV) of a track, [5]."""
+    own = track.parameters
+    return np.array([own[i] for i in range(Q_OVER_P + 1)])
 
 
-def _matrix(covariance: Any) -> NDArray[np.float64]:
-    indices = range(Q_OVER_P + 1)
-    return np.array([[covariance[i, j] for j in indices] for i in indices])
+def covariance(track: Any) -> NDArray[np.float64]:
+    """Covariance of the `parameters` of a track, [5, 5]."""
+    own, indices = track.covariance, range(Q_OVER_P + 1)
+    return np.array([[own[i, j] for j in indices] for i in indices])
 
 
-def true_parameters(muons: GunMuons, i: int) -> tuple[float, ...]:
-    """The columns `TRUTH_FEATURES` of a muon.
+def _local(measurement: Any) -> tuple[float, float, float, float]:
+    """Both coordinates and their variances."""
+    local, variances = measurement.fullParameters, measurement.fullCovariance
+    return local[LOC0], local[LOC1], variances[LOC0, LOC0], variances[LOC1, LOC1]
+
+
+def true_parameters(particles: GunParticles, i: int) -> tuple[float, ...]:
+    """The columns `TRUTH_FEATURES` of a particle.
 
     The bending between vertex and beam line (micrometres) is neglected: it changes d0 by less than 1e-7 mm.
 
     Args:
-        muons: Muons of the event.
-        i: Number of the muon.
+        particles: Particles of the event.
+        i: Number of the particle.
     """
-    (pt, eta, phi), (x, y, z) = muons.momentum[i], muons.vertex[i]
+    (pt, eta, phi), (x, y, z) = particles.momentum[i], particles.vertex[i]
     d0 = y * np.cos(phi) - x * np.sin(phi)
     z0 = z - (x * np.cos(phi) + y * np.sin(phi)) * np.sinh(eta)
-    return pt, eta, phi, float(muons.charge[i]), d0, z0
+    return pt, eta, phi, float(particles.charge[i]), d0, z0
 
 
 def kalman_parameters(parameters: NDArray[np.float64], covariance: NDArray[np.float64]) -> tuple[float, ...]:

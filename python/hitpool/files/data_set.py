@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ def write_data_set(
     source: str,
     batches_per_file: int = 1,
     more: Mapping[str, Any] | None = None,
+    last: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> None:
     """Writes events to a new folder, which appears only when it is complete.
 
@@ -37,6 +38,7 @@ def write_data_set(
         source: Command that made the events.
         batches_per_file: Batches in one file.
         more: What else the metadata say, see `write_index`.
+        last: Called with the folder when it has all events; may write other files, and returns more for the metadata.
 
     Raises:
         FileExistsError: If the folder exists.
@@ -56,4 +58,5 @@ def write_data_set(
             write_event_file(folder / name, hit_columns, track_columns, events, np.arange(start, start + count))
             files.append({"h5_file": name, "source_dataset": source, "event_count": count, "worker_id": "merged"})
             start += count
-        write_index(folder, hit_columns, track_columns, files, {"generator": dict(generator), **(more or {})})
+        entries = {"generator": dict(generator), **(more or {}), **(last(folder) if last else {})}
+        write_index(folder, hit_columns, track_columns, files, entries)
