@@ -68,7 +68,7 @@ PARSED = [
     ("--model.model=foo.Bar", "model.model: class path foo.Bar: No module named 'foo'"),
     ("--model.model.encoder.num_layers=abc", "model.model.encoder.num_layers: expected int, got abc"),
     (f"{TASK}.dim=abc", "fit: model.model.tasks.2.dim: expected int, got abc"),
-    (f"{TASK}.loss=foo", "expected one of (cauchy, l1, l2, smooth_l1, got foo|its choices$)"),
+    (f"{TASK}.loss=foo", "expected one of (cauchy, gaussian, l1, l2, quantile, smooth_l1, got foo|its choices$)"),
     (f"{TASK}.class_path=hitpool.tasks.Foo", "model.model.tasks.2: class path hitpool.tasks.Foo: there is no 'Foo'"),
     ("--config", "--config/-c: expected one argument"),
     ("foo", "there is no option foo"),
@@ -150,7 +150,7 @@ CHANGES = [  # of muon.yaml: place, value, message
     pytest.param(
         (*TASKS, 2, "init_args", "loss"),
         "l3",
-        "model.model.tasks.2.loss: expected one of cauchy, l1, l2, smooth_l1, got l3",
+        "model.model.tasks.2.loss: expected one of cauchy, gaussian, l1, l2, quantile, smooth_l1, got l3",
         marks=pytest.mark.skipif(version("jsonargparse") == "4.40.1", reason="it says neither choices nor value"),
     ),
     (
