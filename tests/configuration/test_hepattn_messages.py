@@ -148,8 +148,8 @@ def test_what_is_wrong_is_one_line_with_its_path(
     [
         ({"data": {"inputs": {"hit": ["r"]}}}, "there is no model.model, only data: name the configuration"),
         (
-            {"model": {"modle": FORK["model"]["model"]}},
-            "there is no option 'model.modle' (did you mean 'model.model'?)",
+            {"model": {"modelx": FORK["model"]["model"]}},
+            "there is no option 'model.modelx' (did you mean 'model.model'?)",
         ),
         (
             FORK | {"model": {"model": None}},
