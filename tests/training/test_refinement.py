@@ -109,6 +109,8 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
         make_regression(track_fit=ToroidFit(), **options | {"response": FitResponse(fit_errors=True)})
     with pytest.raises(ValueError, match="which NoneType does not give"):
         make_regression(**options)
+    with pytest.raises(ValueError, match="errors of its own, and loss: gaussian does too"):
+        make_regression(track_fit=ToroidFit(), **options | {"loss": "gaussian"})
     with pytest.raises(ValueError, match="the results of ToroidFit need a response"):
         make_regression(track_fit=ToroidFit())
     with pytest.raises(ValueError, match="the results of SolenoidFit need a response"):

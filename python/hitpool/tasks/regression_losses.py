@@ -137,7 +137,8 @@ class QuantileLoss(PointLoss):
         asymmetry = math.dist(self.levels, [1 - level for level in reversed(self.levels)])
         if not ascending or 0.5 not in self.levels or asymmetry > 1e-9:
             raise ValueError(
-                f"quantiles must be ascending between 0 and 1, symmetric about 0.5 and with it, got {self.levels}"
+                "regression: quantiles must be ascending between 0 and 1, symmetric about 0.5 and with it, got "
+                f"{self.levels}"
             )
         self.columns = len(self.levels) - 1
 

@@ -118,7 +118,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.late_names = ["features"]
         if response is not None:
             if self.scored.columns:
-                raise ValueError(f"task {name}: a response gives errors of its own, loss {self.loss_name} does too")
+                raise ValueError(
+                    f"task {name}: a response gives errors of its own, and loss: {self.loss_name} does too; keep one"
+                )
             self._check_response(response)
             response.requires_grad_(False)  # until the second phase
             if hit_response is not None:
