@@ -11,12 +11,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitpool.data import EventDataset, HitDataModule
 from hitpool.data.doubts import doubts
 from hitpool.data.hit_filter import HitFilter
+from hitpool.data.packing import collate
 
 from .data_sets import HIT_COLUMNS, INPUTS_23, TRACK_COLUMNS, Events, make_events, write_dataset
 from .test_dataset import TARGETS, check_batch
@@ -160,21 +162,18 @@ def test_any_masks_and_any_selection(tmp_path_factory, data):
     assert found.num_hits.tolist() == [mask.sum() for mask in masks]
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_processes_need_no_file(context, tmp_path, tracking_set, filtered):
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_need_no_file(method, tmp_path, tracking_set, filtered):
     path, remaining = filtered
     own = shutil.copy(path, tmp_path / "eval.h5")
     options = {"hit_eval": own, "hit_filter_threshold": 0.5}
     dataset = EventDataset(tracking_set, {"hit": INPUTS_23}, TARGETS, **options)
     own.unlink()
     check_batch(pickle.loads(pickle.dumps(dataset))[8], remaining, [8], INPUTS_23)
-    with multiprocessing.get_context(context).Pool(1) as pool:
-        counts = pool.apply(hits_of, (dataset, [3, 33]))
-    assert counts == [len(remaining.hits[3]), len(remaining.hits[33])]
-
-
-def hits_of(dataset: EventDataset, members: list[int]) -> list[int]:
-    return dataset.__getitems__(members)[0]["hit_valid"].sum(-1).tolist()
+    context = multiprocessing.get_context(method)
+    options = {"batch_size": None, "collate_fn": collate, "num_workers": 1, "multiprocessing_context": context}
+    (batch,) = torch.utils.data.DataLoader(dataset, sampler=[[3, 33]], **options)
+    check_batch(batch, remaining, [3, 33], INPUTS_23)
 
 
 def test_hits_that_are_dropped_are_not_checked(tmp_path):
