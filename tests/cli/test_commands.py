@@ -34,7 +34,9 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     output = capsys.readouterr().out
     run = Path("runs/muon/version_0")
     log = (run / "log.txt").read_text()
-    assert log.splitlines() == [line.rstrip() for line in output.splitlines()[1:]]
+    beyond = [line for line in log.splitlines() if "are at an end of" in line]  # on stderr, of a network hardly trained
+    said = [line for line in log.splitlines() if line not in beyond]
+    assert said == [line.rstrip() for line in output.splitlines()[1:]]
     (start,) = yaml.safe_load((run / "starts.yaml").read_text())
     assert start["command"] == " ".join(["hitpool", "fit", *tiny, "--trainer.max_epochs=2"])
     assert f"run directory: {run}" in output

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import acts
 import acts.examples
@@ -17,28 +16,15 @@ from hitpool.acts.busy import shoot_busy
 from hitpool.acts.detector import generic_detector, write_resolution
 from hitpool.acts.digitization import digitization
 from hitpool.acts.finding import Finder, FindingRecorder
-from hitpool.acts.found import Found
+from hitpool.acts.found import Batch
 from hitpool.acts.gun import Gun, shoot
 from hitpool.acts.noise import TRUE_HITS, Noise
 from hitpool.acts.recorder import Recorder
-from hitpool.files import Events
 
 LEAST_MEASUREMENTS = 6  # of a true track; the hits of others are background
 START = TrackSmearingSigmas(*[0.0] * len(TrackSmearingSigmas._fields))  # the Kalman filter starts from the truth
 START_SIGMAS = [1.0, 1.0, math.radians(1), math.radians(1), 0.0, 1.0]  # d0, z0 (mm), phi, theta, q/p, time
 START_SIGMA_QPT, START_SIGMA_PT = 0.1, 0.1  # 1/GeV and relative
-
-
-class Batch(NamedTuple):
-    """What comes out of the chain.
-
-    Args:
-        events: Events of the batch.
-        found: Tracks that ACTS found in them; None where it did not look for any.
-    """
-
-    events: Events
-    found: Found | None
 
 
 def run(batch: tuple[int, int], seed: int, split: int, profile: str) -> Batch:

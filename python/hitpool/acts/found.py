@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitpool.files import replacing
+from hitpool.files import Events, replacing
 
 FILE = "ckf.h5"
 PARAMETERS = ("d0", "z0", "phi", "theta", "q/p")
@@ -79,3 +79,15 @@ class Found:
             "duplicates": duplicates,
             "milliseconds_per_event": round(float(self.seconds.mean()) * 1e3, 2),
         }
+
+
+class Batch(NamedTuple):
+    """What comes out of the chain.
+
+    Args:
+        events: Events of the batch.
+        found: Tracks that ACTS found in them; None where it did not look for any.
+    """
+
+    events: Events
+    found: Found | None

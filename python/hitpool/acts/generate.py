@@ -8,15 +8,12 @@ import importlib.util
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from hitpool.acts.columns import BUSY_TRACK_FEATURES, HIT_FEATURES, TRACK_FEATURES, TRUTH_LINK, UNITS
-from hitpool.acts.found import Found
+from hitpool.acts.found import Batch, Found
 from hitpool.cores import available_cores
 from hitpool.files import Events, produced, write_data_set
-
-if TYPE_CHECKING:
-    from hitpool.acts.chain import Batch
 
 GENERATOR_VERSION = 1  # grows when the same seed gives other events
 EVENTS_PER_BATCH, BATCHES_PER_FILE = {"muons": 500, "busy": 100}, 20
