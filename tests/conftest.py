@@ -108,7 +108,12 @@ def small_model(data_set: Path):
 @pytest.fixture(scope="session")
 def package(once: Callable[..., Path], small_model, data_set: Path) -> Path:
     """The small model as a package of AOTInductor, which takes a minute to compile."""
-    from hitpool.export import check_events, write_model
+    from hitpool.export import aoti, check_events, write_model
+
+    try:
+        aoti.require()
+    except RuntimeError as error:
+        pytest.skip(str(error))
 
     def make(folder: Path) -> None:
         events = check_events.real_events(data_set, small_model.columns)

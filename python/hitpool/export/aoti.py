@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import torch._inductor.config
 from torch import Tensor
 from torch._inductor.package import load_package, package_aoti
 
@@ -30,8 +31,12 @@ def require() -> None:
     """Checks that a model can be compiled here.
 
     Raises:
-        RuntimeError: There is no C++ compiler, or the processor is an older one.
+        RuntimeError: There is no C++ compiler, the processor is an older one, or torch is.
     """
+    if not hasattr(torch._inductor.config.cpp, "march"):
+        raise RuntimeError(
+            f"export: format aoti compiles for a stated kind of processor, which torch {torch.__version__} cannot"
+        )
     if not shutil.which("g++"):
         raise RuntimeError("export: format aoti compiles the model with g++, which is not installed")
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):

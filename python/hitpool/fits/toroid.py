@@ -1,7 +1,6 @@
 """Fit of muon tracks in a toroid spectrometer in closed form, with the hits weighted by their assignment."""
 
 import math
-from inspect import getattr_static
 from typing import NamedTuple
 
 import torch
@@ -392,4 +391,5 @@ def _is_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
 
 def _overrides_nothing(own: type, kind: type) -> bool:
     names = [name for name in dir(kind) if not name.startswith("__")]
-    return all(getattr_static(own, name) is getattr_static(kind, name) for name in names)
+    between = own.__mro__[: own.__mro__.index(kind)]
+    return not any(name in vars(part) for part in between for name in names)
