@@ -90,6 +90,9 @@ def test_another_activation_is_left_out_and_named() -> None:
 def test_settings_of_a_network_that_the_task_does_not_have_are_named() -> None:
     task = module("ObjectHitMaskTask", "models.task", input_hit="hit", dim=8, dense_kwargs={"hidden_dim_scale": 4})
     assert "left out: dense_kwargs: hidden_dim_scale = 4" in translated(task)[1]
+    task["init_args"]["dense_kwargs"] = {"activaton": "torch.nn.ReLU"}
+    with pytest.raises(ValueError, match=r"dense_kwargs does not accept 'activaton'.*hitpool has activation there"):
+        translated(task)
 
 
 def test_charge_as_a_class_is_a_sign() -> None:

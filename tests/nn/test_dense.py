@@ -57,6 +57,12 @@ def test_unknown_activation_is_refused() -> None:
         Dense(5, 3, activation="tanh")
 
 
+@pytest.mark.parametrize("norm", ["before", 1, None])
+def test_unknown_norm_is_refused(norm: object) -> None:
+    with pytest.raises(ValueError, match=f"norm must be true, false or hidden, got {norm}"):
+        Dense(5, 3, norm=norm)
+
+
 def test_zero_width_is_refused() -> None:
     with pytest.raises(ValueError, match=r"at least one feature, got widths \[5, 0, 3\]"):
         Dense(5, 3, hidden_layers=[0])

@@ -94,7 +94,7 @@ class WeightedPoolingObjectHitRegressionTask(tasks.WeightedPoolingObjectHitRegre
         counts = ", ".join(f"{field} of {n}" for n, field in zip(left_out, self.fields, strict=True) if n)
         warnings.warn(
             f"task {self.name}: 0 or below, of which there is no inverse, is the target {counts} of {len(physical)} "
-            f"particles in a batch: left out of the loss and the metrics of that field (said once)",
+            "particles in a batch: left out of the loss and the metrics of that field (said once)",
             stacklevel=2,
         )
 

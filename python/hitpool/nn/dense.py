@@ -48,7 +48,7 @@ class Dense(nn.Sequential):
             gates and values.
 
     Raises:
-        ValueError: A width is below 1, or the activation does not exist.
+        ValueError: A width is below 1, or the activation or the norm does not exist.
     """
 
     def __init__(
@@ -68,6 +68,8 @@ class Dense(nn.Sequential):
             raise ValueError(f"Dense: every layer needs at least one feature, got widths {sizes}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"Dense: activation {activation} does not exist; choose from {', '.join(ACTIVATIONS)}")
+        if not (isinstance(norm, bool) or norm == "hidden"):
+            raise ValueError(f"Dense: norm must be true, false or hidden, got {norm}")
         modules: list[nn.Module] = []
         last = len(hidden_layers)
         for i, (size_in, size_out) in enumerate(pairwise(sizes)):

@@ -151,7 +151,7 @@ def _of_task(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any
     if "activation" not in args:
         args |= _activation(dense, f"{path}.dense_kwargs", notices)
     _leave_out(dense, _DENSE_DIFFERS | _DENSE_DEFAULTS, f"{path}.dense_kwargs", notices)
-    _take({}, dense, (), f"{path}.dense_kwargs")
+    _take(args, dense, ("activation",), f"{path}.dense_kwargs")
     return args
 
 
