@@ -174,6 +174,7 @@ def test_gradients_are_right_and_finite_far_away(loss: str, targets: dict) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"loss": "quantile", "quantiles": []}, r"symmetric about 0.5 and with it, got \[\]"),
         ({"loss": "quantile", "quantiles": [0.16, 0.84]}, r"symmetric about 0.5 and with it, got \[0.16, 0.84\]"),
         ({"loss": "quantile", "quantiles": [0.1, 0.5, 0.84]}, "symmetric about 0.5"),
         ({"loss": "quantile", "quantiles": [0.84, 0.5, 0.16]}, "ascending between 0 and 1"),

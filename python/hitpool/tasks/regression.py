@@ -93,7 +93,9 @@ class RegressionTask(Task):
     def _scored_by(self, loss: str, quantiles: Sequence[float] | None) -> PointLoss:
         if loss == "gaussian":
             return GaussianLoss(self.space)
-        return QuantileLoss(self.space, quantiles or QUANTILES) if loss == "quantile" else PointLoss(self.space, loss)
+        if loss == "quantile":
+            return QuantileLoss(self.space, QUANTILES if quantiles is None else quantiles)
+        return PointLoss(self.space, loss)
 
     @property
     def _shape_key(self) -> str:
