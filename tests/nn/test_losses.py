@@ -25,14 +25,15 @@ def dice(xs: list[float], targets: list[bool]) -> float:
     return 1 - (2 * overlap + 1) / (sum(probs) + sum(targets) + 1)
 
 
-@pytest.fixture
-def sample() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@pytest.fixture(params=[0.3, 0.0], ids=["weighted", "without empty slots"])
+def sample(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     valid = torch.tensor([[True, True, True, True], [True, True, False, False], [False] * 4]).unsqueeze(1)  # [B, 1, M]
     logit = torch.randn(3, 2, 4, generator=generator) * 2
     logit = torch.where(valid, logit, torch.finfo(torch.float32).min)
     target = (torch.rand(3, 2, 4, generator=generator) < 0.5) & valid
-    weight = torch.tensor([[1.0, 1.0], [1.0, 0.3], [0.3, 0.3]]).unsqueeze(-1)
+    null = request.param
+    weight = torch.tensor([[1.0, 1.0], [1.0, null], [null, null]]).unsqueeze(-1)
     return logit, target, valid, weight
 
 

@@ -35,12 +35,15 @@ def inputs(shape: tuple[int, ...], kind: str, dtype: torch.dtype = torch.float64
     arrays = [torch.randn(events, n, heads, size, dtype=dtype, requires_grad=True) for n in lengths]
     if kind == "none":
         return arrays, None
+    if kind == "band":  # neighbours on a ring: whole blocks of pairs are masked
+        away = (torch.arange(queries).view(-1, 1) - torch.arange(keys)) % max(1, keys)
+        return arrays, ((away <= 5) | (away >= keys - 5)).expand(events, -1, -1)
     mask = torch.rand(events, 1 if kind == "keys" else queries, keys) < 0.5
     mask[..., :1] = True
     return arrays, mask
 
 
-@pytest.mark.parametrize("kind", ["none", "keys", "pairs"])
+@pytest.mark.parametrize("kind", ["none", "keys", "pairs", "band"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 5e-6)])
 def test_equals_the_definition(shape: tuple[int, ...], kind: str, dtype: torch.dtype, tolerance: float) -> None:

@@ -129,6 +129,24 @@ void forward(
   }
 }
 
+template <int L>
+bool none(const bool* allowed) {
+  if constexpr (L % 8 != 0) {
+    for (int l = 0; l < L; ++l) {
+      if (allowed[l]) return false;
+    }
+    return true;
+  } else {
+    uint64_t any = 0;
+    for (int l = 0; l < L; l += 8) {
+      uint64_t part;
+      __builtin_memcpy(&part, allowed + l, 8);
+      any |= part;
+    }
+    return any == 0;
+  }
+}
+
 // p = softmax, dv_j = sum_i p_ij g_i, ds_ij = p_ij (g_i . v_j - g_i . out_i), dq_i = sum_j ds_ij k_j,
 // dk_j = sum_i ds_ij q_i
 template <class T, int E, bool kSpecial>
@@ -187,12 +205,19 @@ bool backward_pass(  // false: run again with kSpecial
         dk[e] = load<T>(dk_of + e * stride + begin, L);
         dv[e] = load<T>(dv_of + e * stride + begin, L);
       }
+      const bool adjacent = begin + L <= count && list[begin + L - 1] - list[begin] == L - 1;
       V outside = load<T>(bias + begin, L);
       for (int i = 0; i < chunk; ++i) {
         const T* g = grads + row_of(first + i);
         if (pairs) {
           const bool* mask = in.mask + event * in.mask_event + (first + i) * in.mask_query;
-          for (int l = 0; l < L; ++l) outside[l] = begin + l < count && mask[list[begin + l]] ? 0 : -infinity;
+          bool gathered[L];
+          const bool* allowed = adjacent ? mask + list[begin] : gathered;
+          if (!adjacent) {
+            for (int l = 0; l < L; ++l) gathered[l] = begin + l < count && mask[list[begin + l]];
+          }
+          if (none<L>(allowed)) continue;
+          for (int l = 0; l < L; ++l) outside[l] = allowed[l] ? 0 : -infinity;
         }
         V s = outside, dp = V{} - delta[i];
         for (int e = 0; e < E; ++e) s += q_of[i][e] * k[e];

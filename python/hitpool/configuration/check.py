@@ -39,6 +39,8 @@ def check(config: dict[str, Any]) -> None:
     data = config["data"]
     network = _arguments(config["model"]["model"])
     for index, net in enumerate(_modules(network.get("input_nets"))):
+        sorting = {"input_name": net.get("input_name"), "input_sort_field": network.get("input_sort_field")}
+        _check_fields("model.model", sorting, "input_sort_field", "input_name", "data.inputs", data["inputs"])
         path = f"model.model.input_nets.{index}"
         _check_fields(path, net, "fields", "input_name", "data.inputs", data["inputs"])
         posenc = _arguments(net.get("posenc") or {})
@@ -47,7 +49,8 @@ def check(config: dict[str, Any]) -> None:
             _check_fields(f"{path}.posenc", posenc, option, "input_name", "data.inputs", data["inputs"])
     for index, task in enumerate(_modules(network.get("tasks"))):
         path = f"model.model.tasks.{index}"
-        _check_fields(path, task, "hit_fields", "input_hit", "data.inputs", data["inputs"])
+        for option in ("hit_fields", "order_field"):
+            _check_fields(path, task, option, "input_hit", "data.inputs", data["inputs"])
         _check_fields(path, task, "fields", "target_object", "data.targets", data["targets"])
         fit = _arguments(task.get("track_fit") or {}) | {"input_hit": task.get("input_hit")}
         for option in FIT_FIELDS:

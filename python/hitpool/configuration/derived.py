@@ -6,7 +6,8 @@ from typing import Any
 from hitpool.data import HitDataModule
 
 SLOTS = inspect.signature(HitDataModule).parameters["max_particles"].default
-HIT_TASKS = ("ObjectHitMaskTask", "WeightedPoolingObjectHitRegressionTask")
+HIT_TASKS = ("ObjectSeedTask", "ObjectHitMaskTask", "WeightedPoolingObjectHitRegressionTask")
+POSITIONS = ("PositionEncoder", "HelixPositionEncoder")
 REGRESSIONS = ("ObjectRegressionTask", "WeightedPoolingObjectHitRegressionTask")
 
 
@@ -15,7 +16,7 @@ def derive(config: dict[str, Any]) -> None:
 
     - `fields` of the input network, and `hit_fields` of a task and of its `HelixFit`, are those of `data.inputs`;
       `fields` of a task are those of `data.targets`.
-    - `input_size` of the input network is the number of its fields, `num_queries` is `data.max_particles`.
+    - `input_size` of the input network is the number of its fields, each `num_queries` is `data.max_particles`.
     - `output_size` of the input network and each `dim` are the `dim` of the network.
     - The only entry of `data.inputs` is `input_name` and `input_hit`, that of `data.targets` is `target_object`.
 
@@ -42,7 +43,7 @@ def derive(config: dict[str, Any]) -> None:
         fields = net.get("fields")
         number = len(fields) if isinstance(fields, list) else None
         _fill(_arguments(net.get("net"), ("Dense",)), input_size=number or None, output_size=dim)
-        _fill(_arguments(net.get("posenc"), ("PositionEncoder",)), input_name=net.get("input_name"), dim=dim)
+        _fill(_arguments(net.get("posenc"), POSITIONS), input_name=net.get("input_name"), dim=dim)
     _fill(_arguments(network.get("encoder"), ("Encoder",)), dim=dim)
     if decoder := _arguments(network.get("decoder"), ("MaskFormerDecoder",)):
         _fill(decoder, num_queries=data.get("max_particles", SLOTS))
@@ -53,6 +54,8 @@ def derive(config: dict[str, Any]) -> None:
     for task in _modules(tasks, HIT_TASKS):
         if not task.get("input_constituent"):
             _fill(task, input_hit=_only(inputs))
+    for task in _modules(tasks, ("ObjectSeedTask",)):
+        _fill(task, num_queries=data.get("max_particles", SLOTS))
     for task in _modules(tasks, REGRESSIONS):
         _fill(task, fields=targets.get(task.get("target_object")))
     for task in _modules(tasks, ("WeightedPoolingObjectHitRegressionTask",)):

@@ -5,6 +5,7 @@ from hitpool.nn.decoder import DecoderLayerConfig, MaskFormerDecoder
 from hitpool.nn.dense import Dense
 from hitpool.nn.encoder import Encoder
 from hitpool.nn.fourier_encoder import FourierPositionEncoder
+from hitpool.nn.helix_encoder import HelixPositionEncoder
 from hitpool.nn.input_net import InputNet
 from hitpool.nn.maskformer import MaskFormer
 from hitpool.nn.matcher import Matcher
@@ -16,6 +17,7 @@ __all__ = [
     "Dense",
     "Encoder",
     "FourierPositionEncoder",
+    "HelixPositionEncoder",
     "InputNet",
     "MaskFormer",
     "MaskFormerDecoder",

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from hitpool.nn.window import Window
 from hitpool.ops.attention import HEAD_SIZES, attention
 
 
@@ -31,27 +32,40 @@ class Attention(nn.Module):
         self.in_proj = nn.Linear(dim, 3 * dim)
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, keys: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, keys: Tensor | None = None, mask: Tensor | None = None, window: Window | None = None
+    ) -> Tensor:
         """Attend from `x` to `keys`.
 
         Args:
             x: [B, Q, D].
             keys: [B, K, D]; None for self-attention.
             mask: bool [B, 1 or Q, K], True where attention is allowed; None for everywhere.
+            window: Instead of both, self-attention to neighbours.
 
         Returns:
             [B, Q, D]; where no attention is allowed, `out_proj` of 0, as without any keys.
         """
         if keys is None:
-            q, k, v = self.in_proj(x).unflatten(-1, (3, *self.head)).unbind(2)  # [B, Q, H, D/H]
+            projected = self.in_proj(x).unflatten(-1, (3, *self.head))  # [B, Q, 3, H, D/H]
+            if window is not None:
+                return self._in_window(projected, window)
+            q, k, v = projected.unbind(2)  # [B, Q, H, D/H]
         else:
             w_q, w_kv = self.in_proj.weight.split([self.dim, 2 * self.dim])
             b_q, b_kv = self.in_proj.bias.split([self.dim, 2 * self.dim])
             q = linear(x, w_q, b_q).unflatten(-1, self.head)
             k, v = linear(keys, w_kv, b_kv).unflatten(-1, (2, *self.head)).unbind(2)  # [B, K, H, D/H]
+        return self.out_proj(self._attend(q, k, v, mask).flatten(-2))
+
+    def _in_window(self, projected: Tensor, window: Window) -> Tensor:
+        q, keys = window.queries_of(projected[:, :, 0]), window.keys_of(projected[:, :, 1:])
+        out = self._attend(q, *keys.unbind(2), window.mask)  # [B * b, S, H, D/H]
+        return self.out_proj(window.hits_of(out).flatten(-2))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        out = attention(q, k, v, mask) if self._suits(q) and not dropout else self._torch(q, k, v, mask, dropout)
-        return self.out_proj(out.flatten(-2))
+        return attention(q, k, v, mask) if self._suits(q) and not dropout else self._torch(q, k, v, mask, dropout)
 
     @staticmethod
     def _torch(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -86,7 +86,7 @@ class DecoderLayer(nn.Module):
 
 
 class MaskFormerDecoder(nn.Module):
-    """Learned queries, one per object slot, refined layer by layer against the hits.
+    """Queries, one per object slot, refined layer by layer against the hits.
 
     In front of each layer the tasks run on the present queries; with `mask_attention` a query then attends
     only to the hits which the mask task gives it, or to all hits if that would be none.
@@ -96,6 +96,7 @@ class MaskFormerDecoder(nn.Module):
         num_queries: Queries N, the number of object slots.
         decoder_layer_config: Shape of each layer.
         mask_attention: Restrict the attention from queries to hits by the masks of the tasks.
+        dynamic_queries: The queries are given, by `hitpool.tasks.ObjectSeedTask`, not learned parameters.
 
     Source: Cheng et al., Masked-attention mask transformer (arXiv:2112.01527), section 3.2.
     """
@@ -106,12 +107,15 @@ class MaskFormerDecoder(nn.Module):
         num_queries: int,
         decoder_layer_config: DecoderLayerConfig,
         mask_attention: bool = True,
+        dynamic_queries: bool = False,
     ) -> None:
         super().__init__()
         self.dim = decoder_layer_config.dim
         self.num_queries = num_queries
         self.mask_attention = mask_attention
-        self.queries = nn.Parameter(torch.randn(num_queries, self.dim))
+        self.dynamic_queries = dynamic_queries
+        if not dynamic_queries:
+            self.queries = nn.Parameter(torch.randn(num_queries, self.dim))
         self.layers = nn.ModuleList(DecoderLayer(decoder_layer_config) for _ in range(num_decoder_layers))
 
     def forward(
@@ -120,7 +124,8 @@ class MaskFormerDecoder(nn.Module):
         """Refine the queries.
 
         Args:
-            x: `<input_name>_embed` [B, M, D], `<input_name>_valid` bool [B, M], and what the tasks need.
+            x: `<input_name>_embed` [B, M, D], `<input_name>_valid` bool [B, M], `query_embed` [B, N, D] if the queries
+                are dynamic, and what the tasks need.
             tasks: Tasks, run in this order.
             input_name: Kind of input that the queries attend to.
 
@@ -130,7 +135,8 @@ class MaskFormerDecoder(nn.Module):
         """
         embed, valid = f"{input_name}_embed", x[f"{input_name}_valid"]
         allowed = valid.unsqueeze(1)  # [B, 1, M]
-        x = x | {"query_embed": self.queries.expand(valid.shape[0], -1, -1)}  # [B, N, D]
+        if not self.dynamic_queries:
+            x = x | {"query_embed": self.queries.expand(valid.shape[0], -1, -1)}  # [B, N, D]
         outputs: dict[str, dict] = {}
         for index, layer in enumerate(self.layers):
             done: dict[str, dict[str, Tensor]] = {}

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hitpool.nn.attention import Attention
 from hitpool.nn.dense import Activation, Dense
+from hitpool.nn.window import Window
 
 Norm = Literal["LayerNorm", "RMSNorm"]
 
@@ -37,17 +38,18 @@ class EncoderLayer(nn.Module):
         self.dense_norm = getattr(nn, norm)(dim)
         self.dense = Dense(dim, dim, hidden_dim_scale=hidden_dim_scale, dropout=dropout, activation=activation)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, window: Window | None = None) -> Tensor:
         """Apply the layer.
 
         Args:
             x: [B, M, D].
             mask: bool [B, 1, M], True where attention is allowed.
+            window: Instead of it, attention to neighbours.
 
         Returns:
             [B, M, D].
         """
-        x = x + self.attention(self.attention_norm(x), mask=mask)
+        x = x + self.attention(self.attention_norm(x), mask=mask, window=window)
         return x + self.dense(self.dense_norm(x))
 
 
@@ -62,6 +64,12 @@ class Encoder(nn.Module):
         dropout: Probability of dropping attention weights and hidden features in training.
         norm: Kind of normalisation; on CPU torch's LayerNorm is faster than its RMSNorm.
         activation: Of the feed-forward networks.
+        window_size: Hits attend to this many neighbours, one half on each side, of an order in which the hits then have
+            to be given, see `hitpool.nn.MaskFormer`; None for all hits. Even.
+        window_wrap: The order is that of an angle: the first hits are neighbours of the last ones.
+
+    Raises:
+        ValueError: A number is outside its range.
 
     Source: Xiong et al., On layer normalization in the transformer architecture (arXiv:2002.04745).
     """
@@ -75,11 +83,17 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
         norm: Norm = "LayerNorm",
         activation: Activation = "silu",
+        window_size: int | None = None,
+        window_wrap: bool = False,
     ) -> None:
         super().__init__()
         if num_layers < 0:
             raise ValueError(f"Encoder: num_layers must be at least 0, got {num_layers}")
+        if window_size is not None and (window_size < 2 or window_size % 2):
+            raise ValueError(f"Encoder: window_size must be even and at least 2, got {window_size}")
         self.dim = dim
+        self.window_size = window_size
+        self.window_wrap = window_wrap
         self.layers = nn.ModuleList(
             EncoderLayer(dim, num_heads, hidden_dim_scale, dropout, norm, activation) for _ in range(num_layers)
         )
@@ -90,13 +104,15 @@ class Encoder(nn.Module):
 
         Args:
             x: Embeddings [B, M, D].
-            valid: bool [B, M], False at padded hits; whatever these hold, they influence nothing.
+            valid: bool [B, M], False at padded hits; whatever these hold, they influence nothing. With `window_size`
+                they come behind all others.
 
         Returns:
             Encoded hits [B, M, D].
         """
         x = x.masked_fill(~valid.unsqueeze(-1), 0)
-        mask = valid.unsqueeze(1)  # [B, 1, M]
+        window = None if self.window_size is None else Window(valid, self.window_size, self.window_wrap)
+        mask = valid.unsqueeze(1) if window is None else None  # [B, 1, M]
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, window)
         return self.norm(x)

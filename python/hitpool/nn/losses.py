@@ -46,6 +46,17 @@ def _mean(value: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
     return (value * weight).sum() / torch.as_tensor(count).clamp(min=1)
 
 
+def _weighted_rows(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    """The rows [B, N, M] that have a weight, as [P, 1, M]; all rows where a selection would wait for a GPU."""
+    if weight.device.type != "cpu":
+        return logit, target, valid, weight
+    chosen = weight.squeeze(-1) != 0  # [B, N]
+    if chosen.all():
+        return logit, target, valid, weight
+    rows = (logit, target, valid.expand(-1, logit.shape[1], -1), weight)
+    return tuple(tensor[chosen].unsqueeze(1) for tensor in rows)
+
+
 def mask_bce_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy, weighted per object, mean over objects and valid hits.
 
@@ -55,9 +66,11 @@ def mask_bce_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) 
         valid: bool [B, 1, M], False at padded hits.
         weight: [B, N, 1].
     """
+    count = valid.sum() * logit.shape[1]
+    logit, target, valid, weight = _weighted_rows(logit, target, valid, weight)
     logit = torch.where(valid, at_least_float32(logit), 0.0)
     loss = bce(logit, target.to(logit.dtype), reduction="none")
-    return _mean(loss, valid * weight, valid.sum() * logit.shape[1])
+    return _mean(loss, valid * weight, count)
 
 
 def mask_focal_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
@@ -71,9 +84,11 @@ def mask_focal_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor
 
     Source: Lin et al., Focal loss for dense object detection (arXiv:1708.02002).
     """
+    count = valid.sum() * logit.shape[1]
+    logit, target, valid, weight = _weighted_rows(logit, target, valid, weight)
     logit = torch.where(valid, at_least_float32(logit), 0.0)
     loss = bce(logit, target.to(logit.dtype), reduction="none") * _focal_factor(logit, target)
-    return _mean(loss, valid * weight, valid.sum() * logit.shape[1])
+    return _mean(loss, valid * weight, count)
 
 
 def mask_dice_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
@@ -87,10 +102,12 @@ def mask_dice_loss(logit: Tensor, target: Tensor, valid: Tensor, weight: Tensor)
 
     Source: Milletari et al., V-Net (arXiv:1606.04797).
     """
+    slots = weight.numel()
+    logit, target, valid, weight = _weighted_rows(logit, target, valid, weight)
     prob = torch.where(valid, at_least_float32(logit), 0.0).sigmoid() * valid  # [B, N, M]
     true = target & valid
     dice = 1 - (2 * (prob * true).sum(-1) + 1) / (prob.sum(-1) + true.sum(-1) + 1)  # [B, N]
-    return _mean(dice, weight.squeeze(-1), dice.numel())
+    return _mean(dice, weight.squeeze(-1), slots)
 
 
 def mask_bce_cost(logit: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn.decoder import MaskFormerDecoder
+from hitpool.nn.fields import stack_fields
 from hitpool.nn.matcher import Matcher
 from hitpool.nn.task import Task
 
@@ -24,10 +25,12 @@ class MaskFormer(nn.Module):
         dim: Features D of the embeddings.
         target_object: Name of the true objects, such as `particle`.
         matcher: Assigns predictions to true objects.
+        input_sort_field: Field of the hits by which they are ordered in the encoder, such as `phi`; necessary for its
+            `window_size`. Outside it they are in the order of the input.
 
     Raises:
-        ValueError: The parts differ in `dim`, names of tasks repeat, or a task comes before one whose output
-            it needs.
+        ValueError: The parts differ in `dim` or in the number of queries, names of tasks repeat, a task comes before
+            one whose output it needs, or an order or queries are needed and not given.
 
     Source: Cheng et al., Masked-attention mask transformer (arXiv:2112.01527).
     """
@@ -41,6 +44,7 @@ class MaskFormer(nn.Module):
         dim: int,
         target_object: str = "particle",
         matcher: Matcher | None = None,
+        input_sort_field: str | None = None,
     ) -> None:
         super().__init__()
         if len(input_nets) != 1:
@@ -53,9 +57,28 @@ class MaskFormer(nn.Module):
         self.target_object = target_object
         self.matcher = matcher or Matcher()
         self.input_name = cast(str, input_nets[0].input_name)
+        self.input_sort_field = input_sort_field
+        if getattr(encoder, "window_size", None) is not None and input_sort_field is None:
+            raise ValueError("MaskFormer: encoder.window_size needs an order of the hits; set input_sort_field, as phi")
+        self._seeding = [task for task in self.tasks if task.gives_queries]
+        self._check_queries()
         self._check_dims()
         self._check_tasks()
         self.frozen: list[nn.Module] = []
+
+    def _check_queries(self) -> None:
+        dynamic = self.decoder.dynamic_queries
+        if len(self._seeding) != dynamic:
+            names = [task.name for task in self._seeding]
+            wanted = "one ObjectSeedTask" if dynamic else "no ObjectSeedTask"
+            raise ValueError(f"MaskFormer: decoder.dynamic_queries is {dynamic} and needs {wanted}, got {names}")
+        for task in self._seeding:
+            number = cast(int, task.num_queries)  # type: ignore[attr-defined]
+            if number != self.decoder.num_queries:
+                raise ValueError(
+                    f"MaskFormer: task {task.name} has num_queries = {number} and the decoder "
+                    f"{self.decoder.num_queries}; set both to the same"
+                )
 
     def _check_dims(self) -> None:
         parts = {"input_nets.0.net": getattr(self.input_nets[0].net, "output_size", None)}
@@ -127,18 +150,34 @@ class MaskFormer(nn.Module):
         """
         embed, valid = f"{self.input_name}_embed", f"{self.input_name}_valid"
         x = {"inputs": inputs, valid: inputs[valid]}
-        x[embed] = self.encoder(self.input_nets[0](inputs), inputs[valid])  # [B, M, D]
+        x[embed] = self._encode(self.input_nets[0](inputs), inputs)  # [B, M, D]
+        final: dict[str, dict[str, Tensor]] = {}
+        for task in self._seeding:
+            final[task.name] = task(x)
+            x["query_embed"] = final[task.name].pop("query_embed")  # [B, N, D]
         intermediate = intermediate and any(task.has_intermediate_loss for task in self._scored_tasks())
         tasks = [task for task in self.tasks if intermediate or task.guides_decoder]
         x, outputs = self.decoder(x, tasks, self.input_name)
-        final: dict[str, dict[str, Tensor]] = {}
+        outputs = {layer: final | done for layer, done in outputs.items()}
         for task in self.tasks:
+            if task.gives_queries:
+                continue
             done = task(x, outputs=final)
             for name in task.revises:
                 owner = next(earlier for earlier in final.values() if name in earlier)
                 owner[name] = done.pop(name)
             final[task.name] = done
         return (outputs if intermediate else {}) | {"final": final}
+
+    def _encode(self, x: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Encoded hits [B, M, D] in the order of the input."""
+        valid = inputs[f"{self.input_name}_valid"]  # [B, M]
+        if self.input_sort_field is None:
+            return self.encoder(x, valid)
+        key = stack_fields(inputs, self.input_name, [self.input_sort_field], valid).squeeze(-1)
+        order = key.masked_fill(~valid, torch.inf).argsort(dim=-1, stable=True)  # [B, M]
+        x = self.encoder(_in_order(x, order), valid.gather(1, order))
+        return _in_order(x, order.argsort(dim=-1))
 
     def match(self, outputs: LayerTensors, targets: dict[str, Tensor]) -> LayerTensors:
         """Bring the predictions of each layer into the order of the true objects.
@@ -246,3 +285,8 @@ class MaskFormer(nn.Module):
             is left out.
         """
         return {task.name: task.metrics(preds["final"][task.name], targets) for task in self.tasks}
+
+
+def _in_order(x: Tensor, order: Tensor) -> Tensor:
+    """Hits [B, M, D] in another order [B, M]."""
+    return x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -26,6 +26,9 @@ class Task(Protocol):
     def revises(self) -> Sequence[str]: ...
 
     @property
+    def gives_queries(self) -> bool: ...
+
+    @property
     def guides_decoder(self) -> bool: ...
 
     @property

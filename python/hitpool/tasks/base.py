@@ -137,6 +137,11 @@ class Task(nn.Module):
         """
 
     @property
+    def gives_queries(self) -> bool:
+        """Whether it runs before the decoder, and only there, and one of its outputs are the queries."""
+        return False
+
+    @property
     def guides_decoder(self) -> bool:
         """Whether the decoder uses a mask of this task, so that it runs in front of the layers without its loss too."""
         return False
