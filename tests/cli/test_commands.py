@@ -175,7 +175,7 @@ def test_dry_run_leaves_nothing(workplace: Path, tiny: list[str]) -> None:
         (["--model.optimizer=SGD"], "model.optimizer"),
         (["--model.lrs_config.max=-1"], "lrs_config.max must be positive"),
         (["--model.model.init_args.dim=48"], "dim"),
-        (["--config=nothing.yaml"], "acts.yaml, muon.yaml, muon_query.yaml, muon_seed.yaml"),
+        (["--config=nothing.yaml"], "acts.yaml, acts_busy.yaml, muon.yaml, muon_query.yaml, muon_seed.yaml"),
         (["--ckpt_path=nothing.ckpt"], "nothing.ckpt does not exist"),
         (["--model.model.tasks.7.dim=32"], "a list of 3"),
     ],

@@ -23,12 +23,14 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("muon_seed.yaml", tasks.WeightedPoolingObjectHitRegressionTask),
         ("muon_query.yaml", tasks.ObjectRegressionTask),
         ("acts.yaml", tasks.WeightedPoolingObjectHitRegressionTask),
+        ("acts_busy.yaml", tasks.WeightedPoolingObjectHitRegressionTask),
     ],
 )
 def test_packaged_configurations_load(name: str, head: type) -> None:
     objects = load(name)
     kinds = [type(task) for task in objects.model.model.tasks]
-    assert kinds == [tasks.ObjectValidTask, tasks.ObjectHitMaskTask, head]
+    seeds = [tasks.ObjectSeedTask] if objects.model.model.decoder.dynamic_queries else []
+    assert kinds == [*seeds, tasks.ObjectValidTask, tasks.ObjectHitMaskTask, head]
     assert objects.model.name == objects.config["name"] == name.removesuffix(".yaml")
     assert objects.trainer.max_epochs == objects.config["trainer"]["max_epochs"]
     assert not Path("runs").exists()

@@ -74,7 +74,7 @@ def without_what_follows(node):
     return {key: without_what_follows(value) for key, value in node.items() if key not in gone}
 
 
-@pytest.mark.parametrize("name", ["muon.yaml", "muon_seed.yaml", "muon_query.yaml", "acts.yaml"])
+@pytest.mark.parametrize("name", ["muon.yaml", "muon_seed.yaml", "muon_query.yaml", "acts.yaml", "acts_busy.yaml"])
 def test_packaged_configurations_resolve_to_the_same_without_what_follows(tmp_path, name):
     text = (resources.files("hitpool") / "configs" / name).read_text()
     (tmp_path / name).write_text(yaml.safe_dump(without_what_follows(load_yaml(text))))

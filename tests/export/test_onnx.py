@@ -24,7 +24,7 @@ POOLED = "model.model.tasks.2"
 POINTS = [f"spacePoint_globEdgeLow{axis}" for axis in "XYZ"]
 FIRST_HIT = {"class_path": "hitpool.fits.FirstHit", "init_args": {"points": POINTS}}
 CONFIGURATIONS: dict[str, tuple[str, dict]] = {
-    **{name: (name, {}) for name in ("muon.yaml", "muon_seed.yaml", "muon_query.yaml", "acts.yaml")},
+    **{name: (name, {}) for name in ("muon.yaml", "muon_seed.yaml", "muon_query.yaml", "acts.yaml", "acts_busy.yaml")},
     "gaussian": (
         "muon_seed.yaml",
         {f"{POOLED}.loss": "gaussian", f"{POOLED}.activation": "swiglu", "model.model.encoder.activation": "gelu"},
@@ -78,10 +78,10 @@ def muon_tracks(data_set: Path, columns: list[str]) -> list[Tensor]:
     return [event[chosen][:, [names.index(name) for name in columns]] for event, chosen in zip(hits, own, strict=True)]
 
 
-def barrel_tracks(columns: list[str]) -> list[Tensor]:
+def barrel_tracks(columns: list[str], hits: int) -> list[Tensor]:
     """Hits of straight tracks in mm, [P, C] each."""
     phi, slope = torch.randn(2, 40, 1, generator=torch.Generator().manual_seed(2))
-    r = torch.linspace(30, 1000, 10)
+    r = torch.linspace(30, 1000, hits)
     x, y, z = r * phi.cos(), r * phi.sin(), r * slope  # [T, P]
     values = COLUMN | {"x": x, "y": y, "z": z, "loc0_x": -phi.sin(), "loc0_y": phi.cos(), "loc1_z": 1.0}
     return list(torch.stack([torch.as_tensor(values.get(name, 0.0)).expand_as(x) for name in columns], dim=-1))
@@ -101,7 +101,10 @@ def events(case: SimpleNamespace, count: int, hits: int) -> tuple[Tensor, Tensor
 def case(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     model = deployed(request.param)
     columns = model.columns
-    tracks = barrel_tracks(columns) if request.param == "acts.yaml" else muon_tracks(data_set, columns)
+    if request.param.startswith("acts"):  # seeds of a query are different hits
+        tracks = barrel_tracks(columns, 150 if request.param == "acts_busy.yaml" else 10)
+    else:
+        tracks = muon_tracks(data_set, columns)
     built = onnx_format.build(model, (torch.zeros(1, 1, len(columns)), torch.ones(1, 1).bool()))
     path = tmp_path_factory.mktemp("onnx") / "new" / "model.onnx"
     onnx_format.write(built, metadata_of(model), path)

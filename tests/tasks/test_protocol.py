@@ -10,12 +10,13 @@ from hitpool.nn.task import Task as TaskProtocol
 from hitpool.tasks import (
     ObjectHitMaskTask,
     ObjectRegressionTask,
+    ObjectSeedTask,
     ObjectValidTask,
     WeightedPoolingObjectHitRegressionTask,
 )
 
 FITS = {"helix": lambda: HelixFit(["z"], 2.0), "solenoid": lambda: SolenoidFit(2.0), "toroid": ToroidFit}
-TASKS = [ObjectHitMaskTask, ObjectRegressionTask, ObjectValidTask, WeightedPoolingObjectHitRegressionTask]
+TASKS = [ObjectHitMaskTask, ObjectRegressionTask, ObjectSeedTask, ObjectValidTask, WeightedPoolingObjectHitRegressionTask]
 
 
 @pytest.mark.parametrize("name", FITS)

@@ -71,7 +71,8 @@ examples
 {examples}
 run
   -c, --config FILE            configuration, or the name of a packaged one: muon.yaml (the default), muon_seed.yaml,
-                               muon_query.yaml, acts.yaml; one of hepattn; one with tasks alone. May be repeated.
+                               muon_query.yaml, acts.yaml, acts_busy.yaml; one of hepattn; one with tasks alone.
+                               May be repeated.
   --name NAME                  name of the training; its runs are in <runs>/<name>/version_<k> ({name})
   --runs DIR                   folder of all runs (runs)
   --checkpoint FILE            checkpoint; 'last' and 'best' are those of the most recent run of that name

@@ -8,7 +8,7 @@ USES = {
 }
 COMMON = (
     "--config is a file or the name of a packaged configuration (muon.yaml, muon_seed.yaml, muon_query.yaml, "
-    "acts.yaml); configurations of hepattn and files with tasks alone are understood too. "
+    "acts.yaml, acts_busy.yaml); configurations of hepattn and files with tasks alone are understood too. "
     "Entries of lists are changed by their index, as in --model.model.tasks.2.loss_weight 0.5; --print_config shows "
     "what there is. --trust lets the configuration of a checkpoint or of a run name classes of anybody."
 )

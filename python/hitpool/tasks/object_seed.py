@@ -28,7 +28,7 @@ class ObjectSeedTask(Task):
         target_object: Name of the true objects: `<target_object>_<input_hit>_valid` [B, N, M].
         order_field: Field by which the hits of an object follow each other, such as the distance from the beam.
         dim: Features D of the embeddings.
-        num_queries: Number N of queries. In events with fewer hits some belong to padding.
+        num_queries: Number N of queries. In events with fewer hits the others begin with h = 0.
         loss_weight: Weight of the loss.
         cost_weight: Weight of the matching cost of a query that begins elsewhere; large enough, it decides, and the
             targets of a query are the same from the first step of a training on.
@@ -74,7 +74,8 @@ class ObjectSeedTask(Task):
         missing = max(0, self.num_queries - hits.shape[1])  # hits, in events of few
         enough = pad(logit, (0, missing), value=torch.finfo(logit.dtype).min)
         seed = enough.topk(self.num_queries, dim=-1).indices  # [B, N]
-        chosen = pad(hits, (0, 0, 0, missing)).gather(1, seed.unsqueeze(-1).expand(-1, -1, self.dim))  # [B, N, D]
+        known = pad(hits.masked_fill(~valid.unsqueeze(-1), 0), (0, 0, 0, missing))
+        chosen = known.gather(1, seed.unsqueeze(-1).expand(-1, -1, self.dim))  # [B, N, D]
         order = stack_fields(x["inputs"], self.input_hit, [self.order_field], valid).squeeze(-1)  # [B, M]
         return {
             f"{self.input_hit}_seed_logit": logit,
