@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hitpool.acts.columns import BUSY_TRACK_FEATURES, HIT_FEATURES, TRACK_FEATURES, TRUTH_LINK, UNITS
-from hitpool.acts.found import Batch, Found
+from hitpool.acts.found import FINDER, Batch, Found
 from hitpool.cores import available_cores
 from hitpool.files import Events, produced, write_data_set
 
@@ -80,7 +80,7 @@ def acts(
 
     def last(folder: Path) -> dict[str, dict[str, Any]]:
         if found:
-            summary["ckf"] = Found.concatenate(found).write(folder)
+            summary[FINDER] = Found.concatenate(found).write(folder)
         return summary
 
     with closing(produced(batch, list(enumerate(sizes)), sizes, workers, f"simulating {output}")) as batches:
