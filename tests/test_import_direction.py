@@ -29,7 +29,7 @@ ALLOWED = {  # what a part may import, besides itself
     "configuration": "parser_message muon tasks data training files weights hepattn parser",
     "commands": "configuration failure fits tasks data training files cores weights parser",
     "evaluation": "ops simulation nn tasks data training config configuration files muon quantity residuals parser "
-    "double_majority",
+    "double_majority acts",
     "export": "ops hits nn fits tasks data training config files muon quantity",
     "predictor": "config data export files muon",
     "inspection": "data evaluation files muon parser",

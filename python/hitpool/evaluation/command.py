@@ -13,6 +13,10 @@ from hitpool.configuration.trust import OPTION
 from hitpool.parser import ArgumentParser
 
 RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
+REFIT_HELP = (
+    "Let ACTS's Kalman filter fit the hits that the model assigns to each track, and show its results too; for data "
+    "sets of 'hitpool acts', and not with --compare."
+)
 
 
 def command(options: list[str]) -> Callable[[], None]:
@@ -27,8 +31,9 @@ def command(options: list[str]) -> Callable[[], None]:
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
     parser = ArgumentParser(prog="hitpool evaluate", description=description)
     add_checkpoint_options(parser)
-    parser.add_function_arguments(evaluate, as_group=False, skip={"checkpoint", "runs", "trust"})
+    parser.add_function_arguments(evaluate, as_group=False, skip={"checkpoint", "runs", "trust", "refit"})
     parser.add_argument("--trust", **OPTION)
+    parser.add_argument("--refit", action="store_true", help=REFIT_HELP)
     parser.add_argument("--compare", nargs="+", type=Path, default=[], metavar="RUN", help=RUNS_HELP)
     arguments = parser.parse_args(options)
     import hitpool.evaluation.measurement  # noqa: F401
@@ -47,6 +52,7 @@ def evaluate(
     runs: Sequence[Path] = (),
     trust: bool = False,
     hit_eval: Path | None = None,
+    refit: bool = False,
 ) -> None:
     """Measure a trained model on a data set, alone or against other estimates of the same tracks.
 
@@ -54,7 +60,7 @@ def evaluate(
     hits of each track, in units of the physical limit for events of `hitpool simulate`; and the same in bins of pT and
     |eta|. With a reference, its track columns <reference>pt, <reference>eta, <reference>phi, <reference>q, as far as
     they exist, stand beside the model, with the errors <reference>sigma_qpt and so on, and the table of the test is
-    left out.
+    left out. With --reference ckf_, the track finding of ACTS, also what the model makes of the hits of its tracks.
 
     Args:
         checkpoint: Checkpoint of a training.
@@ -69,11 +75,13 @@ def evaluate(
         trust: Let the configurations of the checkpoints name classes of anybody.
         hit_eval: File of a hit filter's results for the events; by default the one that the training has for this data
             set, if any.
+        refit: Whether ACTS's Kalman filter fits the hits of each track, too.
 
     Raises:
         FileNotFoundError: If a checkpoint, its configuration or the data do not exist.
-        ValueError: If the data have no such reference, or nothing can be compared.
+        ModuleNotFoundError: If a fit by ACTS is wanted, and it is not installed.
+        ValueError: If the data have no such reference, or nothing can be compared or fitted.
     """
     from hitpool.evaluation.measurement import measure
 
-    measure(checkpoint, data, reference, output, label, threads, runs, trust, hit_eval)
+    measure(checkpoint, data, reference, output, label, threads, runs, trust, hit_eval, refit)

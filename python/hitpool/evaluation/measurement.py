@@ -13,25 +13,28 @@ from rich.console import Console
 from rich.table import Table
 
 from hitpool.config import Objects, load_checkpoint
-from hitpool.data import HitDataModule
+from hitpool.data import EventDataset, HitDataModule
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
 from hitpool.evaluation.comparison import Bins
 from hitpool.evaluation.figures import draw_all
+from hitpool.evaluation.found_hits import FINDER, FoundHits
 from hitpool.evaluation.in_bins import measure_in_bins
 from hitpool.evaluation.page import write_page
 from hitpool.evaluation.quantities import derivable
 from hitpool.evaluation.reference import read_reference, reference_estimate
+from hitpool.evaluation.refit import Refit
 from hitpool.evaluation.report import TestReport
 from hitpool.evaluation.resolution_file import NAME, write_resolution
 from hitpool.evaluation.tables import bins_tables, comparison_table, title
-from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
+from hitpool.evaluation.tracks import BOUND, REFIT, Tracks, side_by_side
 from hitpool.evaluation.variables import word
-from hitpool.files import check_writable, data_set_name
+from hitpool.files import check_writable, data_set_name, found_tracks_path
 from hitpool.training import runs as training_runs
 from hitpool.training.progress import progress_bar, say
 from hitpool.training.threads import Threads
 
+CKF = f"{FINDER}_"  # reference with which the hits of its tracks are shown, too
 PRINTED = 4  # tables of bins of a model in the terminal: two each of the first two variables; the page has all
 
 
@@ -45,6 +48,7 @@ def measure(
     runs: Sequence[Path],
     trust: bool,
     hit_eval: Path | None,
+    refit: bool,
 ) -> None:
     """Does what `hitpool.evaluation.command.evaluate` says, which describes the arguments.
 
@@ -64,7 +68,8 @@ def measure(
         _test(objects, [report], output, threads)
         return
     report.draws = False
-    collector = ParameterCollector(objects.model.model, others=not others)
+    found = _found_hits(objects.datamodule.dataset("test")) if reference == CKF else None
+    collector = ParameterCollector(objects.model.model, others=not others, found=found)
     stored = None
     if reference is not None:
         stored = read_reference(objects.datamodule.dataset("test"), reference)
@@ -72,7 +77,9 @@ def measure(
             raise ValueError(
                 f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(stored[0])}"
             )
-    _test(objects, [collector] if others or reference is not None else [report, collector], output, threads)
+    fits = _refit(objects, collector, bool(others)) if refit else None
+    callbacks = [collector] if others or reference is not None else [report, collector]
+    _test(objects, [*callbacks, *([fits] if fits else [])], output, threads)
     tracks = collector.tracks
     if others:
         collected = [tracks]
@@ -83,6 +90,9 @@ def measure(
     if reference is not None and stored is not None:
         reference = reference.rstrip("_")
         tracks = tracks.with_estimate(reference, reference_estimate(*stored, tracks))
+    if fits:
+        say(f"fit by ACTS: failed for {fits.failed} of {fits.tried} tracks")
+        tracks = tracks.with_estimate(REFIT, fits.estimate(tracks))
     index = objects.datamodule.dataset("test").index
     bound = bound_of_data_set(index.generator, tracks)
     if bound is not None:
@@ -151,6 +161,23 @@ def _other_models(checkpoints: Sequence[Path], objects: Objects, trust: bool) ->
         for setting in ("test_dir", "num_test", "seed", "hit_eval_test", "hit_filter_threshold"):
             setattr(model.datamodule, setting, getattr(objects.datamodule, setting))
     return models
+
+
+def _refit(objects: Objects, collector: ParameterCollector, others: bool) -> Refit:
+    """Fits the hits of the tracks by ACTS.
+
+    Raises:
+        ValueError: If there are several models, or the data or the model are not of that kind.
+    """
+    if others:
+        raise ValueError("--refit is for the tracks of one model: leave out --compare")
+    dataset = objects.datamodule.dataset("test")
+    return Refit(dataset, collector.track, collector.particle, collector.hit, collector.fields)
+
+
+def _found_hits(dataset: EventDataset) -> FoundHits | None:
+    """Hits of the tracks that ACTS found, if they are beside the data set."""
+    return FoundHits(dataset) if found_tracks_path(dataset.index.directory, FINDER).is_file() else None
 
 
 def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hitpool.evaluation.quantities import RESOLUTIONS, UNITS, Resolution, complete, resolution_of
 
 MODEL, TRIVIAL, TRUE_HITS, FIT_ALONE, BOUND = "model", "trivial", "true hits", "fit alone", "bound"
+CKF_HITS, REFIT = "ckf hits", "refit"
 """Names of estimates."""
 
 
