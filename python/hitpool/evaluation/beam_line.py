@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hitpool.acts.start import covariance as start_covariance
 from hitpool.evaluation.quantities import complete, with_direction
+
+FITTED = ("qpt", "eta", "phi")
 
 
 def check_known(quantities: Iterable[str]) -> None:
@@ -59,8 +62,46 @@ def innermost_hits(points: NDArray[np.float64], assigned: NDArray[np.bool_]) -> 
     Returns:
         [T, 3].
     """
-    none = ~assigned.any(-1)
+    none: NDArray[np.bool_] = np.logical_not(assigned.any(-1))
     if none.all():
         return np.full((len(assigned), 3), np.nan)
     distance = np.where(assigned, np.hypot(points[:, 0], points[:, 1]), np.inf)  # [T, M]
     return np.where(none[:, None], np.nan, points[distance.argmin(-1)])
+
+
+def covariance_at_beam_line(
+    parameters: NDArray[np.float64],
+    errors: Mapping[str, ArrayLike],
+    correlations: Mapping[tuple[str, str], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """What a model states of the errors of T tracks; else the wide ones with which `hitpool acts` starts its filter.
+
+    Args:
+        parameters: The tracks as of `at_beam_line`, [T, 5].
+        errors: Standard deviations by quantity, [T] each.
+        correlations: Of qpt with eta, qpt with phi and eta with phi, as far as they are stated, [T] each.
+
+    Returns:
+        Covariance of the parameters, [T, 5, 5].
+    """
+    theta, qop = parameters[:, 3], parameters[:, 4]
+    covariance = start_covariance(parameters)
+    sine = np.sin(theta)
+    sigmas = with_direction({"eta": np.arctanh(np.cos(theta))}, errors)[1]
+    for i, quantity in enumerate(("d0", "z0", "phi", "theta", "qop")):
+        if quantity in sigmas:
+            covariance[:, i, i] = sigmas[quantity] ** 2
+    if set(FITTED) <= set(sigmas):
+        correlation = np.broadcast_to(np.eye(3), (len(parameters), 3, 3)).copy()
+        for (one, other), own in correlations.items():
+            i, j = FITTED.index(one), FITTED.index(other)
+            correlation[:, i, j] = correlation[:, j, i] = own
+        spread = np.stack([sigmas[quantity] for quantity in FITTED], axis=-1)  # [T, 3]
+        jacobian = np.zeros((len(parameters), 3, 3))  # of phi, theta, q/p
+        jacobian[:, 0, 2] = 1
+        jacobian[:, 1, 1] = -sine
+        jacobian[:, 2, 0] = sine
+        jacobian[:, 2, 1] = -qop * np.cos(theta)
+        jacobian = jacobian * spread[:, None]
+        covariance[:, 2:, 2:] = jacobian @ correlation @ jacobian.swapaxes(1, 2)
+    return covariance
