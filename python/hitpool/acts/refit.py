@@ -19,7 +19,10 @@ from hitpool.acts.measured import Measured, measured
 from hitpool.acts.recorder import covariance, kalman_parameters, measurements_of, parameters
 from hitpool.acts.start import SIGMA_PT, SIGMA_QPT, SIGMAS
 
-UNSMEARED = ("sigmaLoc0", "sigmaLoc1", "sigmaPhi", "sigmaTheta", "sigmaPtRel", "sigmaTime")
+UNSMEARED = [
+    *(f"sigma{name}{part}" for name in ("Loc0", "Loc1") for part in ("", "PtA", "PtB")),
+    *("sigmaPhi", "sigmaTheta", "sigmaPtRel", "sigmaTime"),
+]
 SILENT = acts.logging.FATAL  # a fit that fails is counted, not reported
 
 
