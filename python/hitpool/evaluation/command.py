@@ -13,8 +13,8 @@ from hitpool.configuration.trust import OPTION
 from hitpool.parser import ArgumentParser
 
 REFERENCES_HELP = (
-    "What the names of another estimate's track columns start with, such as kalman_; several are shown side by side, and "
-    "residuals compared to those of the first one."
+    "What the names of another estimate's track columns start with, such as kalman_; several are shown side by side, "
+    "and residuals compared to those of the first one."
 )
 RUNS_HELP = "Further runs (their best.ckpt) or checkpoints, also of one run, to show side by side on the same tracks."
 

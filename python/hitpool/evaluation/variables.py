@@ -14,12 +14,13 @@ HITS = "hits"
 DENSITY, DELTA_R, VERTEX_DISTANCE, ABSOLUTE_Z0 = "density", "delta_r", "vertex_distance", "abs_z0"
 """What is near, see `hitpool.evaluation.finding.surroundings`."""
 COUNTS = (HITS, DENSITY)
+NEAR = 0.2  # Delta R of other particles that are counted
 SYMBOLS = {
     "pt": r"$p_\mathrm{T}$",
     "eta": r"$|\eta|$",
     "phi": r"$\phi$",
     HITS: "hits of the track",
-    DENSITY: r"number of other particles in $\Delta R$ < 0.2",
+    DENSITY: rf"number of other particles in $\Delta R$ < {NEAR}",
     DELTA_R: r"$\Delta R$ to the nearest other particle",
     VERTEX_DISTANCE: "distance to the nearest other vertex",
     ABSOLUTE_Z0: r"$|z_0|$",
@@ -28,7 +29,7 @@ WORDS = {
     "pt": "pT",
     "eta": "|eta|",
     HITS: "hits",
-    DENSITY: "other particles in Delta R < 0.2",
+    DENSITY: f"other particles in Delta R < {NEAR}",
     DELTA_R: "Delta R to the nearest other particle",
     VERTEX_DISTANCE: "distance to the nearest other vertex",
     ABSOLUTE_Z0: "|z0|",

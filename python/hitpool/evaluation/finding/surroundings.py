@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitpool.evaluation.finding.particles import Particles
-from hitpool.evaluation.variables import ABSOLUTE_Z0, DELTA_R, DENSITY, VERTEX_DISTANCE
+from hitpool.evaluation.variables import ABSOLUTE_Z0, DELTA_R, DENSITY, NEAR, VERTEX_DISTANCE
 from hitpool.residuals import periodic_residual
 
-NEAR = 0.2  # Delta R of other particles that are counted
 SAME_VERTEX = {"mm": 1.0, "cm": 0.1, "m": 1e-3}  # particles closer in z0 are taken as of one vertex
 
 

@@ -148,6 +148,7 @@ def write_finding(folder: Path, finding: Finding) -> None:
     """
     stored: dict[str, Any] = as_json([*finding.rows, *finding.common], finding.bins, finding.counts)
     stored["definitions"] = " ".join((CAPTION, RESOLUTIONS, TIMES))
+    stored["units"] |= {row.quantity: row.resolution.unit for row in finding.each if row.resolution}
     stored["each"] = rows_as_json(finding.each)
     stored["milliseconds_per_event"] = {
         name: asdict(own) for name, own in finding.model_times.items()
