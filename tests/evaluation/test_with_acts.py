@@ -110,7 +110,7 @@ def test_tracks_without_enough_hits_fail(muons: Objects) -> None:
 
 def test_fits_are_shown_beside_the_others(muons: Objects, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     checkpoint = checkpoint_of(muons, tmp_path / "run")
-    evaluate(checkpoint, None, "kalman_", tmp_path / "out", refit=True)
+    evaluate(checkpoint, None, ["kalman_"], tmp_path / "out", refit=True)
     stored = json.loads((tmp_path / "out" / "resolution.json").read_text())
     assert set(stored["counts"]["not_found"]) == {"model", "true hits", "kalman", "refit"}
     assert "fit by ACTS: failed for " in capsys.readouterr().out
@@ -136,7 +136,7 @@ def test_found_hits_are_those_of_the_best_track(busy: Objects) -> None:
     dataset, (_, targets) = busy.datamodule.dataset("test"), all_of_test(busy)
     events = np.array([5, 0, 11])
     true = targets["particle_hit_valid"][torch.from_numpy(events)].numpy()
-    belongs = FoundHits(dataset).belongs(events, true)
+    belongs = FoundHits(dataset, "ckf").belongs(events, true)
     with h5py.File(dataset.index.directory / "ckf.h5") as file:
         found = {name: file[name][:] for name in ("num_tracks", "num_hits", "hits", "particle", "duplicate")}
     hits = np.split(found["hits"], np.cumsum(found["num_hits"])[:-1])
@@ -152,7 +152,7 @@ def test_found_hits_are_those_of_the_best_track(busy: Objects) -> None:
 
 def test_a_filter_takes_hits_from_found_tracks(busy: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, (_, targets) = busy.datamodule.dataset("test"), all_of_test(busy)
-    whole = FoundHits(dataset)
+    whole = FoundHits(dataset, "ckf")
     events, true = np.array([3]), targets["particle_hit_valid"][3:4].numpy()
     kept = np.arange(dataset.num_hits[3]) % 7 != 2
     before = whole.belongs(events, true)[..., : len(kept)]
@@ -185,7 +185,7 @@ def test_lists_of_hits_get_the_query_that_has_them(muons: Objects) -> None:
 
 
 def test_hits_of_the_track_finding_are_an_estimate(busy: Objects, tmp_path: Path) -> None:
-    evaluate(checkpoint_of(busy, tmp_path / "run"), None, "ckf_", tmp_path / "out")
+    evaluate(checkpoint_of(busy, tmp_path / "run"), None, ["ckf_"], tmp_path / "out")
     stored = json.loads((tmp_path / "out" / "resolution.json").read_text())
     lacking = stored["counts"]["not_found"]
     assert lacking["ckf hits"] == lacking["ckf"] < 0.1 * stored["counts"]["particles"]

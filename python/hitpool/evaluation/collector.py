@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hitpool.evaluation.fields import all_fields, own_resolutions, regressions, units_of
 from hitpool.evaluation.found_hits import FoundHits
 from hitpool.evaluation.quantities import RESOLUTIONS, Resolution, fields_by_quantity
-from hitpool.evaluation.tracks import CKF_HITS, FIT_ALONE, MODEL, TRUE_HITS, Estimate, Tracks, residual_errors
+from hitpool.evaluation.tracks import FIT_ALONE, MODEL, TRUE_HITS, Estimate, Tracks, residual_errors
 from hitpool.nn import MaskFormer
 from hitpool.tasks import WeightedPoolingObjectHitRegressionTask
 from hitpool.tasks.regression import RegressionTask
@@ -115,19 +115,19 @@ class ParameterCollector(Collector):
         network: Model of the `hitpool.nn.MaskFormer` interface.
         others: Whether to show too what it gives with the true hits of each track, if it pools hits, and what its track
             fit gives without the response that corrects it, if there is one.
-        found: The hits of found tracks, to show what it gives with these, if it pools hits.
+        found: Hits of found tracks by name of what found them, to show what it gives with these, if it pools hits.
 
     Raises:
         ValueError: If the model regresses no track parameter.
     """
 
-    def __init__(self, network: MaskFormer, others: bool = True, found: FoundHits | None = None) -> None:
+    def __init__(self, network: MaskFormer, others: bool = True, found: Mapping[str, FoundHits] | None = None) -> None:
         task = regression(network)
         fields = all_fields(task.fields, [task])
         super().__init__(task.output_object, network.target_object, network.input_name, fields)
         pooling = task if others and isinstance(task, WeightedPoolingObjectHitRegressionTask) else None
         self.given_truth = TrueAssignment(network, pooling) if pooling else None
-        self.found = found
+        self.found = dict(found or {})
         self.with_fit = pooling if pooling and pooling.response and pooling.response.ready else None
 
     @property
@@ -146,12 +146,10 @@ class ParameterCollector(Collector):
         if self.given_truth:
             with trainer.precision_plugin.forward_context():
                 estimates[TRUE_HITS] = targets[f"{self.particle}_valid"], self.given_truth.predict(targets)
-                if self.found:
+                for finder, found in self.found.items():
                     true = targets[f"{self.particle}_{self.hit}_valid"]
-                    hits = torch.from_numpy(self.found.belongs(_numpy(targets["sample_id"]), _numpy(true))).to(
-                        true.device
-                    )
-                    estimates[CKF_HITS] = hits.any(-1), self.given_truth.predict_with(hits)
+                    hits = torch.from_numpy(found.belongs(_numpy(targets["sample_id"]), _numpy(true))).to(true.device)
+                    estimates[f"{finder} hits"] = hits.any(-1), self.given_truth.predict_with(hits)
         if self.with_fit:
             preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
             estimates[FIT_ALONE] = preds[f"{self.track}_valid"], self._fit_alone(self.with_fit, outputs["outputs"])

@@ -1,4 +1,4 @@
-"""Hits of the tracks that ACTS found, for the particles of a data set."""
+"""Hits of the tracks that another program found, for the particles of a data set."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from hitpool.data import EventDataset
 from hitpool.double_majority import match
 from hitpool.files import read_found_tracks
 
-FINDER = "ckf"
-
 
 class FoundHits:
     """The hits of the best track of each particle; found track and particle belong together by double majority.
 
     Args:
         dataset: The events.
+        finder: Name of what found the tracks, such as ckf.
 
     Raises:
         FileNotFoundError: If the data set has no file of found tracks.
         ValueError: If it is damaged, or not of these events.
     """
 
-    def __init__(self, dataset: EventDataset) -> None:
+    def __init__(self, dataset: EventDataset, finder: str) -> None:
         self.dataset = dataset
-        found = read_found_tracks(dataset.index, FINDER)
+        found = read_found_tracks(dataset.index, finder)
         stops = np.cumsum(found.num_hits)
         hits = [found.hits[stop - size : stop] for stop, size in zip(stops, found.num_hits, strict=True)]
         stops = np.cumsum(found.num_tracks)
