@@ -35,7 +35,7 @@ def command(options: list[str]) -> Callable[[], None]:
     description = (evaluate.__doc__ or "").partition("\n    Args:")[0]
     parser = ArgumentParser(prog="hitpool evaluate", description=description)
     add_checkpoint_options(parser)
-    skipped = {"checkpoint", "references", "runs", "trust", "refit"}
+    skipped: set[str | int] = {"checkpoint", "references", "runs", "trust", "refit"}
     parser.add_function_arguments(evaluate, as_group=False, skip=skipped)
     parser.add_argument("--trust", **OPTION)
     parser.add_argument("--reference", nargs="+", default=[], metavar="PREFIX", help=REFERENCES_HELP)
