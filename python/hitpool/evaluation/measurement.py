@@ -72,6 +72,10 @@ def measure(
     for prefix, (values, _) in stored.items():
         if not derivable(values) & derivable(collector.fields):
             raise ValueError(f"nothing to compare: the model has {sorted(collector.fields)}, {prefix} {sorted(values)}")
+    index, finding = objects.datamodule.dataset("test").index, None
+    if finders(index, references):
+        models = dict(zip(names if others else [MODEL], [objects, *others], strict=True))
+        finding = compare_finding(models, references, lambda model, own: _predict(model, own, output, threads))
     _test(objects, [collector] if others or references else [report, collector], output, threads)
     tracks = collector.tracks
     if others:
@@ -83,7 +87,6 @@ def measure(
     for prefix, own in stored.items():
         tracks = tracks.with_estimate(name_of(prefix), reference_estimate(*own, tracks))
     reference = name_of(references[0]) if references else None
-    index = objects.datamodule.dataset("test").index
     bound = bound_of_data_set(index.generator, tracks)
     if bound is not None:
         tracks = tracks.with_estimate(BOUND, bound)
@@ -92,9 +95,7 @@ def measure(
     drawn = draw_all(tracks, bins, output / "plots", report.run / "metrics.csv", source, reference)
     tables = [*([report.table] if report.table else []), *tables]
     written = [NAME]
-    if finders(index, references):
-        models = dict(zip(names if others else [MODEL], [objects, *others], strict=True))
-        finding = compare_finding(models, references, lambda model, own: _predict(model, own, output, threads))
+    if finding is not None:
         tables = [*show_finding(finding, output), *tables]
         drawn = draw_finding(finding.bins, output / "plots", source, finding.reference) | drawn
         written.append(FINDING)
@@ -166,6 +167,7 @@ def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: in
 
 
 def _predict(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:
+    check_writable(output)
     trainer = _trainer(objects, callbacks, output, threads)
     trainer.predict(objects.model, objects.datamodule, return_predictions=False)
 

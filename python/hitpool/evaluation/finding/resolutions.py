@@ -77,4 +77,5 @@ def of_each(tracks: Tracks) -> list[Row]:
         for row in compare(alone):
             known = rows.setdefault((row.quantity, row.measure), Row(row.quantity, row.measure, {}, row.resolution))
             known.numbers.update(row.numbers)
-    return list(rows.values())
+    quantities, measures = (list(dict.fromkeys(own)) for own in zip(*rows, strict=True)) if rows else ([], [])
+    return sorted(rows.values(), key=lambda row: (quantities.index(row.quantity), measures.index(row.measure)))
