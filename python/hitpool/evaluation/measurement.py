@@ -18,7 +18,7 @@ from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
 from hitpool.evaluation.comparison import Bins
 from hitpool.evaluation.figures import draw_all, draw_finding
-from hitpool.evaluation.finding.comparison import compare_finding, finders, name_of
+from hitpool.evaluation.finding.comparison import Finding, compare_finding, finders, name_of
 from hitpool.evaluation.finding.written import NAME as FINDING
 from hitpool.evaluation.finding.written import show_finding
 from hitpool.evaluation.in_bins import measure_in_bins
@@ -72,7 +72,8 @@ def measure(
     for prefix, (values, _) in stored.items():
         if not derivable(values) & derivable(collector.fields):
             raise ValueError(f"nothing to compare: the model has {sorted(collector.fields)}, {prefix} {sorted(values)}")
-    index, finding = objects.datamodule.dataset("test").index, None
+    index = objects.datamodule.dataset("test").index
+    finding: Finding | None = None
     if finders(index, references):
         models = dict(zip(names if others else [MODEL], [objects, *others], strict=True))
         finding = compare_finding(models, references, lambda model, own: _predict(model, own, output, threads))
