@@ -18,7 +18,7 @@ from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
 from hitpool.evaluation.comparison import Bins
 from hitpool.evaluation.figures import draw_all, draw_finding
-from hitpool.evaluation.finding.comparison import compare_finding, finders, name_of
+from hitpool.evaluation.finding.comparison import Finding, compare_finding, finders, name_of
 from hitpool.evaluation.finding.written import NAME as FINDING
 from hitpool.evaluation.finding.written import show_finding
 from hitpool.evaluation.found_hits import FoundHits
@@ -66,18 +66,23 @@ def measure(
     report.run = _run_directory(checkpoint)
     checkpoints = [checkpoint, *map(_checkpoint, runs)]
     names, others = _names(checkpoints), _other_models(checkpoints[1:], objects, trust)
-    if not (others or references or has_parameters(objects.model.model)):
+    if not (others or references or refit or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
         return
     report.draws = False
     dataset = objects.datamodule.dataset("test")
-    found = {name: FoundHits(dataset, name) for name in finders(dataset.index, references)}
+    index = dataset.index
+    found = {name: FoundHits(dataset, name) for name in finders(index, references)}
     collector = ParameterCollector(objects.model.model, others=not others, found=found)
     stored = {prefix: read_reference(dataset, prefix) for prefix in references}
     for prefix, (values, _) in stored.items():
         if not derivable(values) & derivable(collector.fields):
             raise ValueError(f"nothing to compare: the model has {sorted(collector.fields)}, {prefix} {sorted(values)}")
     fits = _refit(dataset, collector, bool(others)) if refit else None
+    finding: Finding | None = None
+    if found:
+        models = dict(zip(names if others else [MODEL], [objects, *others], strict=True))
+        finding = compare_finding(models, references, lambda model, own: _predict(model, own, output, threads))
     callbacks = [collector] if others or references else [report, collector]
     _test(objects, [*callbacks, *([fits] if fits else [])], output, threads)
     tracks = collector.tracks
@@ -93,7 +98,6 @@ def measure(
         say(f"fit by ACTS: failed for {fits.failed} of {fits.tried} tracks")
         tracks = tracks.with_estimate(REFIT, fits.estimate(tracks))
     reference = name_of(references[0]) if references else None
-    index = dataset.index
     bound = bound_of_data_set(index.generator, tracks)
     if bound is not None:
         tracks = tracks.with_estimate(BOUND, bound)
@@ -102,9 +106,7 @@ def measure(
     drawn = draw_all(tracks, bins, output / "plots", report.run / "metrics.csv", source, reference)
     tables = [*([report.table] if report.table else []), *tables]
     written = [NAME]
-    if finders(index, references):
-        models = dict(zip(names if others else [MODEL], [objects, *others], strict=True))
-        finding = compare_finding(models, references, lambda model, own: _predict(model, own, output, threads))
+    if finding is not None:
         tables = [*show_finding(finding, output), *tables]
         drawn = draw_finding(finding.bins, output / "plots", source, finding.reference) | drawn
         written.append(FINDING)
@@ -187,6 +189,7 @@ def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: in
 
 
 def _predict(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:
+    check_writable(output)
     trainer = _trainer(objects, callbacks, output, threads)
     trainer.predict(objects.model, objects.datamodule, return_predictions=False)
 

@@ -47,30 +47,31 @@ def test_measures_are_those_of_counting(busy) -> None:
     assert value(rows, "hit_efficiency") == pytest.approx(shared / sum(particles.hits[found.particle[i]] for i in best))
 
 
-@pytest.mark.parametrize("variable", ["pt", "eta", "abs_z0", "density", "delta_r", "vertex_distance", "hits"])
-def test_bins_are_of_the_truth_or_of_the_track(busy, variable: str) -> None:
+def test_bins_are_of_the_truth_or_of_the_track(busy) -> None:
     particles = busy(40)
     found = random_found(particles)
-    bins = measure_in_bins(particles, {"model": found, "other": random_found(particles, 4)})[variable]
-    assert bins.unit == {"pt": "GeV", "abs_z0": "mm", "vertex_distance": "mm"}.get(variable, "")
-    assert bins.totals["particles"][1] == sum(bins.tracks)
-    assert 0.97 * len(particles) < sum(bins.tracks) <= len(particles)
-    if variable not in ("pt", "eta", "hits"):
-        return
-    true, estimated = {
+    in_bins = measure_in_bins(particles, {"model": found, "other": random_found(particles, 4)})
+    assert list(in_bins) == ["pt", "eta", "abs_z0", "vertex_distance", "density", "delta_r", "hits"]
+    for variable, bins in in_bins.items():
+        assert bins.unit == {"pt": "GeV", "abs_z0": "mm", "vertex_distance": "mm"}.get(variable, "")
+        assert bins.totals["particles"][1] == sum(bins.tracks)
+        assert 0.97 * len(particles) < sum(bins.tracks) <= len(particles)
+    values = {
         "pt": (particles.values["pt"], found.values["pt"]),
         "eta": (abs(particles.values["eta"]), abs(found.values["eta"])),
         "hits": (particles.hits, found.hits),
-    }[variable]
+    }
     is_found = np.isin(np.arange(len(particles)), found.particle)
-    for i, (low, high) in enumerate(zip(bins.edges[:-1], bins.edges[1:], strict=True)):
-        chosen = (true >= low) & (true < high)
-        tracks = (estimated >= low) & ((estimated < high) | ((i == len(bins.tracks) - 1) & (estimated == high)))
-        assert bins.tracks[i] == chosen.sum()
-        if chosen.any() and tracks.any():
-            assert value(bins.rows[i], "efficiency") == pytest.approx(is_found[chosen].mean())
-            assert value(bins.rows[i], "fake_rate") == pytest.approx((found.particle[tracks] < 0).mean())
-            assert value(bins.rows[i], "duplicate_rate") == pytest.approx(found.duplicate[tracks].mean())
+    for variable, (true, estimated) in values.items():
+        bins = in_bins[variable]
+        for i, (low, high) in enumerate(zip(bins.edges[:-1], bins.edges[1:], strict=True)):
+            chosen = (true >= low) & (true < high)
+            tracks = (estimated >= low) & ((estimated < high) | ((i == len(bins.tracks) - 1) & (estimated == high)))
+            assert bins.tracks[i] == chosen.sum()
+            if chosen.any() and tracks.any():
+                assert value(bins.rows[i], "efficiency") == pytest.approx(is_found[chosen].mean())
+                assert value(bins.rows[i], "fake_rate") == pytest.approx((found.particle[tracks] < 0).mean())
+                assert value(bins.rows[i], "duplicate_rate") == pytest.approx(found.duplicate[tracks].mean())
 
 
 def test_who_does_not_state_a_variable_has_no_fakes_against_it(busy) -> None:

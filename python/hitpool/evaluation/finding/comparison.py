@@ -82,12 +82,13 @@ def compare_finding(
     first = next(iter(models.values())).datamodule
     dataset = first.dataset("test")
     particles = read_particles(dataset, dataset.particles.fields, truth_link_of(dataset.index, first.truth_link))
+    others = finders(dataset.index, prefixes)
+    of_others = {name: reference_tracks(dataset.index, name, particles) for name in others}
     found = {}
     for name, model in models.items():
         predict(model, [collector := _collector(model, particles)])
         found[name] = collector.found
-    others = finders(dataset.index, prefixes)
-    found |= {name: reference_tracks(dataset.index, name, particles) for name in others}
+    found |= of_others
     tracks = tracks_of(particles, found)
     for prefix in prefixes:
         if (name := name_of(prefix)) not in found:  # it has columns alone

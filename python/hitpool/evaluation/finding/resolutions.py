@@ -77,4 +77,6 @@ def of_each(tracks: Tracks) -> list[Row]:
         for row in compare(alone):
             known = rows.setdefault((row.quantity, row.measure), Row(row.quantity, row.measure, {}, row.resolution))
             known.numbers.update(row.numbers)
-    return list(rows.values())
+    quantities = list(dict.fromkeys(quantity for quantity, _ in rows))
+    measures = list(dict.fromkeys(measure for _, measure in rows))
+    return sorted(rows.values(), key=lambda row: (quantities.index(row.quantity), measures.index(row.measure)))
