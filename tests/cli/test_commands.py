@@ -80,6 +80,9 @@ def test_train_validate_test_predict_export(workplace: Path, tiny: list[str], ca
     with h5py.File("part/tracks.h5") as file:
         assert file["tracks"].shape == (48,)
     assert (run / "predictions.h5").read_bytes() == written
+    with pytest.raises(SystemExit, match="cannot be written for ACTS: expected the hit columns x, y, z in mm"):
+        main(["predict", "--format=acts", "--output=part/again.h5"])
+    assert [path.name for path in Path("part").iterdir()] == ["tracks.h5"]
 
     rebuilt = load_checkpoint(run / "ckpts" / "best.ckpt")
     weights = torch.load(run / "ckpts" / "best.ckpt", weights_only=True)["state_dict"]

@@ -84,7 +84,7 @@ def test_the_reference_is_that_of_the_event(fitted: Path, num_events: int) -> No
 
 def test_an_unknown_reference_is_named_with_the_columns(fitted: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no reference 'kalman_'.*kalman_pt.*available: truthMuon_pt.*fit_q"):
-        evaluate(checkpoint, fitted, "kalman_", tmp_path / "out")
+        evaluate(checkpoint, fitted, ["kalman_"], tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -94,7 +94,7 @@ def test_comparison_of_a_model(
     monkeypatch.setenv("COLUMNS", "80")
     written = []
     monkeypatch.setattr("hitpool.evaluation.plots.label", lambda axes, text: written.append(text))
-    evaluate(checkpoint, fitted, "fit_", tmp_path)
+    evaluate(checkpoint, fitted, ["fit_"], tmp_path)
     stored = json.loads((tmp_path / "resolution.json").read_text())
     counts, every = stored["counts"], stored["all"]
     assert counts["particles"] == sum(map(len, true_tracks(fitted)))
@@ -116,7 +116,7 @@ def test_comparison_of_a_model(
 
 
 def test_numbers_are_those_of_the_predictions(fitted: Path, checkpoint: Path, objects: Objects, tmp_path: Path) -> None:
-    evaluate(checkpoint, fitted, "fit_", tmp_path)
+    evaluate(checkpoint, fitted, ["fit_"], tmp_path)
     stored = json.loads((tmp_path / "resolution.json").read_text())
     network = objects.model.model.eval()
     data = {"hit": objects.datamodule.inputs["hit"]}, objects.datamodule.targets
@@ -261,7 +261,7 @@ def test_a_model_without_parameters_has_the_table_of_the_test(
     evaluate(tmp_path / "ckpts" / "best.ckpt", data_set)
     assert "hit assignment efficiency" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no task of the model regresses"):
-        evaluate(tmp_path / "ckpts" / "best.ckpt", data_set, "fit_")
+        evaluate(tmp_path / "ckpts" / "best.ckpt", data_set, ["fit_"])
 
 
 def test_a_model_that_finds_nothing_is_measured(
@@ -344,7 +344,7 @@ def test_a_model_without_pooling_is_compared_as_it_is(fitted: Path, data_set: Pa
     (tmp_path / "run" / "ckpts").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(objects.config))
     torch.save({"state_dict": objects.model.state_dict()}, tmp_path / "run" / "ckpts" / "best.ckpt")
-    evaluate(tmp_path / "run" / "ckpts" / "best.ckpt", fitted, "fit_")
+    evaluate(tmp_path / "run" / "ckpts" / "best.ckpt", fitted, ["fit_"])
     stored = json.loads((tmp_path / "run" / "evaluation" / "resolution.json").read_text())
     assert set(stored["all"]["eta"]["sigma68"]) == {"model", "fit"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from pathlib import Path
 
@@ -20,11 +19,10 @@ from hitpool.acts.found import Batch
 from hitpool.acts.gun import Gun, shoot
 from hitpool.acts.noise import TRUE_HITS, Noise
 from hitpool.acts.recorder import Recorder
+from hitpool.acts.start import SIGMA_PT, SIGMA_QPT, SIGMAS
 
 LEAST_MEASUREMENTS = 6  # of a true track; the hits of others are background
 START = TrackSmearingSigmas(*[0.0] * len(TrackSmearingSigmas._fields))  # the Kalman filter starts from the truth
-START_SIGMAS = [1.0, 1.0, math.radians(1), math.radians(1), 0.0, 1.0]  # d0, z0 (mm), phi, theta, q/p, time
-START_SIGMA_QPT, START_SIGMA_PT = 0.1, 0.1  # 1/GeV and relative
 
 
 def run(batch: tuple[int, int], seed: int, split: int, profile: str) -> Batch:
@@ -75,9 +73,9 @@ def run(batch: tuple[int, int], seed: int, split: int, profile: str) -> Batch:
         seedingAlgorithm=SeedingAlgorithm.TruthSmeared,
         particleHypothesis=None if busy else acts.ParticleHypothesis.muon,  # None: that of the particle
         trackSmearingSigmas=START,
-        initialSigmas=START_SIGMAS,
-        initialSigmaQoverPt=START_SIGMA_QPT,
-        initialSigmaPtRel=START_SIGMA_PT,
+        initialSigmas=SIGMAS,
+        initialSigmaQoverPt=SIGMA_QPT,
+        initialSigmaPtRel=SIGMA_PT,
         initialVarInflation=[1.0] * 6,
         rnd=random,
     )

@@ -19,7 +19,11 @@ HIT_FEATURES = (
     TRUTH_LINK,
 )
 """Measured point in the global frame (mm); identifiers of ACTS; directions of the two measured coordinates in the
-global frame and their variances (mm^2); row of the particle in `tracks`, -1 if there is none."""
+global frame and their variances (mm^2); row of the particle in `tracks`, -1 if there is none. The row of a hit is the
+index of its measurement in ACTS."""
+
+MEASURED = ("x", "y", "z", "volume", "layer", "module", "var_loc0", "var_loc1")
+"""What a fit by ACTS needs of a hit: it knows the directions of its modules."""
 
 TRUTH_FEATURES = ("pt", "eta", "phi", "q", "d0", "z0")
 """GeV, rad, mm. At the production vertex; d0 and z0 at the point of closest approach to the beam line."""

@@ -52,6 +52,14 @@ class Detector:
         self._shapes: dict[int, tuple[float, ...]] = {}  # half widths at both ends, half length
         self._layers: dict[tuple[int, int], list[acts.GeometryIdentifier]] = {}
 
+    def has_module(self, identifier: acts.GeometryIdentifier) -> bool:
+        """Whether there is a sensitive surface of this name.
+
+        Args:
+            identifier: Its identifier.
+        """
+        return identifier in self._surfaces
+
     def module(self, identifier: acts.GeometryIdentifier) -> Module:
         """Looks up a sensitive surface.
 

@@ -29,8 +29,8 @@ from hitpool.acts.columns import CKF_FEATURES
 from hitpool.acts.detector import FIELD, Detector
 from hitpool.acts.found import Found
 from hitpool.acts.gun import Gun
-from hitpool.acts.matching import match
 from hitpool.acts.recorder import Recorder, covariance, kalman_parameters, measurements_of, parameters
+from hitpool.double_majority import match
 
 PREFIX = "found_"  # of what the whiteboard holds
 PIXELS = (7, 8, 9)  # volumes that seeds come from
@@ -137,7 +137,10 @@ class FindingRecorder(Recorder):
     def _tracks(self, store: Any, numbers: list[int], link: NDArray[np.int64]) -> NDArray[np.float64]:
         tracks = list(self.found_tracks(store))
         hits = [list(measurements_of(track))[::-1] for track in tracks]
-        particle, duplicate = match(hits, link, len(numbers))
+        num_hits = np.array([len(own) for own in hits], np.int32)
+        rows = np.array([hit for own in hits for hit in own], np.int32)
+        sizes = np.bincount(link[link >= 0], minlength=len(numbers))
+        particle, _, duplicate = match(np.repeat(np.arange(len(hits)), num_hits), link[rows], num_hits, sizes)
         values, errors = np.full((len(tracks), 5), np.nan), np.full((len(tracks), 5, 5), np.nan)
         columns = np.full((len(numbers), len(CKF_FEATURES)), np.nan)
         for i, track in enumerate(tracks):
@@ -148,8 +151,8 @@ class FindingRecorder(Recorder):
         self._events.append(
             Found(
                 num_tracks=np.array([len(tracks)], np.int32),
-                num_hits=np.array([len(own) for own in hits], np.int32),
-                hits=np.array([hit for own in hits for hit in own], np.int32),
+                num_hits=num_hits,
+                hits=rows,
                 particle=particle.astype(np.int32),
                 duplicate=duplicate,
                 parameters=values.astype(np.float32),

@@ -6,40 +6,27 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitpool.files import Events, replacing
+from hitpool.files import Events, FoundTracks, found_tracks_path, write_found_tracks
 
-FILE = "ckf.h5"
-PARAMETERS = ("d0", "z0", "phi", "theta", "q/p")
-UNITS = ("mm", "mm", "rad", "rad", "1/GeV")
+FINDER = "ckf"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Found tracks of E events, one after the other, in the order of the events of the data set.
+class Found(FoundTracks):
+    """Found tracks of E events, with the particles to which they belong.
 
     Args:
-        num_tracks: Number of tracks of each event, [E].
-        num_hits: Number of hits of each track, [T].
-        hits: Rows of the hits in their event, from the inside, track after track, [sum(num_hits)].
         particle: Row of the matched particle in its event, -1 for a fake, [T].
         duplicate: Whether the particle has another track that is better, [T].
-        parameters: `PARAMETERS` at the beam line, NaN if the track could not be followed to there, [T, 5].
-        covariance: Their covariance, [T, 5, 5].
         num_particles: Number of particles of each event, [E].
         seconds: CPU time of the reconstruction of each event, [E].
     """
 
-    num_tracks: NDArray[np.int32]
-    num_hits: NDArray[np.int32]
-    hits: NDArray[np.int32]
     particle: NDArray[np.int32]
     duplicate: NDArray[np.bool_]
-    parameters: NDArray[np.float32]
-    covariance: NDArray[np.float32]
     num_particles: NDArray[np.int32]
     seconds: NDArray[np.float64]
 
@@ -53,7 +40,7 @@ class Found:
         return Found(*(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Found)))
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Writes `FILE`, without the times, which no two runs share.
+        """Writes the tracks, without the times, which no two runs share.
 
         Args:
             folder: Folder of the data set.
@@ -64,15 +51,12 @@ class Found:
         Raises:
             WriteError: If it cannot be written.
         """
-        with replacing(folder / FILE) as target, h5py.File(target, "w") as file:
-            for name in ("num_tracks", "num_hits", "hits", "particle", "duplicate", "parameters", "covariance"):
-                file[name] = getattr(self, name)
-            file["parameters"].attrs["names"] = np.array(PARAMETERS, dtype="S")
-            file["parameters"].attrs["units"] = np.array(UNITS, dtype="S")
+        path = found_tracks_path(folder, FINDER)
+        write_found_tracks(path, self, particle=self.particle, duplicate=self.duplicate)
         real = int((self.particle >= 0).sum())
         duplicates = int(self.duplicate.sum())
         return {
-            "file": FILE,
+            "file": path.name,
             "particles": int(self.num_particles.sum()),
             "found": real - duplicates,
             "fakes": len(self.particle) - real,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 from hitpool.acts.columns import BUSY_TRACK_FEATURES, HIT_FEATURES, TRACK_FEATURES, TRUTH_LINK, UNITS
-from hitpool.acts.found import Batch, Found
+from hitpool.acts.found import FINDER, Batch, Found
+from hitpool.acts.installed import require_acts
 from hitpool.cores import available_cores
 from hitpool.files import Events, produced, write_data_set
 
@@ -60,9 +60,7 @@ def acts(
         ValueError: If a number is outside its range.
         FileExistsError: If the folder exists.
     """
-    spec = importlib.util.find_spec("acts")
-    if spec is None or spec.origin is None:  # a mere folder of that name has no origin
-        raise ModuleNotFoundError('ACTS is not installed: pip install "hitpool[acts]"', name="acts")
+    require_acts()
     for name, value, least in (("events", events, 1), ("seed", seed, 0), ("split", split, 0), ("workers", workers, 1)):
         if value is not None and value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
@@ -80,7 +78,7 @@ def acts(
 
     def last(folder: Path) -> dict[str, dict[str, Any]]:
         if found:
-            summary["ckf"] = Found.concatenate(found).write(folder)
+            summary[FINDER] = Found.concatenate(found).write(folder)
         return summary
 
     with closing(produced(batch, list(enumerate(sizes)), sizes, workers, f"simulating {output}")) as batches:

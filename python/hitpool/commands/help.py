@@ -26,6 +26,7 @@ EXAMPLES = {
 }
 OUTPUT = """\
   --output FILE                table to write: .h5, .parquet or .root (predictions.h5 in the run directory)
+  --format acts                also write the tracks for the examples of ACTS, into a folder acts beside the table
 """
 SIMULATION = """\
 

@@ -21,7 +21,7 @@ from hitpool.configuration import (
     resolve,
     seed,
 )
-from hitpool.configuration.trainer_options import predict_into, reports_test
+from hitpool.configuration.trainer_options import predict_for_acts, predict_into, reports_test
 from hitpool.configuration.trust import foreign
 from hitpool.cores import available_cores
 from hitpool.data.doubts import SAMPLE
@@ -68,6 +68,8 @@ class Training:
         self.checkpoint = self.config.pop("ckpt_path")
         if output := self.config.pop("output", None):
             predict_into(self.config["trainer"], Path(output))
+        if self.config.pop("format", None):
+            predict_for_acts(self.config["trainer"], Path(output).parent if output else None)
         seed(self.config)
         samples = self._samples()
         self.model, self.datamodule = build_model(self.config), build_data(self.config)

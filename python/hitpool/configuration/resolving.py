@@ -5,7 +5,7 @@ import inspect
 import re
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace, set_dumper
 from jsonargparse.typing import PositiveInt
@@ -23,6 +23,7 @@ from hitpool.parser_message import one_line
 from hitpool.training.module import TrackingModule
 from hitpool.training.samples import Samples
 
+FORMAT_HELP = "acts: also write the tracks for the examples of ACTS, into a folder acts beside the table."
 SECTIONS = {"trainer": Trainer, "model": TrackingModule, "data": HitDataModule}
 
 
@@ -206,4 +207,5 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
         )
     if command == "predict":
         parser.add_argument("--output", type=Path | None, default=None, help="Table to write: .h5, .parquet or .root.")
+        parser.add_argument("--format", type=Literal["acts"] | None, default=None, help=FORMAT_HELP)
     return parser

@@ -28,6 +28,7 @@ CALLBACKS = {
     SpikeDetection: "Lightning cannot write its state into checkpoints: a loss that is not finite stops the training",
 }
 TABLE = "hitpool.evaluation.PredictionTable"
+FOR_ACTS = "hitpool.evaluation.ActsWriter"
 PREDICTED = ("on_predict_batch_end", "on_predict_epoch_end", "on_predict_end")  # hooks that may write
 
 
@@ -69,6 +70,19 @@ def predict_into(trainer: dict[str, Any], output: Path) -> None:
         if callback["class_path"] not in (TABLE, "hitpool.evaluation.PredictionWriter")
     ]
     trainer["callbacks"] = [*callbacks, {"class_path": TABLE, "init_args": {"filename": str(output.absolute())}}]
+
+
+def predict_for_acts(trainer: dict[str, Any], folder: Path | None) -> None:
+    """Lets the predictions be written for ACTS's examples, too, in a folder `acts`.
+
+    Args:
+        trainer: Options of the Trainer; changed in place.
+        folder: Where this folder is; None for the run directory.
+    """
+    given = trainer["callbacks"] or []
+    callbacks = given if isinstance(given, list) else [given]
+    arguments = {"folder": str(folder.absolute() / "acts")} if folder else {}
+    trainer["callbacks"] = [*callbacks, {"class_path": FOR_ACTS, "init_args": arguments}]
 
 
 def reports_test(callbacks: Sequence[Callback]) -> bool:

@@ -101,9 +101,22 @@ def fraction(passed: NDArray[Any], trials: NDArray[Any]) -> Number:
         >>> str(fraction(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [1, 1]])))
         '1.00 +0.00 -0.46'
     """
-    groups = int(np.count_nonzero(trials))
     of_event = tuple(range(1, trials.ndim))
     good, total = (values.sum(axis=of_event, dtype=np.int64) for values in (passed, trials))  # [E]
+    return fraction_of_events(good, total, int(np.count_nonzero(trials)))
+
+
+def fraction_of_events(good: NDArray[np.int64], total: NDArray[np.int64], groups: int) -> Number:
+    """Share of trials that passed, as `fraction`, from the sums of each event.
+
+    Args:
+        good: Number of trials that passed in each event, [E].
+        total: Number of trials in each event, [E].
+        groups: Number of groups of trials in all events.
+
+    Returns:
+        The share; NaN without trials.
+    """
     good, total = good[total > 0], total[total > 0]
     if not groups:
         return Number(math.nan, math.nan, math.nan)

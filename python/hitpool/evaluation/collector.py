@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hitpool.evaluation.fields import all_fields, own_resolutions, regressions, units_of
+from hitpool.evaluation.found_hits import FoundHits
 from hitpool.evaluation.quantities import RESOLUTIONS, Resolution, fields_by_quantity
 from hitpool.evaluation.tracks import FIT_ALONE, MODEL, TRUE_HITS, Estimate, Tracks, residual_errors
 from hitpool.nn import MaskFormer
@@ -114,17 +115,19 @@ class ParameterCollector(Collector):
         network: Model of the `hitpool.nn.MaskFormer` interface.
         others: Whether to show too what it gives with the true hits of each track, if it pools hits, and what its track
             fit gives without the response that corrects it, if there is one.
+        found: Hits of found tracks by name of what found them, to show what it gives with these, if it pools hits.
 
     Raises:
         ValueError: If the model regresses no track parameter.
     """
 
-    def __init__(self, network: MaskFormer, others: bool = True) -> None:
+    def __init__(self, network: MaskFormer, others: bool = True, found: Mapping[str, FoundHits] | None = None) -> None:
         task = regression(network)
         fields = all_fields(task.fields, [task])
         super().__init__(task.output_object, network.target_object, network.input_name, fields)
         pooling = task if others and isinstance(task, WeightedPoolingObjectHitRegressionTask) else None
         self.given_truth = TrueAssignment(network, pooling) if pooling else None
+        self.found = dict(found or {})
         self.with_fit = pooling if pooling and pooling.response and pooling.response.ready else None
 
     @property
@@ -143,6 +146,10 @@ class ParameterCollector(Collector):
         if self.given_truth:
             with trainer.precision_plugin.forward_context():
                 estimates[TRUE_HITS] = targets[f"{self.particle}_valid"], self.given_truth.predict(targets)
+                for finder, found in self.found.items():
+                    true = targets[f"{self.particle}_{self.hit}_valid"]
+                    hits = torch.from_numpy(found.belongs(_numpy(targets["sample_id"]), _numpy(true))).to(true.device)
+                    estimates[f"{finder} hits"] = hits.any(-1), self.given_truth.predict_with(hits)
         if self.with_fit:
             preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
             estimates[FIT_ALONE] = preds[f"{self.track}_valid"], self._fit_alone(self.with_fit, outputs["outputs"])
@@ -195,7 +202,7 @@ def regression(network: MaskFormer) -> RegressionTask:
 
 
 class TrueAssignment:
-    """Runs the regression of a model again, with the true assignment in place of the logits.
+    """Runs the regression of a model again, with the true assignment, or another one, in place of the logits.
 
     Queries and encoded hits are those of the model: only what is pooled changes.
 
@@ -229,11 +236,31 @@ class TrueAssignment:
             Predictions of the task; slot i belongs to true object i.
         """
         pair = self.network.pair("final", self._outputs, targets)  # [B, N]
+        return self._predict(targets[f"{self.network.target_object}_{self.task.input_hit}_valid"], pair)
+
+    @torch.no_grad()
+    def predict_with(self, belongs: Tensor) -> dict[str, Tensor]:
+        """Predictions for the batch that went through the model last, with any lists of hits.
+
+        The query of a list is that to which the model gives most of its hits: the largest sum of their probabilities.
+
+        Args:
+            belongs: Whether hit m is in list i, [B, N, M].
+
+        Returns:
+            Predictions of the task; slot i belongs to list i.
+        """
+        key = self.task.logit_key
+        logits = next(named[key] for named in self._outputs.values() if key in named)  # [B, queries, M]
+        shared = belongs.to(logits.dtype) @ logits.sigmoid().mT  # [B, N, queries]
+        return self._predict(belongs, shared.argmax(-1))
+
+    def _predict(self, belongs: Tensor, query: Tensor) -> dict[str, Tensor]:
+        """Predictions of the task for hits [B, N, M] with their queries [B, N]."""
         queries = f"{self.task.input_object}_embed"
-        event = torch.arange(len(pair), device=pair.device).unsqueeze(-1)  # [B, 1]
-        belongs = targets[f"{self.network.target_object}_{self.task.input_hit}_valid"]  # [B, N, M]
+        event = torch.arange(len(query), device=query.device).unsqueeze(-1)  # [B, 1]
         logits = torch.where(belongs, CERTAIN, -CERTAIN)
-        x = {**self._x, queries: self._x[queries][event, pair]}
+        x = {**self._x, queries: self._x[queries][event, query]}
         return self.task.predict(self.task(x, outputs={"truth": {self.task.logit_key: logits}}))
 
 

@@ -106,6 +106,27 @@ def draw_all(
     return {heading: [_save(*named, folder) for named in figures] for heading, figures in drawn.items()}
 
 
+def draw_finding(bins: Mapping[str, Bins], folder: Path, source: str, reference: str) -> dict[str, list[Path]]:
+    """Draws efficiency, fakes and duplicates of found tracks against variables; only with enough particles.
+
+    Args:
+        bins: The comparison in bins, by variable, see `hitpool.evaluation.finding`.
+        folder: Where the files go.
+        source: Words above the axes, where the tracks come from.
+        reference: Name of the reference.
+
+    Returns:
+        The PNG files by heading.
+    """
+    figures = [
+        _save(*named, folder)
+        for against, own in bins.items()
+        if sum(own.tracks) >= LEAST_TRACKS
+        for named in against_variable(own, against, source, reference)
+    ]
+    return {"Track finding": figures}
+
+
 def _save(name: str, figure: Figure, folder: Path) -> Path:
     save(figure, folder / f"{name}.pdf")
     return save(figure, folder / f"{name}.png")

@@ -13,19 +13,24 @@ from rich.console import Console
 from rich.table import Table
 
 from hitpool.config import Objects, load_checkpoint
-from hitpool.data import HitDataModule
+from hitpool.data import EventDataset, HitDataModule
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
 from hitpool.evaluation.comparison import Bins
-from hitpool.evaluation.figures import draw_all
+from hitpool.evaluation.figures import draw_all, draw_finding
+from hitpool.evaluation.finding.comparison import Finding, compare_finding, finders, name_of
+from hitpool.evaluation.finding.written import NAME as FINDING
+from hitpool.evaluation.finding.written import show_finding
+from hitpool.evaluation.found_hits import FoundHits
 from hitpool.evaluation.in_bins import measure_in_bins
 from hitpool.evaluation.page import write_page
 from hitpool.evaluation.quantities import derivable
 from hitpool.evaluation.reference import read_reference, reference_estimate
+from hitpool.evaluation.refit import Refit
 from hitpool.evaluation.report import TestReport
 from hitpool.evaluation.resolution_file import NAME, write_resolution
 from hitpool.evaluation.tables import bins_tables, comparison_table, title
-from hitpool.evaluation.tracks import BOUND, Tracks, side_by_side
+from hitpool.evaluation.tracks import BOUND, MODEL, REFIT, Tracks, side_by_side
 from hitpool.evaluation.variables import word
 from hitpool.files import check_writable, data_set_name
 from hitpool.training import runs as training_runs
@@ -38,13 +43,14 @@ PRINTED = 4  # tables of bins of a model in the terminal: two each of the first 
 def measure(
     checkpoint: Path,
     data: Path | None,
-    reference: str | None,
+    references: Sequence[str],
     output: Path | None,
     label: str | None,
     threads: int | None,
     runs: Sequence[Path],
     trust: bool,
     hit_eval: Path | None,
+    refit: bool,
 ) -> None:
     """Does what `hitpool.evaluation.command.evaluate` says, which describes the arguments.
 
@@ -60,19 +66,25 @@ def measure(
     report.run = _run_directory(checkpoint)
     checkpoints = [checkpoint, *map(_checkpoint, runs)]
     names, others = _names(checkpoints), _other_models(checkpoints[1:], objects, trust)
-    if not (others or reference is not None or has_parameters(objects.model.model)):
+    if not (others or references or refit or has_parameters(objects.model.model)):
         _test(objects, [report], output, threads)
         return
     report.draws = False
-    collector = ParameterCollector(objects.model.model, others=not others)
-    stored = None
-    if reference is not None:
-        stored = read_reference(objects.datamodule.dataset("test"), reference)
-        if not derivable(stored[0]) & derivable(collector.fields):
-            raise ValueError(
-                f"nothing to compare: the model has {sorted(collector.fields)}, {reference} {sorted(stored[0])}"
-            )
-    _test(objects, [collector] if others or reference is not None else [report, collector], output, threads)
+    dataset = objects.datamodule.dataset("test")
+    index = dataset.index
+    found = {name: FoundHits(dataset, name) for name in finders(index, references)}
+    collector = ParameterCollector(objects.model.model, others=not others, found=found)
+    stored = {prefix: read_reference(dataset, prefix) for prefix in references}
+    for prefix, (values, _) in stored.items():
+        if not derivable(values) & derivable(collector.fields):
+            raise ValueError(f"nothing to compare: the model has {sorted(collector.fields)}, {prefix} {sorted(values)}")
+    fits = _refit(dataset, collector, bool(others)) if refit else None
+    finding: Finding | None = None
+    if found:
+        models = dict(zip(names if others else [MODEL], [objects, *others], strict=True))
+        finding = compare_finding(models, references, lambda model, own: _predict(model, own, output, threads))
+    callbacks = [collector] if others or references else [report, collector]
+    _test(objects, [*callbacks, *([fits] if fits else [])], output, threads)
     tracks = collector.tracks
     if others:
         collected = [tracks]
@@ -80,10 +92,12 @@ def measure(
             _test(model, [collector := ParameterCollector(model.model.model, others=False)], output, threads)
             collected.append(collector.tracks)
         tracks = side_by_side(dict(zip(names, collected, strict=True)))
-    if reference is not None and stored is not None:
-        reference = reference.rstrip("_")
-        tracks = tracks.with_estimate(reference, reference_estimate(*stored, tracks))
-    index = objects.datamodule.dataset("test").index
+    for prefix, own in stored.items():
+        tracks = tracks.with_estimate(name_of(prefix), reference_estimate(*own, tracks))
+    if fits:
+        say(f"fit by ACTS: failed for {fits.failed} of {fits.tried} tracks")
+        tracks = tracks.with_estimate(REFIT, fits.estimate(tracks))
+    reference = name_of(references[0]) if references else None
     bound = bound_of_data_set(index.generator, tracks)
     if bound is not None:
         tracks = tracks.with_estimate(BOUND, bound)
@@ -91,10 +105,15 @@ def measure(
     tables, bins = _tables(tracks, reference, output)
     drawn = draw_all(tracks, bins, output / "plots", report.run / "metrics.csv", source, reference)
     tables = [*([report.table] if report.table else []), *tables]
+    written = [NAME]
+    if finding is not None:
+        tables = [*show_finding(finding, output), *tables]
+        drawn = draw_finding(finding.bins, output / "plots", source, finding.reference) | drawn
+        written.append(FINDING)
     settings = yaml.safe_dump(objects.config, sort_keys=False)
     page = write_page(output / "index.html", f"Evaluation of {checkpoint}", source, tables, drawn, settings)
     number = sum(map(len, drawn.values()))
-    print(f"written to {output}: {NAME}, {page.name}, plots ({number}, as PNG and PDF)")
+    print(f"written to {output}: {', '.join(written)}, {page.name}, plots ({number}, as PNG and PDF)")
 
 
 def _take_data(source: HitDataModule, data: Path | None, hit_eval: Path | None) -> None:
@@ -153,9 +172,30 @@ def _other_models(checkpoints: Sequence[Path], objects: Objects, trust: bool) ->
     return models
 
 
+def _refit(dataset: EventDataset, collector: ParameterCollector, others: bool) -> Refit:
+    """Fits the hits of the tracks by ACTS.
+
+    Raises:
+        ValueError: If there are several models, or the data or the model are not of that kind.
+    """
+    if others:
+        raise ValueError("--refit is for the tracks of one model: leave out --compare")
+    return Refit(dataset, collector.track, collector.particle, collector.hit, collector.fields)
+
+
 def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:
     check_writable(output)
-    trainer = Trainer(
+    _trainer(objects, callbacks, output, threads).test(objects.model, objects.datamodule, verbose=False)
+
+
+def _predict(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> None:
+    check_writable(output)
+    trainer = _trainer(objects, callbacks, output, threads)
+    trainer.predict(objects.model, objects.datamodule, return_predictions=False)
+
+
+def _trainer(objects: Objects, callbacks: list[Callback], output: Path, threads: int | None) -> Trainer:
+    return Trainer(
         devices=1,
         precision=objects.config["trainer"].get("precision"),
         callbacks=[*callbacks, progress_bar(), Threads(threads)],
@@ -164,7 +204,6 @@ def _test(objects: Objects, callbacks: list[Callback], output: Path, threads: in
         enable_model_summary=False,
         default_root_dir=output,
     )
-    trainer.test(objects.model, objects.datamodule, verbose=False)
 
 
 def _report(objects: Objects) -> TestReport:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from hitpool.evaluation.bootstrap import Number
 from hitpool.evaluation.comparison import Bins
 from hitpool.evaluation.tracks import BOUND, TRIVIAL
-from hitpool.evaluation.variables import HITS, axis_label, logarithmic
+from hitpool.evaluation.variables import COUNTS, axis_label, logarithmic
 from hitpool.files import write_bytes
 from hitpool.residuals import sigma68
 
@@ -35,6 +35,9 @@ FRACTIONS = {
     "validity_efficiency": ("validity", {"efficiency": "", "efficiency_by_hits": ", by hits"}, "Efficiency"),
     "validity_fake_rate": ("validity", {"fake_rate": "", "fake_rate_by_hits": ", by hits"}, "Fake rate"),
     "validity_duplicate_rate": ("validity", {"duplicate_rate": ""}, "Duplicate rate"),
+    "finding_efficiency": ("finding", {"efficiency": ""}, "Efficiency"),
+    "finding_fake_rate": ("finding", {"fake_rate": ""}, "Fake rate"),
+    "finding_duplicate_rate": ("finding", {"duplicate_rate": ""}, "Duplicate rate"),
 }
 """By name of the plot: quantity, measures with what they add to the name of an estimate, label of the axis."""
 OF_TRACKS = ("fake_rate", "duplicate_rate")  # measures in bins of what is estimated
@@ -347,6 +350,6 @@ def _finish(upper: Axes, lower: Axes, bins: Bins, against: str, which: str, sour
         lower.set_xscale("log")
         lower.set_xlim(low, high)
         plain_ticks(lower.xaxis, steps=(1, 2, 5) if high / low < 300 else (1,))
-    elif against == HITS:
+    elif against in COUNTS:
         lower.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     label(upper, source)

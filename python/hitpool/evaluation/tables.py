@@ -28,14 +28,18 @@ MEASURES = {
     "efficiency_by_hits": "efficiency by hits",
     "fake_rate_by_hits": "fake rate by hits",
     "duplicate_rate": "duplicate rate",
+    "hit_efficiency": "hit efficiency",
+    "hit_purity": "hit purity",
 }
-OTHERS = {"q": "charge", "validity": "validity"}
+OTHERS = {"q": "charge", "validity": "validity", "finding": "track finding"}
 CAPTION = (
     "Residuals: estimate - truth, of q / pT relative to the truth, of phi wrapped, on the same tracks: particles of "
     "which there are all estimates; those of a model are tracks declared valid and matched by its minimal cost. "
     "sigma68: half the width of the central 68.27 %. True hits: the model's estimate when the hits that it pools for "
     "each track are the true ones; its queries and encoded hits are as before. Fit alone: what the model's track fit "
-    "gives for its own assignment, without the network that corrects it. Bound: the smallest standard deviation "
+    "gives for its own assignment, without the network that corrects it. Ckf hits and the like: as true hits, with "
+    "those of the track that ckf found, and the query to which the model gives most of them. Refit: what ACTS's Kalman "
+    "filter gives for the model's assignment. Bound: the smallest standard deviation "
     "that any fit of a track's hits can have (Cramér-Rao; median over the tracks); residual / bound: sigma68 of the "
     "residual of each track in units of its own bound; likewise for the errors that an estimate states. Validity: "
     "efficiency, share of the particles whose track is declared valid; fake rate, share of such tracks without "
@@ -84,20 +88,21 @@ def table(
     return grid
 
 
-def comparison_table(rows: Sequence[Row], heading: str, reference: str | None = None) -> Table:
+def comparison_table(rows: Sequence[Row], heading: str, reference: str | None = None, caption: str = CAPTION) -> Table:
     """Table of all tracks, by quantity.
 
     Args:
         rows: The rows.
         heading: Words above.
         reference: Name of the reference, if there is one.
+        caption: Words below.
     """
     names = list(dict.fromkeys(name for row in rows for name in row.numbers))
     blocks = [
         [(_quantity(own[0]), {}), *((f"  {_measure(row, reference)}", row.numbers) for row in own)]
         for own in (list(group) for _, group in groupby(rows, key=lambda row: row.quantity))
     ]
-    return table(heading, CAPTION, names, blocks)
+    return table(heading, caption, names, blocks)
 
 
 def bins_tables(bins: Bins, heading: str, axis: str, name: str, reference: str | None = None) -> list[Table]:
@@ -169,11 +174,11 @@ def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, 
         "units": {quantity: resolution.unit for quantity, resolution in RESOLUTIONS.items()}
         | {row.quantity: row.resolution.unit for row in rows if row.resolution},
         "counts": dict(counts),
-        "all": _rows_as_json(rows),
+        "all": rows_as_json(rows),
         "variables": {quantity: b.unit for quantity, b in bins.items()},
         "bins": {
             quantity: [
-                {"low": float(low), "high": float(high), "tracks": tracks, **_rows_as_json(own)}
+                {"low": float(low), "high": float(high), "tracks": tracks, **rows_as_json(own)}
                 for low, high, tracks, own in zip(b.edges[:-1], b.edges[1:], b.tracks, b.rows, strict=True)
             ]
             for quantity, b in bins.items()
@@ -181,7 +186,12 @@ def as_json(rows: Sequence[Row], bins: Mapping[str, Bins], counts: Mapping[str, 
     }
 
 
-def _rows_as_json(rows: Sequence[Row]) -> dict[str, Any]:
+def rows_as_json(rows: Sequence[Row]) -> dict[str, Any]:
+    """Numbers as they are stored, by quantity, measure and estimate.
+
+    Args:
+        rows: The rows.
+    """
     stored: dict[str, Any] = {}
     for row in rows:
         stored.setdefault(row.quantity, {})[row.measure] = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitpool.evaluation.quantities import RESOLUTIONS, UNITS, Resolution, complete, resolution_of
 
-MODEL, TRIVIAL, TRUE_HITS, FIT_ALONE, BOUND = "model", "trivial", "true hits", "fit alone", "bound"
+MODEL, TRIVIAL, TRUE_HITS, FIT_ALONE, REFIT, BOUND = "model", "trivial", "true hits", "fit alone", "refit", "bound"
 """Names of estimates."""
 
 

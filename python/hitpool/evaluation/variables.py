@@ -11,8 +11,29 @@ from numpy.typing import ArrayLike, NDArray
 from hitpool.evaluation.tracks import Estimate, Tracks
 
 HITS = "hits"
-SYMBOLS = {"pt": r"$p_\mathrm{T}$", "eta": r"$|\eta|$", "phi": r"$\phi$", HITS: "hits of the track"}
-WORDS = {"pt": "pT", "eta": "|eta|", HITS: "hits"}
+DENSITY, DELTA_R, VERTEX_DISTANCE, ABSOLUTE_Z0 = "density", "delta_r", "vertex_distance", "abs_z0"
+"""What is near, see `hitpool.evaluation.finding.surroundings`."""
+COUNTS = (HITS, DENSITY)
+NEAR = 0.2  # Delta R of other particles that are counted
+SYMBOLS = {
+    "pt": r"$p_\mathrm{T}$",
+    "eta": r"$|\eta|$",
+    "phi": r"$\phi$",
+    HITS: "hits of the track",
+    DENSITY: rf"number of other particles in $\Delta R$ < {NEAR}",
+    DELTA_R: r"$\Delta R$ to the nearest other particle",
+    VERTEX_DISTANCE: "distance to the nearest other vertex",
+    ABSOLUTE_Z0: r"$|z_0|$",
+}
+WORDS = {
+    "pt": "pT",
+    "eta": "|eta|",
+    HITS: "hits",
+    DENSITY: f"other particles in Delta R < {NEAR}",
+    DELTA_R: "Delta R to the nearest other particle",
+    VERTEX_DISTANCE: "distance to the nearest other vertex",
+    ABSOLUTE_Z0: "|z0|",
+}
 DECADE = (1, 1.5, 2, 3, 4, 5, 7)
 ETA_WIDTH = 0.3
 MOST_BINS = 12
@@ -107,7 +128,7 @@ def logarithmic(variable: str, edges: NDArray[np.float64]) -> bool:
         variable: Its name.
         edges: Its bin edges.
     """
-    return variable == "pt" and edges[0] > 0
+    return variable in ("pt", DELTA_R, VERTEX_DISTANCE) and bool(edges[0] > 0)
 
 
 def axis_label(variable: str, unit: str = "") -> str:

@@ -86,7 +86,7 @@ def read_index(directory: Path | str) -> EventIndex:
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"data set folder {directory} does not exist")
-    metadata = _read_metadata(directory)
+    metadata = read_metadata(directory)
     path = directory / "metadata.yaml"
     hit_columns = _names(metadata, "hit_features", path)
     track_columns = _names(metadata, "track_features", path)
@@ -167,7 +167,16 @@ def _checksums(files: Sequence[str], arrays: Mapping[str, bytes]) -> dict[str, i
     return {"h5_file": zlib.crc32("\n".join(files).encode())} | {key: zlib.crc32(own) for key, own in arrays.items()}
 
 
-def _read_metadata(directory: Path) -> Any:
+def read_metadata(directory: Path) -> Any:
+    """Reads ``metadata.yaml`` of a data set.
+
+    Args:
+        directory: Folder of the data set.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not readable.
+    """
     path = directory / "metadata.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {_names_in(directory)}")

@@ -1,0 +1,1 @@
+"""Track finding of models and of other programs, compared by the hits of the tracks."""
