@@ -2,8 +2,8 @@
 
     python tests/benchmarks/large_event.py runs/acts_busy/version_0/ckpts/best.ckpt --events 36 --queries 2000
 
-The network has as many queries as are asked for, which needs `dynamic_queries`. It was not trained for such density: what
-it finds is not looked at.
+The network has as many queries as are asked for, which needs `dynamic_queries`. It was not trained for such density:
+what it finds is not looked at.
 """
 
 import argparse

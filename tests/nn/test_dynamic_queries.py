@@ -12,9 +12,8 @@ from hitpool.tasks import ObjectSeedTask
 
 def make(build: Callable, tasks: Callable, queries: int = 3, window: int | None = 4, **options: object) -> MaskFormer:
     other = build(queries=queries)
-    seed = ObjectSeedTask(
-        "track_seed", "hit", target_object="particle", order_field="x", dim=16, num_queries=options.pop("seeds", queries)
-    )
+    seeds = options.pop("seeds", queries)
+    seed = ObjectSeedTask("track_seed", "hit", target_object="particle", order_field="x", dim=16, num_queries=seeds)
     config = DecoderLayerConfig(dim=16, num_heads=4)
     return MaskFormer(
         input_nets=other.input_nets,

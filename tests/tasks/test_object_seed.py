@@ -81,7 +81,7 @@ def test_no_hits(x: dict, targets: dict[str, Tensor]) -> None:
     none = {name: tensor[:, :0] for name, tensor in x["inputs"].items()}
     empty = {"hit_embed": x["hit_embed"][:, :0], "hit_valid": x["hit_valid"][:, :0], "inputs": none}
     out = task(empty)
-    targets = targets | {"hit_valid": x["hit_valid"][:, :0], "particle_hit_valid": targets["particle_hit_valid"][..., :0]}
+    targets = targets | {name: targets[name][..., :0] for name in ("hit_valid", "particle_hit_valid")}
     assert task.loss(out, targets)["seed_bce"] == 0
     assert (task.cost(out, targets)["seed"] == 5).all()
     assert task.metrics(task.predict(out), targets) == {}

@@ -16,7 +16,13 @@ from hitpool.tasks import (
 )
 
 FITS = {"helix": lambda: HelixFit(["z"], 2.0), "solenoid": lambda: SolenoidFit(2.0), "toroid": ToroidFit}
-TASKS = [ObjectHitMaskTask, ObjectRegressionTask, ObjectSeedTask, ObjectValidTask, WeightedPoolingObjectHitRegressionTask]
+TASKS = [
+    ObjectHitMaskTask,
+    ObjectRegressionTask,
+    ObjectSeedTask,
+    ObjectValidTask,
+    WeightedPoolingObjectHitRegressionTask,
+]
 
 
 @pytest.mark.parametrize("name", FITS)

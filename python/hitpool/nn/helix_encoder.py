@@ -42,8 +42,8 @@ class HelixPositionEncoder(nn.Module):
 
     Example:
         >>> encoder = HelixPositionEncoder("hit", 8, field=2.0, qpt=[0.0], z0=[0.0], phi_frequencies=[1])
-        >>> hit = {"hit_r": [[0.1, 1.0]], "hit_z": [[0.2, 2.0]], "hit_cos_phi": [[0.6, 0.6]], "hit_sin_phi": [[0.8, 0.8]]}
-        >>> first, second = encoder({name: torch.tensor(value) for name, value in hit.items()})[0]
+        >>> values = {"r": [0.1, 1.0], "z": [0.2, 2.0], "cos_phi": [0.6, 0.6], "sin_phi": [0.8, 0.8]}
+        >>> first, second = encoder({f"hit_{name}": torch.tensor([value]) for name, value in values.items()})[0]
         >>> torch.allclose(first, second)  # on a straight line from the origin
         True
     """
@@ -91,7 +91,9 @@ class HelixPositionEncoder(nn.Module):
             TypeError: The encoder was brought to a type below float32.
         """
         values = stack_fields(inputs, self.input_name, FIELDS, inputs.get(f"{self.input_name}_valid"))
-        r, z, cosine, sine = values.to(precise_dtype(self, "HelixPositionEncoder")).unsqueeze(-1).unbind(-2)  # [B, M, 1]
+        r, z, cosine, sine = (
+            values.to(precise_dtype(self, "HelixPositionEncoder")).unsqueeze(-1).unbind(-2)
+        )  # [B, M, 1]
         phi0 = torch.atan2(sine, cosine) + torch.asin((self.hypotheses * r).clamp(-1, 1))  # [B, M, J]
         eta = torch.asinh((z - self.origins) / r.clamp(min=NEAREST))  # [B, M, I]
         phases = [

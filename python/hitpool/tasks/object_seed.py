@@ -19,8 +19,8 @@ class ObjectSeedTask(Task):
     r"""Finds the first hit of each object, and makes the queries of a decoder with `dynamic_queries` from them.
 
     The logit of a hit is $f(\mathrm{hit}_m)$, learned by binary cross-entropy; true is the hit of each object with the
-    lowest `order_field`. The queries `query_embed` are $h + g(h)$ of the encoded hits h with the highest logits, in their order.
-    Networks f and g have one hidden layer.
+    lowest `order_field`. The queries `query_embed` are $h + g(h)$ of the encoded hits h with the highest logits, in
+    their order. Networks f and g have one hidden layer.
 
     Args:
         name: Key of its outputs, losses and predictions.
