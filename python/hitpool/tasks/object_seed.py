@@ -71,10 +71,9 @@ class ObjectSeedTask(Task):
         check_shapes(f"task {self.name}", given)
         logit = self.seed_net(hits).squeeze(-1)  # [B, M]
         logit = logit.masked_fill(~valid, torch.finfo(logit.dtype).min)
-        missing = max(0, self.num_queries - hits.shape[1])  # hits, in events of few
-        enough = pad(logit, (0, missing), value=torch.finfo(logit.dtype).min)
+        enough = pad(logit, self._behind, value=torch.finfo(logit.dtype).min)  # [B, M + N]
         seed = enough.topk(self.num_queries, dim=-1).indices  # [B, N]
-        known = pad(hits.masked_fill(~valid.unsqueeze(-1), 0), (0, 0, 0, missing))
+        known = pad(hits.masked_fill(~valid.unsqueeze(-1), 0), (0, 0, *self._behind))
         chosen = known.gather(1, seed.unsqueeze(-1).expand(-1, -1, self.dim))  # [B, N, D]
         order = stack_fields(x["inputs"], self.input_hit, [self.order_field], valid).squeeze(-1)  # [B, M]
         return {
@@ -104,20 +103,23 @@ class ObjectSeedTask(Task):
 
     def cost(self, outputs: dict[str, Tensor], targets: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """0 where a query's seed is the first hit of a target, half of the weight for another one of its hits."""
-        missing = max(0, self.num_queries - outputs[f"{self.input_hit}_order"].shape[-1])
         seed = outputs["query_seed"].unsqueeze(1).expand(-1, self.num_queries, -1)  # [B, target, query]
-        belongs = pad(targets[f"{self.target_object}_{self.input_hit}_valid"], (0, missing)).gather(2, seed)
-        first = pad(self._first(outputs, targets), (0, missing)).gather(2, seed)  # [B, target, query]
+        belongs = pad(targets[f"{self.target_object}_{self.input_hit}_valid"], self._behind).gather(2, seed)
+        first = pad(self._first(outputs, targets), self._behind).gather(2, seed)  # [B, target, query]
         return {"seed": self.cost_weight * (1 - (belongs.float() + first.float()) / 2).mT}
 
     def metrics(self, preds: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Seed efficiency, the share of the objects whose first hit is the seed of a query."""
         first = self._first(preds, targets)  # [B, N, M]
-        missing = max(0, self.num_queries - first.shape[-1])
         seed = preds["query_seed"].unsqueeze(1).expand(-1, first.shape[1], -1)
-        seeded = pad(first, (0, missing)).gather(2, seed).any(-1)  # [B, N]
+        seeded = pad(first, self._behind).gather(2, seed).any(-1)  # [B, N]
         true = first.any(-1)
         return {"seed_efficiency": seeded.sum() / true.sum()} if true.any() else {}
+
+    @property
+    def _behind(self) -> tuple[int, int]:
+        """Padding by places behind the hits, for seeds in events of few."""
+        return 0, self.num_queries
 
     def _first(self, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
         """Whether an object begins with a hit, bool [B, N, M]."""
