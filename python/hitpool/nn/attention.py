@@ -59,8 +59,7 @@ class Attention(nn.Module):
         return self.out_proj(self._attend(q, k, v, mask).flatten(-2))
 
     def _in_window(self, projected: Tensor, window: Window) -> Tensor:
-        q, keys = window.queries_of(projected[:, :, 0]), window.keys_of(projected[:, :, 1:])
-        out = self._attend(q, *keys.unbind(2), window.mask)  # [B * b, S, H, D/H]
+        out = self._attend(*window.split(projected), window.mask)  # [B * b, S, H, D/H]
         return self.out_proj(window.hits_of(out).flatten(-2))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

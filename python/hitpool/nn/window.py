@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 class Window:
@@ -22,9 +23,9 @@ class Window:
     def __init__(self, valid: Tensor, size: int, wrap: bool) -> None:
         self.events, self.hits = valid.shape
         self.size, half = size, size // 2
-        self.blocks = -(-self.hits // size)
+        self.blocks = self.hits // size + 1  # at least one
         number = valid.sum(-1).view(-1, 1, 1)  # n, hits of each event [B, 1, 1]
-        first = size * torch.arange(self.blocks, device=valid.device).unsqueeze(-1)  # [b, 1]
+        first = torch.arange(self.blocks, device=valid.device).unsqueeze(-1) * size  # [b, 1]
         query, key = torch.arange(size, device=valid.device), torch.arange(-half, size + half, device=valid.device)
         away = key - query.unsqueeze(-1)  # [S, K]
         key = first + key  # [b, K]
@@ -34,23 +35,28 @@ class Window:
             once = near & (2 * away <= number) & (2 * away > -number)  # [B, S, K]
             mask = once.unsqueeze(1)
         else:
-            place = key.clamp(0, self.hits - 1).expand(self.events, -1, -1)
+            place = key.clamp(0, self.hits).expand(self.events, -1, -1)
             mask = near & ((key >= 0) & (key < number)).unsqueeze(-2)
         mask = mask & (first + query < number).unsqueeze(-1)  # [B, b, S, K]
-        start = self.hits * torch.arange(self.events, device=valid.device).view(-1, 1, 1)
+        start = torch.arange(self.events, device=valid.device).view(-1, 1, 1) * (self.hits + size)
         self.keys = (start + place).flatten()  # [B * b * K]
         self.mask = mask.flatten(0, 1)  # [B * b, S, K]
 
-    def queries_of(self, x: Tensor) -> Tensor:
-        """Hits in blocks [B, M, ...] to [B * b, S, ...], the last one filled with zeros."""
-        missing = self.blocks * self.size - self.hits
-        filled = torch.cat([x, x.new_zeros(x.shape[0], missing, *x.shape[2:])], dim=1)
-        return filled.unflatten(1, (self.blocks, self.size)).flatten(0, 1)
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of each block [B * b, S, H, E], and keys and values around it [B * b, K, H, E].
 
-    def keys_of(self, x: Tensor) -> Tensor:
-        """Hits around each block, [B, M, ...] to [B * b, K, ...]."""
-        return x.flatten(0, 1).index_select(0, self.keys).unflatten(0, (self.events * self.blocks, 2 * self.size))
+        Args:
+            projected: Queries, keys and values of the hits [B, M, 3, H, E].
+        """
+        heads = projected.shape[3:]
+        width = heads[0] * heads[1]
+        filled = pad(projected.flatten(2), (0, 0, 0, self.size))  # [B, M + S, 3 H E]
+        queries, around = filled.split([width, 2 * width], dim=-1)
+        inside = queries[:, : self.blocks * self.size].reshape(self.events * self.blocks, self.size, *heads)
+        around = around.flatten(0, 1).index_select(0, self.keys)
+        keys, values = around.reshape(self.events * self.blocks, 2 * self.size, 2, *heads).unbind(2)
+        return inside, keys, values
 
     def hits_of(self, x: Tensor) -> Tensor:
-        """Back from blocks, [B * b, S, ...] to [B, M, ...]."""
-        return x.unflatten(0, (self.events, self.blocks)).flatten(1, 2)[:, : self.hits]
+        """Back from blocks [B * b, S, ...] to hits [B, M, ...]."""
+        return x.reshape(self.events, self.blocks * self.size, *x.shape[2:])[:, : self.hits]

@@ -189,6 +189,11 @@ def _argsort(recorder: Recorder, out: Tensor, x: Tensor, dim: int = -1, stable: 
     return _topk(recorder, out, x, x.shape[dim], dim, largest=False)[1]  # of equal ones the first comes first
 
 
+def _arange(recorder: Recorder, out: Tensor, *ends: int, **_: Any) -> str:
+    first, last = (0, *ends) if len(ends) == 1 else ends[:2]
+    return recorder.graph.node("Range", *(recorder.value(end, out.dtype) for end in (first, last, 1)))
+
+
 def _filled(number: float) -> Function:
     def record(recorder: Recorder, out: Tensor, *_: Any, **__: Any) -> str:
         return _spread(recorder, out, recorder.value(number, out.dtype))
@@ -224,6 +229,7 @@ FUNCTIONS: dict[str, Function] = {
     "diagonal": _diagonal,
     "topk": _topk,
     "argsort": _argsort,
+    "arange": _arange,
     **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), _filled(0)),
     **dict.fromkeys(("ones", "ones_like", "new_ones"), _filled(1)),
     **dict.fromkeys(("full", "full_like", "new_full"), _full),

@@ -53,6 +53,9 @@ class Size(int):
     def __mul__(self, other: int) -> Size:  # type: ignore[override]
         return self._with("Mul", other, int(self) * int(other))
 
+    def __floordiv__(self, other: int) -> Size:
+        return self._with("Div", other, int(self) // int(other))  # of positive numbers
+
     __radd__, __rmul__ = __add__, __mul__
 
 
@@ -188,7 +191,7 @@ class Recorder(TorchFunctionMode):
             place = {} if any(isinstance(leaf, Tensor) for leaf in leaves) else {"device": "meta"}  # makes tensors
             try:
                 self._metas[key] = func(
-                    *tree_map_only(Tensor, _meta, args), **tree_map_only(Tensor, _meta, kwargs), **place
+                    *tree_map_only(Tensor, _meta, args), **(tree_map_only(Tensor, _meta, kwargs) | place)
                 )
             except NotImplementedError as error:
                 raise RecordError(f"{func.__name__} with these arguments cannot be recorded: {error}") from error

@@ -29,7 +29,7 @@ def clamp(x: Tensor, min: float | Tensor | None = None, max: float | Tensor | No
 
 
 def remainder(x: Tensor, divisor: float | Tensor) -> Tensor:
-    divisor = torch.as_tensor(divisor, dtype=x.dtype)
+    divisor = divisor if isinstance(divisor, Tensor) else torch.tensor(divisor, dtype=x.dtype)
     rest = torch.fmod(x, divisor)
     return torch.where((rest != 0) & ((rest < 0) != (divisor < 0)), rest + divisor, rest)
 
