@@ -43,3 +43,11 @@ def test_what_is_missing_leaves_a_track_out(true: dict[str, np.ndarray]) -> None
     assert not estimate.valid[3, 1]
     assert estimate.valid.sum() == 9
     assert "qop" not in estimate.values
+
+
+def test_a_data_set_may_have_more_slots_than_are_compared(true: dict[str, np.ndarray]) -> None:
+    wide = np.pad(-np.log(np.tan(true["theta"] / 2)), ((0, 0), (0, 3)), constant_values=np.nan)
+    estimate = reference_estimate({"eta": wide}, {"eta": np.full((5, 5), 0.01)}, make_tracks(true))
+    assert estimate.valid.shape == (5, 2)
+    assert estimate.valid.all()
+    assert estimate.errors["theta"].shape == (5, 2)

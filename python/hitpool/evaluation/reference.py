@@ -61,12 +61,13 @@ def reference_estimate(
     """The reference for the particles of a test.
 
     Args:
-        values: Its parameters by quantity, [events of the folder, N] each; NaN where there is none.
+        values: Its parameters by quantity, [events of the folder, N or more] each; NaN where there is none.
         errors: Their standard deviations, as far as it states them.
         tracks: The particles.
     """
-    chosen = complete({quantity: array[tracks.event] for quantity, array in values.items()})
-    known, sigmas = with_direction(chosen, {quantity: array[tracks.event] for quantity, array in errors.items()})
+    place = tracks.event, slice(tracks.particle.shape[1])
+    chosen = complete({quantity: array[place] for quantity, array in values.items()})
+    known, sigmas = with_direction(chosen, {quantity: array[place] for quantity, array in errors.items()})
     for name in tracks.true:  # an impact parameter goes by the name of its field
         for named in (known, sigmas):
             if quantity_of(name) in IMPACT and quantity_of(name) in named:
