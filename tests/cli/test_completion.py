@@ -38,7 +38,7 @@ def test_bash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         "hitpool predict --check": ["--checkpoint"],
         "hitpool fit --model.model.encoder.num_l": ["--model.model.encoder.num_layers"],
         "hitpool fit --model.model.tasks.2.loss_w": ["--model.model.tasks.2.loss_weight"],
-        "hitpool evaluate --ref": ["--reference"],
+        "hitpool evaluate --ref": ["--reference", "--refit"],
         "hitpool export --out": ["--output"],
         "hitpool simulate --wor": ["--workers"],
         "hitpool data convert --map": ["--mapping"],

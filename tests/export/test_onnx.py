@@ -40,7 +40,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict]] = {
     ),
 }
 SIZES = ((1, 1), (1, 30), (4, 150), (3, 0), (0, 5))
-TOLERANCE = 1e-4  # pT is 1 over what is learned
+TOLERANCE = 2e-4  # pT is 1 over what is learned; rounding differs between processors
 COLUMN = {"volume": 8.0, "layer": 2.0, "var_loc0": 2e-4, "var_loc1": 2e-4}
 
 

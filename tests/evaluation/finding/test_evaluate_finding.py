@@ -138,7 +138,7 @@ def test_the_command_takes_several_references(
     assert "resolution.json, finding.json, index.html" in printed
     assert "fit: 5 ms; the model does" in printed
     rows = json.loads((tmp_path / "resolution.json").read_text())["all"]
-    assert list(rows["eta"]["sigma68"]) == ["model", "true hits", "other", "fit"]
+    assert list(rows["eta"]["sigma68"]) == ["model", "true hits", "fit hits", "other", "fit"]
 
 
 def test_a_reference_without_found_tracks_has_columns_alone(
