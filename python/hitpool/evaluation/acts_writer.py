@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hitpool.acts.csv_tracks import ActsTracks, write_tracks
 from hitpool.data import EventDataset
+from hitpool.evaluation.arrays import on_disk, to_numpy
 from hitpool.evaluation.beam_line import FITTED, at_beam_line, check_known, covariance_at_beam_line, innermost_hits
 from hitpool.evaluation.collector import regression
 from hitpool.evaluation.fields import all_fields
@@ -61,7 +60,8 @@ class ActsWriter(Callback):
                 f"the tracks of data set {index.directory} cannot be written for ACTS: expected the hit columns "
                 f"{', '.join(POINT)} in mm, without {', '.join(missing)}; available: {', '.join(index.hit_columns)}"
             )
-        task = regression(self._network(pl_module))
+        network: Any = pl_module.model
+        task = regression(network)
         check_known(all_fields(task.fields, [task]))
         self.path = Path(trainer.log_dir or trainer.default_root_dir) / self.folder
         self.partial = self.opened.enter_context(complete_or_nothing(self.path))
@@ -80,26 +80,24 @@ class ActsWriter(Callback):
         Raises:
             WriteError: If they cannot be written.
         """
-        network = self._network(pl_module)
+        network: Any = pl_module.model
         task = regression(network)
         track, fields = task.output_object, all_fields(task.fields, [task])
         preds = {name: tensor for own in outputs["preds"].values() for name, tensor in own.items()}
-        valid = _numpy(preds[f"{track}_valid"])  # [B, N]
-        assigned = _numpy(preds[f"{track}_{network.input_name}_valid"])  # [B, N, M]
+        valid = to_numpy(preds[f"{track}_valid"])  # [B, N]
+        assigned = to_numpy(preds[f"{track}_{network.input_name}_valid"])  # [B, N, M]
         values, errors = (
-            {q: _numpy(preds[name]) for q, field in fields.items() if (name := f"{track}_{field}{suffix}") in preds}
+            {q: to_numpy(preds[name]) for q, field in fields.items() if (name := f"{track}_{field}{suffix}") in preds}
             for suffix in ("", "_error")
         )
         correlations = {
-            pair: _numpy(preds[name])
+            pair: to_numpy(preds[name])
             for pair in combinations(FITTED, 2)
             if (name := f"{track}_{'_'.join(pair)}_correlation") in preds
         }
-        numbers = _numpy(outputs["targets"]["sample_id"])
+        numbers = to_numpy(outputs["targets"]["sample_id"])
         for i, points in enumerate(hits_of_events(self.dataset.index, numbers, POINT)):
-            kept = self.dataset.kept_hits(int(np.searchsorted(self.dataset.sample_id, numbers[i])))
-            own = np.zeros((valid.shape[1], len(points)), bool)  # [N, hits on disk]
-            own[:, kept] = assigned[i][:, : kept.sum()]
+            own = on_disk(self.dataset, numbers[i], assigned[i])  # [N, hits on disk]
             chosen = np.flatnonzero(valid[i] & own.any(-1))
             innermost = innermost_hits(points, own[chosen])
             parameters = at_beam_line({q: array[i, chosen] for q, array in values.items()}, innermost)
@@ -122,12 +120,3 @@ class ActsWriter(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Removes the incomplete folder."""
         self.opened.__exit__(type(exception), exception, exception.__traceback__)
-
-    @staticmethod
-    def _network(pl_module: LightningModule) -> Any:
-        return pl_module.model
-
-
-def _numpy(tensor: Tensor) -> NDArray[Any]:
-    tensor = tensor.detach().cpu()
-    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()

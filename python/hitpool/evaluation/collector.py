@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hitpool.evaluation.arrays import to_numpy
 from hitpool.evaluation.fields import all_fields, own_resolutions, regressions, units_of
 from hitpool.evaluation.found_hits import FoundHits
 from hitpool.evaluation.quantities import RESOLUTIONS, Resolution, fields_by_quantity
@@ -69,20 +70,20 @@ class Collector(Callback):
         """Keeps one batch."""
         targets = outputs["targets"]
         preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
-        particle, valid = _numpy(targets[f"{self.particle}_valid"]), _numpy(preds[f"{self.track}_valid"])
+        particle, valid = to_numpy(targets[f"{self.particle}_valid"]), to_numpy(preds[f"{self.track}_valid"])
         fields = {quantity: field for quantity, field in self.fields.items() if f"{self.track}_{field}" in preds}
-        true = {quantity: _numpy(targets[f"{self.particle}_{field}"]) for quantity, field in fields.items()}
+        true = {quantity: to_numpy(targets[f"{self.particle}_{field}"]) for quantity, field in fields.items()}
 
         resolutions = RESOLUTIONS | self.resolutions
 
         def estimate(valid: NDArray[np.bool_], named: Named, decides: bool = False) -> Estimate:
             values = {
-                quantity: _numpy(named[name])
+                quantity: to_numpy(named[name])
                 for quantity, field in fields.items()
                 if (name := f"{self.track}_{field}") in named
             }
             errors = {
-                quantity: _numpy(named[error])
+                quantity: to_numpy(named[error])
                 for quantity, field in fields.items()
                 if (error := f"{self.track}_{field}_error") in named and quantity in resolutions
             }
@@ -90,12 +91,12 @@ class Collector(Callback):
 
         estimates = {MODEL: estimate(valid, preds, decides=True)}
         for name, (own, named) in self.other_estimates(trainer, outputs).items():
-            estimates[name] = estimate(_numpy(own), named)
-        event = _numpy(targets["sample_id"])
+            estimates[name] = estimate(to_numpy(own), named)
+        event = to_numpy(targets["sample_id"])
         tracks = Tracks(event, particle, true, estimates, resolutions=self.resolutions, units=self.units)
         if (assigned := f"{self.track}_{self.hit}_valid") in preds:
             belongs, real = targets[f"{self.particle}_{self.hit}_valid"], targets[f"{self.hit}_valid"]
-            tracks = tracks.with_hits(_numpy(belongs), _numpy(preds[assigned]), _numpy(real))
+            tracks = tracks.with_hits(to_numpy(belongs), to_numpy(preds[assigned]), to_numpy(real))
         self.batches.append(tracks)
 
     def other_estimates(self, trainer: Trainer, outputs: dict[str, Any]) -> dict[str, tuple[Tensor, Named]]:
@@ -148,7 +149,8 @@ class ParameterCollector(Collector):
                 estimates[TRUE_HITS] = targets[f"{self.particle}_valid"], self.given_truth.predict(targets)
                 for finder, found in self.found.items():
                     true = targets[f"{self.particle}_{self.hit}_valid"]
-                    hits = torch.from_numpy(found.belongs(_numpy(targets["sample_id"]), _numpy(true))).to(true.device)
+                    own = found.belongs(to_numpy(targets["sample_id"]), to_numpy(true))  # [B, N, M]
+                    hits = torch.from_numpy(own).to(true.device)
                     estimates[f"{finder} hits"] = hits.any(-1), self.given_truth.predict_with(hits)
         if self.with_fit:
             preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
@@ -262,8 +264,3 @@ class TrueAssignment:
         logits = torch.where(belongs, CERTAIN, -CERTAIN)
         x = {**self._x, queries: self._x[queries][event, query]}
         return self.task.predict(self.task(x, outputs={"truth": {self.task.logit_key: logits}}))
-
-
-def _numpy(tensor: Tensor) -> NDArray[Any]:
-    tensor = tensor.detach().cpu()
-    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hitpool.data import EventDataset
 from hitpool.double_majority import match
+from hitpool.evaluation.arrays import kept_on_disk
 from hitpool.files import read_found_tracks
 
 
@@ -42,7 +43,7 @@ class FoundHits:
         """
         found = np.zeros_like(true)
         for i, event in enumerate(events):
-            kept = self.dataset.kept_hits(int(np.searchsorted(self.dataset.sample_id, event)))
+            kept = kept_on_disk(self.dataset, event)
             place = np.where(kept, np.cumsum(kept) - 1, -1)  # of a hit on disk among those of the batch
             tracks = [own[own >= 0] for own in (place[hits] for hits in self._events[event])]
             sizes = np.array([len(own) for own in tracks], np.int64)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hitpool.acts.columns import KALMAN_FEATURES, MEASURED
 from hitpool.acts.installed import require_acts
 from hitpool.data import EventDataset
+from hitpool.evaluation.arrays import on_disk, to_numpy
 from hitpool.evaluation.beam_line import at_beam_line, check_known, innermost_hits
 from hitpool.evaluation.reference import reference_estimate
 from hitpool.evaluation.tracks import Estimate, Tracks
@@ -68,20 +67,18 @@ class Refit(Callback):
 
         targets = outputs["targets"]
         preds = {name: tensor for task in outputs["preds"].values() for name, tensor in task.items()}
-        numbers = _numpy(targets["sample_id"])
-        wanted = _numpy(targets[f"{self.particle}_valid"] & preds[f"{self.track}_valid"])  # [B, N]
-        assigned = _numpy(preds[f"{self.track}_{self.hit}_valid"])  # [B, N, M]
+        numbers = to_numpy(targets["sample_id"])
+        wanted = to_numpy(targets[f"{self.particle}_valid"] & preds[f"{self.track}_valid"])  # [B, N]
+        assigned = to_numpy(preds[f"{self.track}_{self.hit}_valid"])  # [B, N, M]
         values = {
-            quantity: _numpy(preds[name])
+            quantity: to_numpy(preds[name])
             for quantity, field in self.fields.items()
             if (name := f"{self.track}_{field}") in preds
         }
         slots, events = [], []
         stored = hits_of_events(self.dataset.index, numbers, MEASURED)
         for i, hits in enumerate(stored):
-            rows = np.flatnonzero(self.dataset.kept_hits(int(np.searchsorted(self.dataset.sample_id, numbers[i]))))
-            own = np.zeros((wanted.shape[1], len(hits)), bool)  # [N, hits on disk]
-            own[:, rows] = assigned[i][:, : len(rows)]
+            own = on_disk(self.dataset, numbers[i], assigned[i])  # [N, hits on disk]
             innermost = innermost_hits(hits[:, :3].astype(np.float64), own)
             start = at_beam_line({quantity: array[i] for quantity, array in values.items()}, innermost)
             usable = np.isfinite(start).all(-1) & (start[:, -1] != 0) & (own.sum(-1) >= LEAST_HITS)
@@ -108,8 +105,3 @@ class Refit(Callback):
     def failed(self) -> int:
         """Number of tracks without a result."""
         return self.tried - int(np.isfinite(self._fits).all(-1).sum())
-
-
-def _numpy(tensor: Tensor) -> NDArray[Any]:
-    tensor = tensor.detach().cpu()
-    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()

@@ -91,9 +91,8 @@ class HelixPositionEncoder(nn.Module):
             TypeError: The encoder was brought to a type below float32.
         """
         values = stack_fields(inputs, self.input_name, FIELDS, inputs.get(f"{self.input_name}_valid"))
-        r, z, cosine, sine = (
-            values.to(precise_dtype(self, "HelixPositionEncoder")).unsqueeze(-1).unbind(-2)
-        )  # [B, M, 1]
+        values = values.to(precise_dtype(self, "HelixPositionEncoder"))  # [B, M, 4]
+        r, z, cosine, sine = values.unsqueeze(-1).unbind(-2)  # [B, M, 1]
         phi0 = torch.atan2(sine, cosine) + torch.asin((self.hypotheses * r).clamp(-1, 1))  # [B, M, J]
         eta = torch.asinh((z - self.origins) / r.clamp(min=NEAREST))  # [B, M, I]
         phases = [

@@ -73,7 +73,7 @@ class MaskFormer(nn.Module):
             wanted = "one ObjectSeedTask" if dynamic else "no ObjectSeedTask"
             raise ValueError(f"MaskFormer: decoder.dynamic_queries is {dynamic} and needs {wanted}, got {names}")
         for task in self._seeding:
-            number = cast(int, task.num_queries)  # type: ignore[attr-defined]
+            number: int = task.num_queries  # type: ignore[attr-defined]
             if number != self.decoder.num_queries:
                 raise ValueError(
                     f"MaskFormer: task {task.name} has num_queries = {number} and the decoder "
