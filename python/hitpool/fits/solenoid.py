@@ -75,6 +75,8 @@ class SolenoidFit(nn.Module):
         "qpt_error",
         "eta_error",
         "phi_error",
+        "d0_error",
+        "z0_error",
         "num_hits",
         "chi2",
         "log_likelihood",
@@ -128,9 +130,9 @@ class SolenoidFit(nn.Module):
         Returns:
             float64 [B, N] each, at the point of closest approach to the beam line: `eta`, `phi` in (-pi, pi], `qpt` =
             q / pT in 1/GeV, with their errors `eta_error`, `phi_error`, `qpt_error`; `d0` = y cos(phi) - x sin(phi) and
-            `z0` in m; `num_hits` (sum of the weights), `chi2`, `log_likelihood` (against all hits foreign). Without
-            hits, what the priors say. `posterior` [B, N, M] is the probability of each hit after the fit, 0 where it
-            does not take part.
+            `z0` in m, with `d0_error` and `z0_error`; `num_hits` (sum of the weights), `chi2`, `log_likelihood`
+            (against all hits foreign). Without hits, what the priors say. `posterior` [B, N, M] is the probability of
+            each hit after the fit, 0 where it does not take part.
 
         Raises:
             ValueError: Shapes that do not fit.
@@ -202,6 +204,8 @@ class SolenoidFit(nn.Module):
             "qpt_error": abs(charge) * error[:, 4],
             "eta_error": error[:, 3] * (1 + cot.square()).rsqrt(),
             "phi_error": error[:, 2],
+            "d0_error": error[:, 0],
+            "z0_error": error[:, 1],
             "num_hits": weight.sum(1),
             "chi2": result.chi2,
             "log_likelihood": result.log_likelihood,
