@@ -6,6 +6,7 @@ add_library(hitpool_inference SHARED
   csrc/inference/pseudorapidity.cpp
   csrc/inference/attention.cpp
   csrc/inference/toroid_fit.cpp
+  csrc/inference/solenoid_fit.cpp
   ${kernel_objects})
 target_compile_features(hitpool_inference PRIVATE cxx_std_20)
 target_compile_definitions(hitpool_inference PRIVATE TORCH_TARGET_VERSION=0x020b000000000000) # 2.11

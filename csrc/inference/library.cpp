@@ -12,6 +12,9 @@ void define(torch::stable::detail::StableLibrary& m) {
   m.def(
       "toroid_fit(Tensor hits, Tensor logits, Tensor? valid, float[] geometry, float[] field, Tensor[] table, *, "
       "float threshold=0.1, int max_hits=64) -> (Tensor, Tensor)");
+  m.def(
+      "solenoid_fit(Tensor hits, Tensor logits, Tensor? valid, float field, float radiation_lengths, "
+      "float[] beam_spot, *, float threshold=0.1, int max_hits=16) -> (Tensor, Tensor)");
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 void refuse_in(torch::Library& m) {
   for (const char* op :
        {"weighted_pool", "_weighted_pool_for_backward", "_weighted_pool_backward", "pseudorapidity",
-        "_pseudorapidity_backward", "attention", "_attention_with_log_sum", "_attention_backward", "toroid_fit"}) {
+        "_pseudorapidity_backward", "attention", "_attention_with_log_sum", "_attention_backward", "toroid_fit",
+        "solenoid_fit"}) {
     m.impl(op, torch::CppFunction::makeFromBoxedFunction<&refuse>());
   }
 }

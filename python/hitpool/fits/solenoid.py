@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from hitpool.fits.bending import GEV_PER_TESLA_METRE
 from hitpool.fits.gathered import gather_hits
@@ -13,6 +14,7 @@ from hitpool.fits.solenoid_step import step
 from hitpool.fits.units import scale_of
 from hitpool.nn.angle import wrap_angle
 from hitpool.nn.shapes import check_shapes
+from hitpool.ops.solenoid_fit import solenoid_fit
 
 WIDTHS = (30e-3, 10e-3, 3e-3, 1e-3, 0.1e-3, 0.0, 0.0)  # m, by which the measurement errors are widened
 SHARPNESS = 4  # power of the probabilities before there is a fit
@@ -34,7 +36,8 @@ class SolenoidFit(nn.Module):
     give, and foreign hits of constant density f, $p_i L_i / (p_i L_i + (1 - p_i + 0.01) f)$. Seven steps, with
     measurement errors that are widened less and less (annealing), begin at a circle and a line through the hits.
 
-    All of it is differentiable, in float64, and has neither sizes nor loops that depend on the data.
+    All of it is differentiable, in float64, and has neither sizes nor loops that depend on the data. Where no gradient
+    is asked for, the op `hitpool.ops.solenoid_fit` computes it on CPU.
 
     Args:
         field: Magnetic field in T, along z.
@@ -111,6 +114,7 @@ class SolenoidFit(nn.Module):
         self.inputs = [*points, *first, *second, *variances]
         self.field = field
         self.radiation_lengths = radiation_lengths
+        self.beam_spot = beam_spot
         self.max_hits = max_hits
         self.register_buffer("scale", scale_of("SolenoidFit", self.inputs, units), persistent=False)
         self.register_buffer("no_hit", torch.tensor(NO_HIT, dtype=torch.float64), persistent=False)
@@ -139,16 +143,48 @@ class SolenoidFit(nn.Module):
         """
         given = {"hits": (hits, "B M F"), "logits": (logits, "B N M"), "valid": (valid, "B M")}
         check_shapes("SolenoidFit", given, F=len(self.inputs))
-        shape, count = logits.shape[:2], logits.shape[2]
         if valid is not None:
             hits = hits.masked_fill(~valid.unsqueeze(-1), 0)
-        own, probability, index = gather_hits(hits * self.scale, self.no_hit, logits, valid, threshold, self.max_hits)
+        ready = hits * self.scale  # [B, M, 11]
+        if self._is_for_op(ready, logits):
+            numbers = float(self.field), float(self.radiation_lengths), [float(spread) for spread in self.beam_spot]
+            arguments = ready.double(), logits.double(), valid, *numbers
+            of_tracks, posterior = solenoid_fit(*arguments, threshold=threshold, max_hits=self.max_hits)
+        else:
+            of_tracks, posterior = self.definition(ready, logits, valid, threshold)
+        return dict(zip(self.gives, [*of_tracks.unbind(-1), posterior], strict=True))
+
+    def definition(
+        self, hits: Tensor, logits: Tensor, valid: Tensor | None, threshold: float = 0.1
+    ) -> tuple[Tensor, Tensor]:
+        """The fit in PyTorch: what `hitpool.ops.solenoid_fit` computes, differentiable, on any device.
+
+        Args:
+            hits: Hits in m and m^2, as the op takes them, [B, M, 11].
+            logits: Assignment logits [B, N, M].
+            valid: bool [B, M]; None for no padding.
+            threshold: Probability from which a hit takes part.
+
+        Returns:
+            Of tracks [B, N, 13] and posterior [B, N, M], float64, in the order of `gives`.
+        """
+        shape, count = logits.shape[:2], logits.shape[2]
+        own, probability, index = gather_hits(hits, self.no_hit, logits, valid, threshold, self.max_hits)
         point, axes, variance = own.split([3, 6, 2], dim=-1)
         tracks = ModuleHits(probability, point, axes.unflatten(-1, (2, 3)), variance.clamp(min=1e-12))
         result, posterior = self._fit(tracks)
         spread = posterior.new_zeros(*shape, count + 1)
         spread = spread.scatter(-1, index.unflatten(0, shape), posterior.unflatten(0, shape))[..., :count]
-        return {name: value.unflatten(0, shape) for name, value in result.items()} | {"posterior": spread}
+        return torch.stack([result[name] for name in self.gives[:-1]], dim=-1).unflatten(0, shape), spread
+
+    def _is_for_op(self, hits: Tensor, logits: Tensor) -> bool:
+        """Whether the compiled op runs on the device, and has no derivative to give."""
+        tensors = hits, logits
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            return False
+        if any(unpack_dual(tensor).tangent is not None for tensor in tensors):
+            return False
+        return all(tensor.device.type == "cpu" for tensor in tensors)
 
     def check(self, hits: Tensor) -> None:
         """Checks the units of what the fit will get.

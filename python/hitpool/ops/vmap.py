@@ -11,13 +11,13 @@ from torch import Tensor
 def register_rules() -> None:
     """Give every op its rule. The ops must have been loaded, and this is done once.
 
-    The batch V is one more leading dimension; attention and toroid_fit have one leading dimension, so there [V, B]
+    The batch V is one more leading dimension; attention and the fits have one leading dimension, so there [V, B]
     becomes [V B].
     """
     pool = ("weighted_pool", "_weighted_pool_for_backward", "_weighted_pool_backward")
     for name in (*pool, "pseudorapidity", "_pseudorapidity_backward"):
         _register(name, joined=False)
-    for name in ("attention", "_attention_with_log_sum", "_attention_backward", "toroid_fit"):
+    for name in ("attention", "_attention_with_log_sum", "_attention_backward", "toroid_fit", "solenoid_fit"):
         _register(name, joined=True)
 
 

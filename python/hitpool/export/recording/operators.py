@@ -11,6 +11,7 @@ from torch import Tensor
 from hitpool.export.recording.recorder import Function, RecordError
 from hitpool.fits.field import BoxToroid, TabulatedField
 from hitpool.fits.geometry import Geometry
+from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
 
 
@@ -125,6 +126,23 @@ def toroid_fit(
     return fit.definition(hits, logits, valid, threshold)
 
 
+def solenoid_fit(
+    hits: Tensor,
+    logits: Tensor,
+    valid: Tensor | None,
+    field: float,
+    radiation_lengths: float,
+    beam_spot: list[float],
+    *,
+    threshold: float = 0.1,
+    max_hits: int = 16,
+) -> tuple[Tensor, Tensor]:
+    """`hitpool.ops.solenoid_fit` by the definition of the fit; see there."""
+    across, along = beam_spot
+    fit = SolenoidFit(field, radiation_lengths=radiation_lengths, beam_spot=(across, along), max_hits=max_hits)
+    return fit.definition(hits, logits, valid, threshold)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     product = x @ weight.t()
     return product if bias is None else product + bias
@@ -151,6 +169,7 @@ COMPOSITES: dict[str, Function] = {
     "pseudorapidity": pseudorapidity,
     "attention": attention,
     "toroid_fit": toroid_fit,
+    "solenoid_fit": solenoid_fit,
     "scaled_dot_product_attention": scaled_dot_product_attention,
     "linear": linear,
     "rms_norm": rms_norm,

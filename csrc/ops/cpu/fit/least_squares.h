@@ -1,9 +1,9 @@
 // Weighted least squares with priors: a sum of P functions, of which the matrix is scaled to a unit diagonal and
 // decomposed by Cholesky.
 #pragma once
-#include "ops/cpu/toroid/numbers.h"
+#include "ops/cpu/fit/numbers.h"
 
-namespace hitpool::cpu::toroid {
+namespace hitpool::cpu::fit {
 namespace {
 
 constexpr double kRounding = 1e-15;  // a pivot below this is rounding
@@ -66,4 +66,4 @@ Solution<P> least_squares(
 }
 
 }  // namespace
-}  // namespace hitpool::cpu::toroid
+}  // namespace hitpool::cpu::fit
