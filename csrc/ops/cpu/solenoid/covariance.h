@@ -74,21 +74,21 @@ class Covariance {
 
   // The row of L^-1 for the first coordinate of a hit; that of the second is `stride` behind. In front of each row are
   // zeros but only up to its own tile.
-  const double* line(int hit) const { return root_ + int64_t{2} * hit * stride(); }
+  const double* line(int64_t hit) const { return root_ + 2 * hit * stride(); }
 
   // What is seen through L, of the first coordinate; that of the second is `stride` behind.
-  const double* seen(int hit) const { return line(hit) + rows_; }
+  const double* seen(int64_t hit) const { return line(hit) + rows_; }
 
   int stride() const { return rows_ + kSeen; }
 
  private:
-  double* own_line(int hit) { return root_ + int64_t{2} * hit * stride(); }
+  double* own_line(int64_t hit) { return root_ + 2 * hit * stride(); }
 
   // Eight numbers of both rows of a hit, from those of the hits from `begin` on.
-  [[gnu::always_inline]] void solve_lanes(int hit, int row, int tile, int begin, Eight first, Eight second) {
+  [[gnu::always_inline]] void solve_lanes(int64_t hit, int row, int tile, int64_t begin, Eight first, Eight second) {
     Eight more_first{}, more_second{};
-    for (int k = begin; k < hit; ++k) {
-      const double* column = lower_ + int64_t{2} * k * rows_ + row;
+    for (int64_t k = begin; k < hit; ++k) {
+      const double* column = lower_ + 2 * k * rows_ + row;
       const Eight one = load<Eight>(line(k) + tile), other = load<Eight>(line(k) + stride() + tile);
       first -= column[0] * one;
       more_first -= column[rows_] * other;

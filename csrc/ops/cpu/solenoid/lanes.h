@@ -1,4 +1,4 @@
-// Four or eight numbers at once. With fewer in a register of the instruction set, the compiler takes several registers.
+// Four or eight numbers at once.
 #pragma once
 #include "ops/cpu/fit/numbers.h"
 
@@ -7,19 +7,67 @@ using namespace fit;
 namespace {
 
 typedef double Four __attribute__((vector_size(4 * sizeof(double))));
+
+#ifdef __AVX512F__
 typedef double Eight __attribute__((vector_size(8 * sizeof(double))));
+#else
+// Two registers: the compiler itself keeps a vector that is longer than its registers in memory.
+struct Eight {
+  Four low, high;
 
+  [[gnu::always_inline]] Eight& operator+=(const Eight& other) {
+    low += other.low;
+    high += other.high;
+    return *this;
+  }
+  [[gnu::always_inline]] Eight& operator-=(const Eight& other) {
+    low -= other.low;
+    high -= other.high;
+    return *this;
+  }
+  [[gnu::always_inline]] double operator[](int lane) const { return lane < 4 ? low[lane] : high[lane - 4]; }
+};
+
+[[gnu::always_inline]] inline Eight operator*(double factor, const Eight& lanes) {
+  return {factor * lanes.low, factor * lanes.high};
+}
+[[gnu::always_inline]] inline Eight operator+(Eight one, const Eight& other) { return one += other; }
+[[gnu::always_inline]] inline Eight operator-(Eight one, const Eight& other) { return one -= other; }
+#endif
+
+// By pointers and not by memcpy, which the compiler does with smaller registers.
 template <typename Lanes>
-[[gnu::always_inline]] inline Lanes load(const double* from) {
-  Lanes value;
-  __builtin_memcpy(&value, from, sizeof(Lanes));
-  return value;
+[[gnu::always_inline]] inline Lanes load(const double* from);
+template <>
+[[gnu::always_inline]] inline Four load(const double* from) {
+  typedef double Memory __attribute__((vector_size(4 * sizeof(double)), aligned(8), may_alias));
+  return *reinterpret_cast<const Memory*>(from);
+}
+[[gnu::always_inline]] inline void store(double* to, const Four& lanes) {
+  typedef double Memory __attribute__((vector_size(4 * sizeof(double)), aligned(8), may_alias));
+  *reinterpret_cast<Memory*>(to) = lanes;
 }
 
-template <typename Lanes>
-[[gnu::always_inline]] inline void store(double* to, const Lanes& value) {
-  __builtin_memcpy(to, &value, sizeof(Lanes));
+#ifdef __AVX512F__
+template <>
+[[gnu::always_inline]] inline Eight load(const double* from) {
+  typedef double Memory __attribute__((vector_size(8 * sizeof(double)), aligned(8), may_alias));
+  return *reinterpret_cast<const Memory*>(from);
 }
+[[gnu::always_inline]] inline void store(double* to, const Eight& lanes) {
+  typedef double Memory __attribute__((vector_size(8 * sizeof(double)), aligned(8), may_alias));
+  *reinterpret_cast<Memory*>(to) = lanes;
+}
+#else
+template <>
+[[gnu::always_inline]] inline Eight load(const double* from) {
+  return {load<Four>(from), load<Four>(from + 4)};
+}
+[[gnu::always_inline]] inline void store(double* to, const Eight& lanes) {
+  store(to, lanes.low);
+  store(to + 4, lanes.high);
+}
+#endif
 
 // Both coordinates of the hits of a track are the rows of its matrices: eight for each tile of four hits, the first
 // coordinates and then the second ones.
