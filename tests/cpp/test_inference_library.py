@@ -61,6 +61,22 @@ def toroid_calls() -> Iterator[tuple]:
     yield "toroid_fit", (hits, logits, valid, geometry, box, []), {"max_hits": 0}
 
 
+def solenoid_calls() -> Iterator[tuple]:
+    hits, logits = torch.randn(2, 30, 11, dtype=torch.float64), torch.randn(2, 3, 30, dtype=torch.float64)
+    hits[..., 9:] = hits[..., 9:].square() * 1e-8
+    valid, numbers = torch.rand(2, 30) > 0.2, (2.0, 0.015, [1e-3, 0.1])
+    yield "solenoid_fit", (hits, logits, valid, *numbers), {}
+    yield "solenoid_fit", (hits, logits, None, *numbers), {"threshold": 0.3, "max_hits": 7}
+    yield "solenoid_fit", (hits[:, :0], logits[..., :0], None, *numbers), {}
+    yield "solenoid_fit", (hits[:0], logits[:0], valid[:0], *numbers), {}
+    yield "solenoid_fit", (hits.float(), logits, valid, *numbers), {}
+    yield "solenoid_fit", (hits, logits[..., 1:], valid, *numbers), {"max_hits": 8}
+    yield "solenoid_fit", (hits, logits, valid, 0.0, 0.015, [1e-3, 0.1]), {}
+    yield "solenoid_fit", (hits, logits, valid, 2.0, 0.0, [1e-3, 0.1]), {}
+    yield "solenoid_fit", (hits, logits, valid, 2.0, 0.015, [1e-3]), {}
+    yield "solenoid_fit", (hits, logits, valid, *numbers), {"max_hits": 0}
+
+
 def pool_calls() -> Iterator[tuple]:
     for logits_dtype, dtype in product(DTYPES, DTYPES):
         logits, features = 3 * torch.randn(4, 3, 50), torch.randn(4, 50, 20)
@@ -104,7 +120,7 @@ def eta_calls() -> Iterator[tuple]:
 
 def calls() -> list[tuple]:
     torch.manual_seed(0)
-    return [*pool_calls(), *attention_calls(), *toroid_calls(), *eta_calls()]
+    return [*pool_calls(), *attention_calls(), *toroid_calls(), *solenoid_calls(), *eta_calls()]
 
 
 def outcome(name: str, arguments: tuple, options: dict) -> Tensor | tuple[Tensor, ...] | str:
@@ -153,7 +169,7 @@ def test_results_and_errors_are_those_of_the_ops(there: SimpleNamespace) -> None
             errors += 1
         else:
             torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True)
-    assert errors == 19
+    assert errors == 25
 
 
 def test_schemas_are_those_of_the_ops(there: SimpleNamespace) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import hitpool
 from hitpool.ops.attention import attention
+from hitpool.ops.solenoid_fit import solenoid_fit
 from hitpool.ops.toroid_fit import toroid_fit
 
 L, X, V = torch.zeros(2, 3, 5), torch.zeros(2, 5, 4), torch.ones(2, 5, dtype=torch.bool)
@@ -55,6 +56,7 @@ def test_weighted_pool(at, arguments, threshold, error, words):
         (attention, (Q, K, 1), "attention: expected value to be a tensor, got int"),
         (attention, (Q, K, K, True), "attention: expected mask to be a tensor, got bool"),
         (toroid_fit, ([], L, None, [], [], []), "toroid_fit: expected hits to be a tensor, got list"),
+        (solenoid_fit, (L, 1, None, 2.0, 0.1, []), "solenoid_fit: expected logits to be a tensor, got int"),
     ],
 )
 def test_what_is_no_tensor_is_named(op, arguments, words):
@@ -97,6 +99,9 @@ def test_no_kernel_numbers_more_than_2_to_the_31_hits_or_keys():
     hits = torch.empty(1, count, 10, device="meta", dtype=torch.float64)
     with pytest.raises(ValueError, match="toroid_fit: expected logits " + most.format("hits")):
         toroid_fit(hits, logits.double().unsqueeze(0), None, [0.0] * 11, [0.0] * 10, [])
+    hits = torch.empty(1, count, 11, device="meta", dtype=torch.float64)
+    with pytest.raises(ValueError, match="solenoid_fit: expected logits " + most.format("hits")):
+        solenoid_fit(hits, logits.double().unsqueeze(0), None, 2.0, 0.015, [1e-3, 0.1])
 
 
 BACKWARD = {

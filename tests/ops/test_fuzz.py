@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 import hitpool
-from hitpool.fits import ToroidFit
+from hitpool.fits import SolenoidFit, ToroidFit
 from hitpool.ops import reference
 from hitpool.ops.attention import attention
+from hitpool.ops.solenoid_fit import solenoid_fit
 from hitpool.ops.toroid_fit import toroid_fit
 
 CALLS = int(os.environ.get("HITPOOL_FUZZ", "1500"))
@@ -202,7 +203,34 @@ def fuzz_toroid_fit(random: Random) -> int:
     return len(results) + 1
 
 
-@pytest.mark.parametrize("fuzz", [fuzz_pool, fuzz_attention, fuzz_pseudorapidity, fuzz_toroid_fit])
+def fuzz_solenoid_fit(random: Random) -> int:
+    """Points that no track left: values may leave the definition's, but not what is finite."""
+    events, tracks, hits = random.integer(1, 40), random.integer(0, 4), random.size()
+    fit, threshold = SolenoidFit(2.0, max_hits=random.integer(3, 30)), random.choice([0.0, 0.1, 1.0])
+    fields = random.normal(events, hits, 11)
+    fields[..., :3] *= random.choice([1e-3, 1, 5])
+    fields[..., 9:] = fields[..., 9:].abs() * 1e-6
+    logits = 5 * random.normal(events, tracks, hits)
+    valid = random.mask(random.choice([0.2, 0.8]), events, hits)
+    numbers = 2.0, fit.radiation_lengths, list(fit.beam_spot)
+    clean = fields.masked_fill(~valid.unsqueeze(-1), 0)
+    results, group = [], random.integer(1, 3)
+    odd = random.special(fields, ~valid.unsqueeze(-1)), random.special(logits, ~valid.unsqueeze(-2)), valid
+    for first in range(0, events, group):
+        given = [random.layout(x[first : first + group].contiguous()) for x in odd]
+        results.append(solenoid_fit(*given, *numbers, threshold=threshold, max_hits=fit.max_hits))
+    together = solenoid_fit(clean, logits, valid, *numbers, threshold=threshold, max_hits=fit.max_hits)
+    for result, whole in zip(map(torch.cat, zip(*results, strict=True)), together, strict=True):
+        agree(result, whole, 0.0)
+    if random.chance(0.2):  # the definition is slow
+        expected = fit.definition(clean, logits, valid, threshold)
+        for whole, wanted in zip(together, expected, strict=True):
+            assert whole.shape == wanted.shape
+            assert whole.isfinite()[wanted.isfinite()].all()
+    return len(results) + 1
+
+
+@pytest.mark.parametrize("fuzz", [fuzz_pool, fuzz_attention, fuzz_pseudorapidity, fuzz_toroid_fit, fuzz_solenoid_fit])
 def test_random_calls_equal_the_definition(fuzz):
     threads, calls, seed = torch.get_num_threads(), 0, SEED
     try:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import hitpool
 from hitpool.ops.attention import attention
+from hitpool.ops.solenoid_fit import solenoid_fit
 from hitpool.ops.toroid_fit import toroid_fit
 
 KINDS = {
@@ -38,6 +39,9 @@ def test_dense_tensors_are_expected(kind: str, make: Callable[[Tensor], Tensor],
     refused(lambda: hitpool.pseudorapidity(changed[0]), f"pseudorapidity: expected theta as a dense .* got {kind}")
     for name, arguments in (("hits", (changed[1], logits.detach())), ("logits", (features.detach(), changed[0]))):
         refused(lambda given=arguments: toroid_fit(*given, None, [], [], []), f"toroid_fit: expected {name} .* {kind}")
+        refused(
+            lambda given=arguments: solenoid_fit(*given, None, 2.0, 0.1, []), f"solenoid_fit: expected {name} .* {kind}"
+        )
 
 
 def test_sparse_masks_keys_and_tables_are_refused() -> None:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 import hitpool
 from hitpool.ops.attention import attention
+from hitpool.ops.solenoid_fit import solenoid_fit
 from hitpool.ops.toroid_fit import toroid_fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -31,6 +32,6 @@ def test_a_scripted_module_is_saved_loaded_and_trained(tmp_path):
     assert all(torch.equal(x, y) for x, y in zip(*results, strict=True))
 
 
-@pytest.mark.parametrize("op", [hitpool.weighted_pool, hitpool.pseudorapidity, attention, toroid_fit])
+@pytest.mark.parametrize("op", [hitpool.weighted_pool, hitpool.pseudorapidity, attention, toroid_fit, solenoid_fit])
 def test_the_functions_themselves_are_scripted(op):
     assert f"hitpool::{op.__name__}" in str(torch.jit.script(op).graph)

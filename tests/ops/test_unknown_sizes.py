@@ -7,6 +7,7 @@ from torch import Tensor
 import hitpool
 from hitpool.fits import BoxToroid, Geometry
 from hitpool.ops.attention import attention
+from hitpool.ops.solenoid_fit import solenoid_fit
 from hitpool.ops.toroid_fit import toroid_fit
 
 
@@ -27,6 +28,11 @@ class FitSelectedEvents(torch.nn.Module):
         return torch.cat([of_tracks, of_hits.flatten(2)], dim=-1)
 
 
+class FitSelectedInSolenoid(torch.nn.Module):
+    def forward(self, hits: Tensor, logits: Tensor, valid: Tensor, events: Tensor, others: Tensor) -> Tensor:
+        return torch.cat(solenoid_fit(hits[events], logits[others], valid[others], 2.0, 0.015, [1e-3, 0.1]), dim=-1)
+
+
 class EtaOfSelected(torch.nn.Module):
     def forward(self, theta: Tensor, events: Tensor) -> Tensor:
         return hitpool.pseudorapidity(theta[events])
@@ -42,6 +48,10 @@ CASES = {
     "toroid_fit": (
         FitSelectedEvents(),
         (torch.rand(4, 9, 10).double(), torch.randn(4, 2, 9).double(), torch.rand(4, 9) > 0.2),
+    ),
+    "solenoid_fit": (
+        FitSelectedInSolenoid(),
+        (torch.rand(4, 9, 11).double(), torch.randn(4, 2, 9).double(), torch.rand(4, 9) > 0.2),
     ),
 }
 
@@ -73,7 +83,7 @@ def test_compile(case, captured, backend):
     compiled = torch.compile(module, fullgraph=True, backend=backend)
     results = []
     for function in (compiled, module):
-        differentiable = not isinstance(module, FitSelectedEvents)
+        differentiable = not isinstance(module, (FitSelectedEvents, FitSelectedInSolenoid))
         leaves = [x.clone().requires_grad_(differentiable and x.is_floating_point()) for x in inputs]
         result = function(*leaves, EVENTS, EVENTS.clone())
         wanted = [x for x in leaves if x.requires_grad]
