@@ -34,9 +34,8 @@ void check_solenoid_fit(
   }
   check(std::isfinite(field) && field != 0, kOp, "field", "a finite value other than 0", field);
   check(radiation_lengths > 0, kOp, "radiation_lengths", "a positive value", radiation_lengths);
-  check(
-      beam_spot.size() == 2 && beam_spot[0] > 0 && beam_spot[1] > 0, kOp, "beam_spot", "two positive values",
-      beam_spot);
+  check(beam_spot.size() == 2, kOp, "beam_spot", "2 numbers", beam_spot.size());
+  for (const double spread : beam_spot) check(spread > 0, kOp, "beam_spot", "positive values", spread);
   check(threshold >= 0 && threshold <= 1, kOp, "threshold", "a value in [0, 1]", threshold);
   check(max_hits >= 1, kOp, "max_hits", "at least 1", max_hits);
 }

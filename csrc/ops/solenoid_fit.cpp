@@ -39,9 +39,10 @@ void check_solenoid_fit(
   }
   HITPOOL_CHECK_VALUE(std::isfinite(field) && field != 0, kOp, "field", "a finite value other than 0", field);
   HITPOOL_CHECK_VALUE(radiation_lengths > 0, kOp, "radiation_lengths", "a positive value", radiation_lengths);
-  HITPOOL_CHECK_VALUE(
-      beam_spot.size() == 2 && beam_spot[0] > 0 && beam_spot[1] > 0, kOp, "beam_spot", "two positive values",
-      beam_spot);
+  HITPOOL_CHECK_VALUE(beam_spot.size() == 2, kOp, "beam_spot", "2 numbers", beam_spot.size());
+  for (const double spread : beam_spot) {
+    HITPOOL_CHECK_VALUE(spread > 0, kOp, "beam_spot", "positive values", spread);
+  }
   HITPOOL_CHECK_VALUE(threshold >= 0 && threshold <= 1, kOp, "threshold", "a value in [0, 1]", threshold);
   HITPOOL_CHECK_VALUE(max_hits >= 1, kOp, "max_hits", "at least 1", max_hits);
 }

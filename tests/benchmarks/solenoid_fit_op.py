@@ -2,8 +2,8 @@
 
     python tests/benchmarks/solenoid_fit_op.py
 
-Events of `--hits` hits and `--queries` queries: the hits are those of simulated helices with scattering, twelve of each
-of half of the queries (barrel or disks, with up to two hits of another track), and the other half are duplicates. Op and
+Events of `--hits` hits and `--queries` queries: the hits are those of simulated helices with scattering. Half of the
+queries have a track each, in barrel or disks, with up to two hits of another track; the others are duplicates. Op and
 PyTorch take the same batches in turns, in one process; the table shows medians, elapsed and of processor time, and the
 median ratio of the elapsed times. Then it says how far the results are apart.
 """

@@ -1,7 +1,7 @@
 // Direction of a track in the transverse plane, from the coordinates along the wires.
 #pragma once
-#include "ops/cpu/toroid/hits.h"
 #include "ops/cpu/fit/least_squares.h"
+#include "ops/cpu/toroid/hits.h"
 #include "ops/cpu/toroid/matter.h"
 
 namespace hitpool::cpu::toroid {
