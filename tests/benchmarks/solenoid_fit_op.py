@@ -83,7 +83,7 @@ def main() -> None:
     print("\n| quantity | median | 99 % |\n|---|---|---|")
     found, expected = fit(*batches[0]), fit.definition(*batches[0])[0]
     for name, theirs in zip(fit.gives, expected.unbind(-1), strict=False):
-        difference = ((found[name] - theirs) / theirs).abs().flatten()
+        difference = ((found[name] - theirs).abs() / theirs.abs().clamp(min=1e-9)).flatten()
         print(f"| {name} | {difference.median():.1e} | {difference.quantile(0.99):.1e} |")
 
 
