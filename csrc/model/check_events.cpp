@@ -42,6 +42,11 @@ class SafeTensors {
 
   double number(std::string_view key) const { return std::stod(header_["__metadata__"][key].string()); }
 
+  double number(std::string_view key, double otherwise) const {
+    const Json* const found = header_["__metadata__"].find(key);
+    return found ? std::stod(found->string()) : otherwise;
+  }
+
   at::Tensor tensor(const std::string& name) const {
     const Json& entry = header_[name];
     const std::string& dtype = entry["dtype"].string();
@@ -75,6 +80,18 @@ double largest(const at::Tensor& expected, const at::Tensor& got, const at::Tens
   return apart.nan_to_num(kInfinity, kInfinity).max().item<double>();
 }
 
+// The parameters, with the expected ones in slots that are empty in both, where both are finite.
+at::Tensor without_empty(const CheckCase& check, const Tracks& got) {
+  const Tracks& wanted = check.expected;
+  if (wanted.parameters.sizes() != got.parameters.sizes() ||
+      wanted.track_probability.sizes() != got.track_probability.sizes())
+    return got.parameters;
+  const at::Tensor empty =
+      (got.track_probability < check.track_threshold) & (wanted.track_probability < check.track_threshold);
+  const at::Tensor finite = got.parameters.isfinite() & wanted.parameters.isfinite();
+  return at::where(empty.unsqueeze(-1) & finite, wanted.parameters, got.parameters);
+}
+
 }  // namespace
 
 CheckEvents read_check_events(const std::filesystem::path& path) {
@@ -82,13 +99,15 @@ CheckEvents read_check_events(const std::filesystem::path& path) {
     const SafeTensors file(content_of(path));
     CheckEvents events{{}, file.number("tolerance")};
     const int cases = static_cast<int>(file.number("cases"));
+    const double track_threshold = file.number("track_threshold", 0);
     for (int i = 0; i < cases; ++i) {
       const auto tensor = [&](const char* name) { return file.tensor(std::to_string(i) + "." + name); };
       events.cases.push_back(
           {tensor("hits"),
            tensor("valid"),
            tensor("exempt"),
-           {tensor("parameters"), tensor("track_probability"), tensor("hit_probability")}});
+           {tensor("parameters"), tensor("track_probability"), tensor("hit_probability")},
+           track_threshold});
     }
     return events;
   } catch (const std::exception& error) {
@@ -101,8 +120,8 @@ CheckEvents read_check_events(const std::filesystem::path& path) {
 double difference(const CheckCase& check, const Tracks& got) {
   const c10::InferenceMode guard;
   const at::Tensor numbers = check.exempt.logical_not().nonzero().squeeze(1);
-  double worst = 0;
-  for (const auto member : {&Tracks::parameters, &Tracks::track_probability, &Tracks::hit_probability})
+  double worst = largest(check.expected.parameters, without_empty(check, got), numbers);
+  for (const auto member : {&Tracks::track_probability, &Tracks::hit_probability})
     worst = std::max(worst, largest(check.expected.*member, got.*member, numbers));
   return worst;
 }

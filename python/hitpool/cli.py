@@ -127,6 +127,10 @@ def export(
     worst = max(agreement.worst.values())
     excused = f", but for {agreement.excused} that rounding alone changes" if agreement.excused else ""
     print(f"compared with the model in {agreement.events} events: differences up to {worst:.1g}{excused}")
+    print(
+        f"{agreement.exempt} of them were allowed to differ; parameters compared in "
+        f"{agreement.slots - agreement.empty} of {agreement.slots} slots, the others are empty"
+    )
     kind = format_for(output, format)
     print(f"written to {output}; {kind} is {FORMATS[kind].advice}")
 

@@ -32,7 +32,10 @@ def program(small_model: DeployedModel, events: list[Tensor], tmp_path_factory: 
     path = tmp_path_factory.mktemp("program") / "model.pt2"
     agreement = write_model(small_model, path, "export", {"truthMuon_pt": "GeV"}, events, {"checkpoint_sha256": "abc"})
     assert max(agreement.worst.values()) <= TOLERANCE
-    assert load(path)[1]["check"]["events"] == agreement.events
+    told = load(path)[1]["check"]
+    assert (told["events"], told["exempt"], told["excused"]) == (agreement.events, agreement.exempt, agreement.excused)
+    assert (told["slots"], told["empty slots"]) == (agreement.slots, agreement.empty)
+    assert agreement.slots == 2 * agreement.events
     return path
 
 
@@ -50,6 +53,7 @@ def test_a_model_in_another_format(
 
     with safe_open(f"{path}.check.safetensors", "pt") as stored:  # as a program finds them
         assert float(stored.metadata()["tolerance"]) == TOLERANCE
+        assert float(stored.metadata()["track_threshold"]) == metadata["check"]["track threshold"]
         cases = [
             {key: stored.get_tensor(f"{number}.{key}") for key in ("hits", "valid", "exempt", *expected_names())}
             for number in range(int(stored.metadata()["cases"]))

@@ -139,7 +139,11 @@ def write_model(
         agreement = compare(kind.load(file)[0], cases, chosen)
         metadata["check"] = {
             "events": agreement.events,
+            "exempt": agreement.exempt,
             "excused": agreement.excused,
+            "slots": agreement.slots,
+            "empty slots": agreement.empty,
+            "track threshold": _threshold(cases),
             "worst": agreement.worst,
             "tolerance": TOLERANCE,
             "margin": MARGIN,
@@ -197,6 +201,12 @@ def _origin(checkpoint: Path, objects: Objects) -> dict[str, Any]:
     }
 
 
+def _threshold(cases: Sequence[Case]) -> float:
+    """Track probability from which the parameters of a slot are compared, the same in all cases."""
+    (threshold,) = {case.threshold for case in cases}
+    return threshold
+
+
 def _stored(cases: Sequence[Case]) -> bytes:
     """The cases as safetensors."""
     tensors: dict[str, Tensor] = {}
@@ -206,7 +216,8 @@ def _stored(cases: Sequence[Case]) -> bytes:
         tensors |= {
             f"{number}.{name}": tensor.clone(memory_format=torch.contiguous_format) for name, tensor in named.items()
         }
-    content = safetensors(tensors, metadata={"cases": str(len(cases)), "tolerance": str(TOLERANCE)})
+    said = {"cases": len(cases), "tolerance": TOLERANCE, "track_threshold": _threshold(cases)}
+    content = safetensors(tensors, metadata={name: str(value) for name, value in said.items()})
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:start]), sort_keys=True).encode()  # theirs has a random order
     header += b" " * (-len(header) % 8)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from hitpool.export.arrays import Run
 from hitpool.export.deployed import DeployedModel
-from hitpool.export.metadata import OUTPUTS
+from hitpool.export.empty_slots import Results, are_empty, threshold_of, without_empty
+from hitpool.export.metadata import OUTPUTS, TRACK_THRESHOLD
 from hitpool.quantity import quantity_of
 
 TOLERANCE = 1e-3
@@ -32,12 +33,24 @@ class Case(NamedTuple):
         valid: bool [B, M].
         expected: Parameters [B, N, K], track probability [B, N] and hit probability [B, N, M].
         exempt: Whether rounding alone may change the results, bool [B].
+        threshold: Track probability from which the parameters of a slot are compared, see
+            `hitpool.export.empty_slots`; 0 for all slots.
     """
 
     hits: Tensor
     valid: Tensor
-    expected: tuple[Tensor, Tensor, Tensor]
+    expected: Results
     exempt: Tensor
+    threshold: float = 0.0
+
+    def differences(self, got: Results) -> tuple[Tensor, Tensor, Tensor]:
+        """Largest difference of each output in each event, [B]; see `largest_difference`.
+
+        Args:
+            got: Parameters [B, N, K], track probability [B, N] and hit probability [B, N, M].
+        """
+        one, two, three = map(largest_difference, without_empty(got, self.expected, self.threshold), self.expected)
+        return one, two, three
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,18 @@ class Agreement:
 
     Args:
         events: Number of events.
-        excused: Those among them that differ more than is allowed, and that rounding alone would change.
+        exempt: Those among them that rounding alone may change.
+        excused: Those of these that differ more than is allowed.
+        slots: Number of slots of all events.
+        empty: Those whose parameters were not compared, because both models find no track in them.
         worst: Largest difference of each output in the others, |got - expected| / (1 + |expected|).
     """
 
     events: int
+    exempt: int
     excused: int
+    slots: int
+    empty: int
     worst: dict[str, float]
 
 
@@ -60,36 +79,61 @@ def expected_of(model: DeployedModel, batches: Iterable[tuple[Tensor, Tensor]]) 
 
     Those are events that differ by more than a fifth of `TOLERANCE` when the network computes in float64, such as
     tracks of few hits that no fit determines; events with an assignment or validity probability within `MARGIN` of a
-    threshold at which a hit is pooled, fitted or attended to, anywhere in the network; and events with an azimuth
-    within `PHI_MARGIN` of +-pi.
+    threshold at which a hit is pooled, fitted or attended to, anywhere in the network, or a track probability within
+    `MARGIN` of that of a track; and events with the azimuth of a track within `PHI_MARGIN` of +-pi. Parameters of slots
+    that hold no track count in none of these.
 
     Args:
         model: The model.
         batches: hits [B, M, C] and valid [B, M].
     """
     exact = copy.deepcopy(model).double()
-    return [_expected(model, exact, *batch) for batch in batches]
+    answers = [_answer(model, exact, *batch) for batch in batches]
+    threshold = threshold_of([answer.results for answer in answers], TRACK_THRESHOLD)
+    return [_case(model, answer, threshold) for answer in answers]
 
 
-def _expected(model: DeployedModel, exact: DeployedModel, hits: Tensor, valid: Tensor) -> Case:
+class _Answer(NamedTuple):
+    """What the model says of a batch, what it says in float64, and whether a decision was close, bool [B]."""
+
+    hits: Tensor
+    valid: Tensor
+    results: Results
+    rounded: Results
+    close: Tensor
+
+
+def _answer(model: DeployedModel, exact: DeployedModel, hits: Tensor, valid: Tensor) -> _Answer:
+    close = torch.zeros(len(hits), dtype=torch.bool)
     with torch.no_grad():
-        with _decisions(model) as close:
+        with _decisions(model) as found:
             results = model(hits, valid)
         rounded = exact(hits, valid)
-    exempt = torch.zeros(len(hits), dtype=torch.bool)
-    for own in close:
-        exempt |= own
-    for one, other in zip(results, rounded, strict=True):
-        exempt |= ~(largest_difference(one, other) <= UNSTABLE * TOLERANCE)
+    for own in found:
+        close |= own
+    return _Answer(hits, valid, results, rounded, close)
+
+
+def _case(model: DeployedModel, answer: _Answer, threshold: float) -> Case:
+    parameters, track, _ = answer.results
+    case = Case(answer.hits, answer.valid, answer.results, answer.close, threshold)
+    exempt = case.exempt.clone()
+    if threshold:
+        exempt |= (track.double() - threshold).abs().lt(MARGIN).any(-1)
+    for difference in case.differences(answer.rounded):
+        exempt |= ~(difference <= UNSTABLE * TOLERANCE)
     for number, field in enumerate(model.parameters_out):
         if quantity_of(field) == "phi":
-            azimuth = results[0][..., number].abs()  # [B, N]
-            exempt |= (azimuth - math.pi).abs().lt(PHI_MARGIN).any(-1)
-    return Case(hits, valid, results, exempt)
+            azimuth = parameters[..., number].abs()  # [B, N]
+            exempt |= ((azimuth - math.pi).abs().lt(PHI_MARGIN) & (track >= threshold)).any(-1)
+    return case._replace(exempt=exempt)
 
 
 def compare(run: Run, cases: Sequence[Case], format: str) -> Agreement:
     """Compares an exported model with the original; NaN agrees with NaN.
+
+    All probabilities are compared, and the parameters of the slots that hold a track in one of the two; of the others
+    only whether they are finite.
 
     Args:
         run: The exported model.
@@ -100,16 +144,17 @@ def compare(run: Run, cases: Sequence[Case], format: str) -> Agreement:
         RuntimeError: If an event differs by more than `TOLERANCE` that rounding alone would not change, or more than a
             fifth of all events do.
     """
-    worst, events, excused = dict.fromkeys(OUTPUTS, 0.0), 0, 0
+    worst, events, exempt, excused, slots, empty = dict.fromkeys(OUTPUTS, 0.0), 0, 0, 0, 0, 0
     for case in cases:
-        differs = torch.zeros(len(case.hits), dtype=torch.bool)
-        for name, got, wanted in zip(OUTPUTS, run(case.hits, case.valid), case.expected, strict=True):
+        results = run(case.hits, case.valid)
+        for name, got, wanted in zip(OUTPUTS, results, case.expected, strict=True):
             if got.shape != wanted.shape or got.dtype != wanted.dtype:
                 raise RuntimeError(
                     f"{format} export: {name} of the exported model has shape {list(got.shape)} and type {got.dtype}, "
                     f"expected {list(wanted.shape)} and {wanted.dtype}"
                 )
-            difference = largest_difference(got, wanted)  # [B]
+        differs = torch.zeros(len(case.hits), dtype=torch.bool)
+        for name, difference in zip(OUTPUTS, case.differences(results), strict=True):
             wrong = ~(difference <= TOLERANCE)
             if (wrong & ~case.exempt).any():
                 raise RuntimeError(
@@ -118,14 +163,16 @@ def compare(run: Run, cases: Sequence[Case], format: str) -> Agreement:
                 )
             worst[name] = max([worst[name], *difference[~wrong].tolist()])
             differs |= wrong
-        events, excused = events + len(differs), excused + int(differs.sum())
+        events, exempt, excused = events + len(differs), exempt + int(case.exempt.sum()), excused + int(differs.sum())
+        skipped = are_empty(results, case.expected, case.threshold)
+        slots, empty = slots + skipped.numel(), empty + int(skipped.sum())
     if excused > MOST_EXCUSED * events:
         raise RuntimeError(
             f"{format} export: the exported model differs in {excused} of the {events} events of the check by more "
             f"than {TOLERANCE:g}, and rounding alone changes the original as much: that many "
             "cannot be excused; no file was written. If these were random hits, name a data set with --events"
         )
-    return Agreement(events, excused, worst)
+    return Agreement(events, exempt, excused, slots, empty, worst)
 
 
 def largest_difference(got: Tensor, wanted: Tensor) -> Tensor:
