@@ -40,7 +40,10 @@ CONFIGURATIONS: dict[str, tuple[str, dict]] = {
     ),
 }
 SIZES = ((1, 1), (1, 30), (4, 150), (3, 0), (0, 5))
-TOLERANCE = 2e-4  # pT is 1 over what is learned; rounding differs between processors
+TOLERANCE = 1e-4
+# pT is 1 over what is learned: where that comes close to 0, rounding, which differs between processors, is enlarged. Of
+# these random weights those of `gaussian` come closest.
+TOLERANCES = {"gaussian": 2e-4}
 COLUMN = {"volume": 8.0, "layer": 2.0, "var_loc0": 2e-4, "var_loc1": 2e-4}
 
 
@@ -109,7 +112,8 @@ def case(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytes
     path = tmp_path_factory.mktemp("onnx") / "new" / "model.onnx"
     onnx_format.write(built, metadata_of(model), path)
     call, metadata = onnx_format.load(path)
-    return SimpleNamespace(model=model, tracks=tracks, path=path, call=call, metadata=metadata)
+    limit = TOLERANCES.get(request.param, TOLERANCE)
+    return SimpleNamespace(model=model, tracks=tracks, path=path, call=call, metadata=metadata, limit=limit)
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +151,14 @@ def test_any_size_gives_the_same_as_eager(case: SimpleNamespace, count: int, hit
     parameters, track, hit = differences(case, count, hits)
     assert (track < 1e-6).all()
     if not (fits(case) and hits):
-        assert (parameters < TOLERANCE).all()
+        assert (parameters < case.limit).all()
         assert (hit < 1e-5).all()
 
 
 def test_almost_all_events_give_the_same_as_eager(case: SimpleNamespace) -> None:
     parameters, track, hit = differences(case, 40, 40)
     assert (track < 1e-6).all()
-    assert ((parameters < TOLERANCE) & (hit < 1e-5)).float().mean() >= (0.9 if fits(case) else 1.0)
+    assert ((parameters < case.limit) & (hit < 1e-5)).float().mean() >= (0.9 if fits(case) else 1.0)
 
 
 def test_all_operators_are_standard_and_all_is_in_one_file(case: SimpleNamespace) -> None:
