@@ -78,10 +78,10 @@ def expected_of(model: DeployedModel, batches: Iterable[tuple[Tensor, Tensor]]) 
     """Runs the model, and finds the events that rounding alone may change.
 
     Those are events that differ by more than a fifth of `TOLERANCE` when the network computes in float64, such as
-    tracks of few hits that no fit determines; events with an assignment or validity probability within `MARGIN` of a
-    threshold at which a hit is pooled, fitted or attended to, anywhere in the network, or a track probability within
-    `MARGIN` of that of a track; and events with the azimuth of a track within `PHI_MARGIN` of +-pi. Parameters of slots
-    that hold no track count in none of these.
+    tracks of few hits that no fit determines; events with a probability within `MARGIN` of the threshold at which a
+    track pools or fits a hit, the decoder attends to a hit or a query, or a slot holds a track; and events with the
+    azimuth of a track within `PHI_MARGIN` of +-pi. What only changes the parameters of a slot without a track does not
+    count.
 
     Args:
         model: The model.
@@ -94,39 +94,41 @@ def expected_of(model: DeployedModel, batches: Iterable[tuple[Tensor, Tensor]]) 
 
 
 class _Answer(NamedTuple):
-    """What the model says of a batch, what it says in float64, and whether a decision was close, bool [B]."""
+    """What the model says of a batch, what it says in float64, and which decisions were close."""
 
     hits: Tensor
     valid: Tensor
     results: Results
     rounded: Results
-    close: Tensor
+    close: _Close
 
 
 def _answer(model: DeployedModel, exact: DeployedModel, hits: Tensor, valid: Tensor) -> _Answer:
-    close = torch.zeros(len(hits), dtype=torch.bool)
     with torch.no_grad():
-        with _decisions(model) as found:
+        with _decisions(model) as close:
             results = model(hits, valid)
         rounded = exact(hits, valid)
-    for own in found:
-        close |= own
     return _Answer(hits, valid, results, rounded, close)
 
 
 def _case(model: DeployedModel, answer: _Answer, threshold: float) -> Case:
     parameters, track, _ = answer.results
-    case = Case(answer.hits, answer.valid, answer.results, answer.close, threshold)
-    exempt = case.exempt.clone()
+    held = track >= threshold  # [B, N]
+    exempt = torch.zeros(len(track), dtype=torch.bool)
+    for in_event in answer.close.in_events:
+        exempt |= in_event
+    for in_slot in answer.close.in_slots:
+        exempt |= (in_slot & held).any(-1)
     if threshold:
         exempt |= (track.double() - threshold).abs().lt(MARGIN).any(-1)
-    for difference in case.differences(answer.rounded):
-        exempt |= ~(difference <= UNSTABLE * TOLERANCE)
+    compared = Case(answer.hits, answer.valid, answer.results, exempt, threshold)
+    for difference in compared.differences(answer.rounded):
+        exempt = exempt | ~(difference <= UNSTABLE * TOLERANCE)
     for number, field in enumerate(model.parameters_out):
         if quantity_of(field) == "phi":
             azimuth = parameters[..., number].abs()  # [B, N]
-            exempt |= ((azimuth - math.pi).abs().lt(PHI_MARGIN) & (track >= threshold)).any(-1)
-    return case._replace(exempt=exempt)
+            exempt = exempt | ((azimuth - math.pi).abs().lt(PHI_MARGIN) & held).any(-1)
+    return compared._replace(exempt=exempt)
 
 
 def compare(run: Run, cases: Sequence[Case], format: str) -> Agreement:
@@ -190,21 +192,27 @@ def largest_difference(got: Tensor, wanted: Tensor) -> Tensor:
     return torch.cat([difference, difference.new_zeros(len(difference), 1)], dim=1).amax(1)
 
 
+class _Close:
+    """Which decisions were close when a model ran.
+
+    Args:
+        in_events: That concern a whole event, bool [B] each: a hit that is attended to, a query that is hidden.
+        in_slots: That concern the parameters of a slot alone, bool [B, N] each: a hit that is pooled or fitted.
+    """
+
+    def __init__(self) -> None:
+        self.in_events: list[Tensor] = []
+        self.in_slots: list[Tensor] = []
+
+
 @contextmanager
-def _decisions(model: DeployedModel) -> Iterator[list[Tensor]]:
-    """Collects while the model runs which events have a probability close to a threshold, [B] each."""
-    network, found = model.network, list[Tensor]()
-    of_hits = {task.assignment_threshold for task in model.pooling}
-    if network.decoder.mask_attention and model.mask_task.mask_attn:
-        of_hits.add(model.mask_task.mask_attn_threshold)
-    thresholds = {3: of_hits, 2: {0.5} if model.valid_task.mask_queries else set()}  # by the rank of the logits
+def _decisions(model: DeployedModel) -> Iterator[_Close]:
+    """Collects while the model runs where a probability is close to the threshold at which it decides."""
+    network, found = model.network, _Close()
+    logits: list[tuple[nn.Module, Tensor]] = []
 
     def look(task: nn.Module, inputs: Any, outputs: dict[str, Tensor]) -> None:
-        for name, logit in outputs.items():
-            if name.endswith("_logit"):
-                probability = logit.double().sigmoid().flatten(1)
-                for threshold in thresholds[logit.ndim]:
-                    found.append((probability - threshold).abs().lt(MARGIN).any(1))
+        logits.extend((task, logit) for name, logit in outputs.items() if name.endswith("_logit"))
 
     handles = [task.register_forward_hook(look) for task in network.tasks if isinstance(task, nn.Module)]
     try:
@@ -212,3 +220,16 @@ def _decisions(model: DeployedModel) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+    masks = [logit for task, logit in logits if task is model.mask_task]  # of the decoder's layers, then the final ones
+    if network.decoder.mask_attention and model.mask_task.mask_attn:
+        found.in_events += [_near(logit, model.mask_task.mask_attn_threshold).flatten(1).any(1) for logit in masks[:-1]]
+    if model.valid_task.mask_queries:
+        found.in_events += [_near(logit, 0.5).any(1) for task, logit in logits if task is model.valid_task]
+    revised = [logit for task, logit in logits if task in model.pooling and logit.ndim == 3]
+    for task in model.pooling:
+        found.in_slots += [_near(logit, task.assignment_threshold).any(-1) for logit in (*masks[-1:], *revised)]
+
+
+def _near(logit: Tensor, threshold: float) -> Tensor:
+    """Whether rounding moves a probability across a threshold."""
+    return (logit.double().sigmoid() - threshold).abs() < MARGIN
