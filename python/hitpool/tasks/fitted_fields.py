@@ -1,7 +1,7 @@
 """From the results of a track fit to the fields that a task regresses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from hitpool.quantity import quantity_of
 from hitpool.tasks.target_space import TargetSpace
 
 WITH_ERROR = (*QUANTITIES, "pt", "theta", "qop")
+IMPACT = ("d0", "z0")
 MM_PER_M = 1e3
 
 
@@ -23,18 +24,21 @@ class FittedFields:
     Args:
         fields: Regressed fields, K of them.
         space: Where they are learned.
+        given: Names of the results of a fit that are used with their errors: d0 and z0, if both are among them.
     """
 
-    def __init__(self, fields: Sequence[str], space: TargetSpace) -> None:
+    def __init__(self, fields: Sequence[str], space: TargetSpace, given: Collection[str] = ()) -> None:
         self.fields = list(fields)
         self.names = [quantity_of(field) for field in fields]
         self.space = space
         self.learns_sign = bool(space.sign.any())
+        self.impact = [name for name in IMPACT if name in self.names and {name, f"{name}_error"} <= set(given)]
+        self.with_error = {*WITH_ERROR, *self.impact}
 
     @property
     def uncertainties(self) -> list[str]:
         """Names of what `errors` gives."""
-        errors = [f"{field}_error" for field, name in zip(self.fields, self.names, strict=True) if name in WITH_ERROR]
+        errors = [f"{field}_error" for field, name in zip(self.fields, self.names, strict=True) if name in self.with_error]
         return [*errors, *(f"{one}_{other}_correlation" for one, other in PAIRS)]
 
     def errors(self, values: dict[str, Tensor], error: Tensor, correlation: Tensor) -> dict[str, Tensor]:
@@ -42,13 +46,13 @@ class FittedFields:
 
         Args:
             values: Predictions [B, N] by field, in physical units.
-            error: Of q / pT, eta and phi [B, N, 3].
+            error: Of q / pT, eta, phi and `impact`, E of them, [B, N, E].
             correlation: Of `PAIRS` [B, N, 3].
 
         Returns:
             [B, N] by name.
         """
-        known = dict(zip(QUANTITIES, error.unbind(-1), strict=True))
+        known = dict(zip((*QUANTITIES, *self.impact), error.unbind(-1), strict=True))
         given = {name: values[field] for field, name in zip(self.fields, self.names, strict=True)}
         if "pt" in given:
             known["pt"] = given["pt"].square() * known["qpt"]
@@ -58,17 +62,24 @@ class FittedFields:
             slope = given["qpt"] * given["eta"].tanh() * known["eta"]  # of q / p with eta, times cosh(eta)
             square = known["qpt"].square() + slope.square() - 2 * correlation[..., 0] * known["qpt"] * slope
             known["qop"] = square.sqrt() / given["eta"].cosh()
-        found = [known[name] for name in self.names if name in WITH_ERROR]
+        found = [known[name] for name in self.names if name in self.with_error]
         return dict(zip(self.uncertainties, [*found, *correlation.unbind(-1)], strict=True))
 
     def chosen(self, values: Tensor) -> Tensor:
         """The columns of q / pT, eta and phi [..., 3] among those of the fields [..., K]."""
         return torch.stack([values[..., self.names.index(name)] for name in QUANTITIES], dim=-1)
 
+    def impact_of(self, fit: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The results `impact` of a fit and their errors in mm, [B, N, E - 3] each."""
+        values, errors = ([fit[name + suffix] for name in self.impact] for suffix in ("", "_error"))
+        return MM_PER_M * torch.stack(values, dim=-1), MM_PER_M * torch.stack(errors, dim=-1)
+
     def corrected(self, estimate: Tensor, error: Tensor, learned: Tensor) -> Tensor:
-        """Estimates of q / pT, eta and phi [B, N, 3] in the learned space; others as in `learned` [B, N, K]."""
-        qpt, eta, phi = estimate.unbind(-1)
+        """Estimates of q / pT, eta, phi and `impact` [B, N, E] in the learned space; others as in `learned` [B, N, K].
+        """
+        qpt, eta, phi, *impact = estimate.unbind(-1)
         known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
+        known |= dict(zip(self.impact, impact, strict=True))
         if self.learns_sign:  # the logit of about the probability that the charge is positive
             known["q"] = math.sqrt(8 / math.pi) * qpt / error[..., 0]
         return self._encoded(self._with_direction(known), learned)
@@ -76,7 +87,7 @@ class FittedFields:
     def added(self, fit: dict[str, Tensor], correction: Tensor) -> Tensor:
         """Fit and correction added in the learned space [B, N, K]; fields that are not fitted are the correction."""
         known = {name: fit[name] for name in QUANTITIES if name in fit}
-        known |= {name: MM_PER_M * fit[name] for name in ("d0", "z0") if name in fit}
+        known |= {name: MM_PER_M * fit[name] for name in IMPACT if name in fit}
         if "qpt" in known:
             known["pt"] = 1 / known["qpt"].abs().clamp(min=1e-6)
         return self._encoded(self._with_direction(known), torch.zeros_like(correction)) + correction

@@ -18,6 +18,7 @@ from hitpool.tasks.fitted_fields import FittedFields
 from hitpool.tasks.regression import RegressionTask
 
 CORRECTED = (HelixFit, FirstHit)  # whose results the head corrects
+LEAST_POSTERIOR = 1e-6  # and largest, so that its logit is finite
 FIT_FEATURES = ("eta", "phi", "qpt", "d0", "z0")
 
 
@@ -60,6 +61,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             everything else as it is; before, the predictions are the head's.
         hit_response: Revises the assignment of the hits from the fit; then the track is fitted again. It is trained
             before the response.
+        hit_posterior: With a trained response, the probability of an assigned hit becomes its posterior after the fit.
         **kwargs: Options of every regression task.
 
     Raises:
@@ -90,6 +92,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         track_fit: TrackFit | None = None,
         response: FitResponse | None = None,
         hit_response: HitResponse | None = None,
+        hit_posterior: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, output_object, target_object, fields, loss_weight, dim, inverse_fields, **kwargs)
@@ -113,7 +116,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         self.track_fit = track_fit
         self.response = response
         self.hit_response = hit_response
-        self.fitted = FittedFields(fields, self.space)
+        self.hit_posterior = hit_posterior
+        self.fitted = FittedFields(fields, self.space, () if track_fit is None else track_fit.gives)
+        self._check_posterior()
         self.describing = False
         self.late_names = ["features"]
         if response is not None:
@@ -167,9 +172,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
         Returns:
             `<output_object>_regr` [B, N, K] in the learned space; with a trained response `<output_object>_error`
-            [B, N, 3] of q / pT, eta and phi in physical units, at least the spread of the targets for an object without
-            hits, and `<output_object>_correlation` [B, N, 3] of q / pT with eta, q / pT with phi, and eta with phi;
-            with a trained hit response the revised logits.
+            [B, N, E] of q / pT, eta, phi, and of d0 and z0 if they are fields and fitted, in physical units, at least
+            the spread of the targets for an object without hits, and `<output_object>_correlation` [B, N, 3] of q / pT
+            with eta, q / pT with phi, and eta with phi; what it `revises`.
 
         Raises:
             ValueError: There are no logits, mean and spread of the targets, which a track fit needs at once, are not
@@ -212,10 +217,14 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
 
     @property
     def revises(self) -> list[str]:
-        """Outputs of earlier tasks that it replaces in the final layer: the logits, with a trained `hit_response`."""
-        if self.hit_response is None or self.response is None:
+        """Outputs of earlier tasks that it replaces in the final layer.
+
+        These are the logits, with a trained response and either `hit_posterior` or a trained `hit_response`.
+        """
+        if self.response is None or not self.response.ready:
             return []
-        return [self.logit_key] if self.hit_response.ready and self.response.ready else []
+        revised = self.hit_posterior or (self.hit_response is not None and self.hit_response.ready)
+        return [self.logit_key] if revised else []
 
     @property
     def late_part(self) -> nn.Module | None:
@@ -276,6 +285,11 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             assigned = (logits.to(dtype).sigmoid() >= self.assignment_threshold) & valid.unsqueeze(1)  # [B, N, M]
             pooled = self.fitted.chosen(learned.double() * self.space.spread + self.space.mean)
             known = {"regr": learned, "empty": ~assigned.any(-1), **self.response.describe(fit, pooled)}
+            if self.fitted.impact:
+                known["impact"], known["impact_error"] = self.fitted.impact_of(fit)
+            if self.hit_posterior:
+                posterior = fit["posterior"].clamp(LEAST_POSTERIOR, 1 - LEAST_POSTERIOR)  # [B, N, M]
+                logits = torch.where(assigned, posterior.logit().to(logits.dtype), logits)
             return known | ({"logits": logits} if self.revises else {})
 
     def _regress(self, described: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -296,6 +310,9 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         correlation = self.response.correlation(described)
         unknown = described["empty"].unsqueeze(-1)  # nothing was measured, whatever the response has learned
         error = torch.where(unknown, torch.maximum(error, self.fitted.chosen(self.space.spread)), error)
+        if "impact" in described:
+            estimate = torch.cat([estimate, described["impact"]], dim=-1)  # [B, N, 5]
+            error = torch.cat([error, described["impact_error"]], dim=-1)
         revised = {self.logit_key: described["logits"]} if "logits" in described else {}
         return {
             name: self.fitted.corrected(estimate, error, learned),
@@ -317,6 +334,17 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
         assert self.track_fit is not None
         hits = stack_fields(x["inputs"], self.input_hit, self.track_fit.inputs)  # [B, M, F]
         return self.track_fit(hits, logits, x[f"{self.input_hit}_valid"], self.assignment_threshold)
+
+    def _check_posterior(self) -> None:
+        if not self.hit_posterior:
+            return
+        if self.response is None:
+            raise ValueError(f"task {self.name}: hit_posterior comes with a response, and there is none; set one")
+        if self.hit_response is not None:
+            raise ValueError(f"task {self.name}: hit_response and hit_posterior both revise the hits; keep one")
+        if self.track_fit is None or "posterior" not in self.track_fit.gives:
+            kind = type(self.track_fit).__name__
+            raise ValueError(f"task {self.name}: hit_posterior needs a fit that gives the posterior, got {kind}")
 
     def _check_response(self, response: FitResponse) -> None:
         if missing := [name for name in QUANTITIES if self.fitted.names.count(name) != 1]:
