@@ -1,5 +1,8 @@
 """The second phase of a training: what it changes, what it leaves, and that it repeats."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -124,11 +127,25 @@ def test_a_response_needs_a_fit_that_tells_its_quality():
     [
         ({"epochs": -1}, "refinement.epochs must not be negative, got -1"),
         ({"batch_size": 0}, "refinement.batch_size must be at least 1, got 0"),
+        ({"max_events": 0}, "refinement.max_events must be at least 1, got 0"),
     ],
 )
 def test_wrong_settings_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Refinement(**options)
+
+
+@pytest.mark.parametrize(
+    ("max_events", "limit", "expected"), [(None, None, None), (None, 3, 3), (9, None, 3), (9, 2, 2), (8, 5, 2)]
+)
+def test_max_events_limits_the_training_batches(monkeypatch, max_events, limit, expected):
+    given = []
+    monkeypatch.setattr("hitpool.training.module.refine", lambda *arguments: given.append(arguments) or "")
+    model = TrackingModule("test", network(), refinement=replace(SETTINGS, max_events=max_events))
+    data = SimpleNamespace(batch_size=4, whole_dataloader=lambda part: part)
+    model.refine(data, 7, limit)
+    assert given[0][1:3] == ("train", "val")
+    assert given[0][4:6] == (7, expected)
 
 
 @pytest.mark.parametrize(("number", "expected"), [(None, 1), (2, 2)])

@@ -1,5 +1,6 @@
 """Network parts: dense layers, position encoding, encoder, decoder, matching, losses."""
 
+from hitpool.nn.ambiguity import AmbiguityResolution
 from hitpool.nn.attention import Attention
 from hitpool.nn.decoder import DecoderLayerConfig, MaskFormerDecoder
 from hitpool.nn.dense import Dense
@@ -12,6 +13,7 @@ from hitpool.nn.matcher import Matcher
 from hitpool.nn.position_encoder import PositionEncoder
 
 __all__ = [
+    "AmbiguityResolution",
     "Attention",
     "DecoderLayerConfig",
     "Dense",

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hitpool.nn.ambiguity import AmbiguityResolution
 from hitpool.nn.decoder import MaskFormerDecoder
 from hitpool.nn.fields import stack_fields
 from hitpool.nn.matcher import Matcher
@@ -27,6 +28,7 @@ class MaskFormer(nn.Module):
         matcher: Assigns predictions to true objects.
         input_sort_field: Field of the hits by which they are ordered in the encoder, such as `phi`; necessary for its
             `window_size`. Outside it they are in the order of the input.
+        ambiguity: Shares hits out among the predicted tracks; None leaves a hit to all tracks that claim it.
 
     Raises:
         ValueError: The parts differ in `dim` or in the number of queries, names of tasks repeat, a task comes before
@@ -45,6 +47,7 @@ class MaskFormer(nn.Module):
         target_object: str = "particle",
         matcher: Matcher | None = None,
         input_sort_field: str | None = None,
+        ambiguity: AmbiguityResolution | None = None,
     ) -> None:
         super().__init__()
         if len(input_nets) != 1:
@@ -58,6 +61,7 @@ class MaskFormer(nn.Module):
         self.matcher = matcher or Matcher()
         self.input_name = cast(str, input_nets[0].input_name)
         self.input_sort_field = input_sort_field
+        self.ambiguity = ambiguity
         if getattr(encoder, "window_size", None) is not None and input_sort_field is None:
             raise ValueError("MaskFormer: encoder.window_size needs an order of the hits; set input_sort_field, as phi")
         self._seeding = [task for task in self.tasks if task.gives_queries]
@@ -271,7 +275,8 @@ class MaskFormer(nn.Module):
         for task in self.tasks:
             if (mask := task.query_mask(final[task.name])) is not None:
                 query_mask = mask
-        return {"final": {task.name: task.predict(final[task.name], query_mask=query_mask) for task in self.tasks}}
+        preds = {task.name: task.predict(final[task.name], query_mask=query_mask) for task in self.tasks}
+        return {"final": preds if self.ambiguity is None else self.ambiguity(preds)}
 
     def metrics(self, preds: LayerTensors, targets: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Metrics of matched predictions.

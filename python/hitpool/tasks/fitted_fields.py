@@ -38,7 +38,9 @@ class FittedFields:
     @property
     def uncertainties(self) -> list[str]:
         """Names of what `errors` gives."""
-        errors = [f"{field}_error" for field, name in zip(self.fields, self.names, strict=True) if name in self.with_error]
+        errors = [
+            f"{field}_error" for field, name in zip(self.fields, self.names, strict=True) if name in self.with_error
+        ]
         return [*errors, *(f"{one}_{other}_correlation" for one, other in PAIRS)]
 
     def errors(self, values: dict[str, Tensor], error: Tensor, correlation: Tensor) -> dict[str, Tensor]:
@@ -75,8 +77,7 @@ class FittedFields:
         return MM_PER_M * torch.stack(values, dim=-1), MM_PER_M * torch.stack(errors, dim=-1)
 
     def corrected(self, estimate: Tensor, error: Tensor, learned: Tensor) -> Tensor:
-        """Estimates of q / pT, eta, phi and `impact` [B, N, E] in the learned space; others as in `learned` [B, N, K].
-        """
+        """Estimates of q / pT, eta, phi and `impact` [B, N, E] as they are learned; others as in `learned` [B, N, K]."""
         qpt, eta, phi, *impact = estimate.unbind(-1)
         known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
         known |= dict(zip(self.impact, impact, strict=True))

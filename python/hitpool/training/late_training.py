@@ -23,22 +23,25 @@ class Refinement:
         batch_size: Tracks in a step.
         learning_rate: Largest learning rate of the cycle (AdamW).
         weight_decay: Of AdamW.
+        max_events: Most training events that are described; None for all.
 
     Raises:
-        ValueError: A number is negative, or `batch_size` is 0.
+        ValueError: A number is negative, or `batch_size` or `max_events` is 0.
     """
 
     epochs: int = 0
     batch_size: int = 500
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
+    max_events: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "learning_rate", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"refinement.{name} must not be negative, got {getattr(self, name)}")
-        if self.batch_size < 1:
-            raise ValueError(f"refinement.batch_size must be at least 1, got {self.batch_size}")
+        for name in ("batch_size", "max_events"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"refinement.{name} must be at least 1, got {value}")
 
 
 def train_part(

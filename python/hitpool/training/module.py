@@ -1,5 +1,6 @@
 """Training, validation, test and prediction steps of a tracking model."""
 
+import math
 import os
 import sys
 import time
@@ -112,7 +113,7 @@ class TrackingModule(LightningModule):
         Args:
             datamodule: The data of the training.
             seed: Of the order of the tracks.
-            limit: Training batches that are used; None for all.
+            limit: Training batches that are used, as far as `refinement.max_events` allows; None for all.
             bars: Show progress bars.
 
         Returns:
@@ -122,6 +123,9 @@ class TrackingModule(LightningModule):
             ValueError: If the model has no part for it.
         """
         batches = datamodule.whole_dataloader("train"), datamodule.whole_dataloader("val")
+        if self.refinement.max_events is not None:
+            most = math.ceil(self.refinement.max_events / datamodule.batch_size)
+            limit = most if limit is None else min(limit, most)
         return refine(self.model, *batches, self.refinement, seed, limit, bars)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -1,0 +1,89 @@
+"""Hits that several tracks claim, and tracks with too few."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hitpool.nn import AmbiguityResolution
+
+THRESHOLD = 0.5
+
+
+def resolve_by_loops(prob: Tensor, track_prob: Tensor, least_hits: int) -> tuple[list[bool], list[list[bool]]]:
+    """Valid tracks of one event, and the hits of each, by the definition."""
+    valid = [p >= THRESHOLD for p in track_prob.tolist()]
+    claims = [[p >= THRESHOLD for p in row] for row in prob.tolist()]
+    score = [sum(p for p in row if p >= THRESHOLD) for row in prob.tolist()]
+    for hit in range(prob.shape[1]):
+        claiming = [n for n, own in enumerate(claims) if own[hit] and valid[n]]
+        for n in claiming:
+            claims[n][hit] = n == max(claiming, key=lambda n: score[n])
+    return [ok and sum(own) >= least_hits for ok, own in zip(valid, claims, strict=True)], claims
+
+
+def predictions(prob: Tensor, track_prob: Tensor) -> dict[str, dict[str, Tensor]]:
+    return {
+        "validity": {"track_valid": track_prob >= THRESHOLD, "track_valid_prob": track_prob},
+        "assignment": {"track_hit_valid": prob >= THRESHOLD, "track_hit_valid_prob": prob},
+        "regression": {"track_pt": torch.ones_like(track_prob)},
+    }
+
+
+@settings(deadline=None)
+@given(st.integers(0, 3), st.integers(1, 6), st.integers(0, 12), st.integers(0, 5), st.integers(0, 2**30))
+def test_it_is_what_the_definition_says(events: int, tracks: int, hits: int, least_hits: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    prob = torch.rand(events, tracks, hits, generator=generator, dtype=torch.float64)
+    track_prob = torch.rand(events, tracks, generator=generator, dtype=torch.float64)
+    given_preds = predictions(prob, track_prob)
+    found = AmbiguityResolution(least_hits)(given_preds)
+    assert found["regression"] == given_preds["regression"]
+    assert torch.equal(given_preds["assignment"]["track_hit_valid_prob"], prob)
+    for event in range(events):
+        valid, claims = resolve_by_loops(prob[event], track_prob[event], least_hits)
+        assert found["validity"]["track_valid"][event].tolist() == valid
+        assert found["assignment"]["track_hit_valid"][event].tolist() == claims
+    for task, name, before in (("validity", "track_valid", track_prob), ("assignment", "track_hit_valid", prob)):
+        after = found[task][f"{name}_prob"]
+        assert torch.equal(found[task][name], after >= THRESHOLD)
+        assert ((after == before) | (after == 0)).all()
+        assert (after == before)[before < THRESHOLD].all()
+
+
+def test_of_two_tracks_of_one_particle_the_better_one_is_left() -> None:
+    prob = torch.full((1, 3, 20), 0.01)
+    prob[0, 0, :10] = 0.9
+    prob[0, 1, :9] = 0.95  # more certain of each hit, but has fewer of them
+    prob[0, 2, 9:] = 0.8  # another one, which shares a hit with the first
+    found = AmbiguityResolution(least_hits=6)(predictions(prob, torch.full((1, 3), 0.9)))
+    assert found["validity"]["track_valid"].tolist() == [[True, False, True]]
+    assert found["assignment"]["track_hit_valid"].sum(-1).tolist() == [[10, 0, 10]]
+
+
+def test_a_network_predicts_with_it_and_is_trained_without(build: Callable, batch: Callable) -> None:
+    inputs, targets = batch([9, 30, 0], [2, 1, 0])
+    network = build().eval()
+    torch.nn.init.constant_(network.tasks[0].net[-1].bias, 9.0)  # all tracks are valid
+    with torch.no_grad():
+        outputs = network(inputs)
+        plain, losses = network.predict(outputs)["final"], network.loss(network.match(outputs, targets), targets)
+        network.ambiguity = AmbiguityResolution()
+        again, resolved = network(inputs), network.predict(outputs)["final"]
+        torch.testing.assert_close(again, outputs, rtol=0, atol=0)
+        torch.testing.assert_close(network.loss(network.match(again, targets), targets), losses, rtol=0, atol=0)
+    torch.testing.assert_close(resolved, network.ambiguity(plain), rtol=0, atol=0)
+    claims, shares = (preds["track_hit_valid"]["track_hit_valid"].sum(1) for preds in (plain, resolved))  # [B, M]
+    assert claims.max() == 2
+    assert torch.equal(shares, claims.clamp(max=1))
+
+
+def test_names_and_numbers_that_are_wrong() -> None:
+    with pytest.raises(ValueError, match="AmbiguityResolution: least_hits must not be negative, got -1"):
+        AmbiguityResolution(-1)
+    preds = predictions(torch.rand(1, 2, 3), torch.rand(1, 2))
+    with pytest.raises(ValueError, match="AmbiguityResolution: no task predicts muon_valid; available: track_hit_v"):
+        AmbiguityResolution(track="muon")(preds)
