@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hitpool.nn import AmbiguityResolution
+from hitpool.nn import AmbiguityResolution, MaskFormer
 
 THRESHOLD = 0.5
 
@@ -81,9 +81,17 @@ def test_a_network_predicts_with_it_and_is_trained_without(build: Callable, batc
     assert torch.equal(shares, claims.clamp(max=1))
 
 
-def test_names_and_numbers_that_are_wrong() -> None:
+def test_names_and_numbers_that_are_wrong(build: Callable) -> None:
     with pytest.raises(ValueError, match="AmbiguityResolution: least_hits must not be negative, got -1"):
         AmbiguityResolution(-1)
-    preds = predictions(torch.rand(1, 2, 3), torch.rand(1, 2))
-    with pytest.raises(ValueError, match="AmbiguityResolution: no task predicts muon_valid; available: track_hit_v"):
-        AmbiguityResolution(track="muon")(preds)
+    network = build()
+    message = "MaskFormer: ambiguity needs a task with muon_logit, none gives it; set track and hit of Ambiguity"
+    with pytest.raises(ValueError, match=message):
+        MaskFormer(
+            network.input_nets,
+            network.encoder,
+            network.decoder,
+            network.tasks,
+            16,
+            ambiguity=AmbiguityResolution(0, "muon"),
+        )

@@ -42,6 +42,7 @@ class AmbiguityResolution(nn.Module):
         self.least_hits = least_hits
         self.track = f"{track}_valid"
         self.hits = f"{track}_{hit}_valid"
+        self.needs = [f"{track}_logit", f"{track}_{hit}_logit"]  # of the tasks that predict what it reads
 
     def forward(self, preds: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
         """Resolves ambiguities.
@@ -51,14 +52,8 @@ class AmbiguityResolution(nn.Module):
 
         Returns:
             The same with other validities and probabilities of tracks and hits.
-
-        Raises:
-            ValueError: They are not there.
         """
         known = {name: task for task, own in preds.items() for name in own}
-        for name in (self.track, self.hits):
-            if name not in known:
-                raise ValueError(f"AmbiguityResolution: no task predicts {name}; available: {', '.join(sorted(known))}")
         tracks, hits = preds[known[self.track]], preds[known[self.hits]]
         valid, prob = tracks[self.track], hits[f"{self.hits}_prob"]
         claimed = hits[self.hits] & valid.unsqueeze(-1)  # [B, N, M]

@@ -113,6 +113,12 @@ class MaskFormer(nn.Module):
                 )
                 raise ValueError(f"MaskFormer: task {task.name} needs {key}, which no task before it gives; {advice}")
             produced.update(task.outputs)
+        for key in () if self.ambiguity is None else self.ambiguity.needs:
+            if key not in produced:
+                raise ValueError(
+                    f"MaskFormer: ambiguity needs a task with {key}, none gives it; set track and hit of "
+                    f"{type(self.ambiguity).__name__}, or leave it out"
+                )
 
     def freeze(self, parts: Iterable[nn.Module]) -> None:
         """Keeps parts as they are: without gradients, always in evaluation mode, tasks among them without losses.

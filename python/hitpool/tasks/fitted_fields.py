@@ -77,7 +77,7 @@ class FittedFields:
         return MM_PER_M * torch.stack(values, dim=-1), MM_PER_M * torch.stack(errors, dim=-1)
 
     def corrected(self, estimate: Tensor, error: Tensor, learned: Tensor) -> Tensor:
-        """Estimates of q / pT, eta, phi and `impact` [B, N, E] as they are learned; others as in `learned` [B, N, K]."""
+        """Estimates of q / pT, eta, phi, `impact` [B, N, E] as they are learned, others as in `learned` [B, N, K]."""
         qpt, eta, phi, *impact = estimate.unbind(-1)
         known = {"qpt": qpt, "eta": eta, "phi": wrap_angle(phi), "pt": 1 / qpt.abs().clamp(min=1e-6), "q": qpt.sign()}
         known |= dict(zip(self.impact, impact, strict=True))
