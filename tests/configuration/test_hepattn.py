@@ -160,20 +160,39 @@ def test_hints_are_one_line_and_values_that_hitpool_has_too_are_none() -> None:
     arguments, lines = network(
         input_sort_field="phi",
         sorter=module("Sorter", "utils.sorter", input_sort_field="phi"),
-        encoder=module(
-            "Encoder", dim=8, attn_type="flash-varlen", window_size=64, hybrid_norm=False, value_residual=True
-        ),
+        encoder=module("Encoder", dim=8, attn_type="flash-varlen", hybrid_norm=False, value_residual=True),
         matcher=module("Matcher", default_solver="scipy", n_jobs=16),
         pooling=None,
         unified_decoding=False,
     )
     assert lines.splitlines() == [
-        "without meaning here, left out: model.model: input_sort_field, sorter; model.model.encoder: attn_type,"
-        " window_size; model.model.matcher: default_solver, n_jobs",
+        "without meaning here, left out: model.model: input_sort_field, sorter; model.model.encoder: attn_type;"
+        " model.model.matcher: default_solver, n_jobs",
         "hitpool's network differs, left out: model.model.encoder: value_residual = true",
     ]
     assert arguments["matcher"] == {"class_path": "hitpool.nn.Matcher", "init_args": {}}
     assert set(arguments) == {"dim", "encoder", "decoder", "matcher"}
+
+
+@pytest.mark.parametrize("form", ["upstream", "fork"])
+def test_windows_of_the_encoder_are_taken_over_with_their_order(form: str) -> None:
+    upstream = {"sorter": module("Sorter", "utils.sorter", input_sort_field="phi")}
+    order = {"upstream": upstream, "fork": {"input_sort_field": "phi"}}[form]
+    encoder = module("Encoder", num_layers=2, dim=8, attn_type="flash", window_size=64, window_wrap=True)
+    arguments, lines = network(encoder=encoder, **order)
+    assert arguments["input_sort_field"] == "phi"
+    assert "sorter" not in arguments
+    own = {"num_layers": 2, "dim": 8, "window_size": 64, "window_wrap": True}
+    assert arguments["encoder"] == {"class_path": "hitpool.nn.Encoder", "init_args": own}
+    assert lines == "without meaning here, left out: model.model.encoder: attn_type"
+
+
+def test_windows_without_an_order_are_left_out_and_said_to_differ() -> None:
+    encoder = module("Encoder", num_layers=2, dim=8, window_size=64, window_wrap=False)
+    arguments, lines = network(encoder=encoder)
+    assert arguments["encoder"]["init_args"] == {"num_layers": 2, "dim": 8}
+    assert lines == "hitpool's network differs, left out: model.model.encoder: window_size = 64"
+    assert encoder["init_args"]["window_size"] == 64
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from typing import Any
 
 from hitpool.configuration.hepattn.frozen_encoder import freezing_task
 from hitpool.configuration.hepattn.notices import Notices, short, shown
+from hitpool.configuration.hepattn.order import ordered
 from hitpool.data.names import suggestion
 from hitpool.hepattn.arguments import WIDE, own_arguments, with_wide_head
 
@@ -17,7 +18,11 @@ _ACTIVATIONS = ("silu", "relu", "gelu", "swiglu")
 
 
 def maskformer(args: dict[str, Any], path: str, notices: Notices) -> dict[str, Any]:
-    """Puts the settings of the decoder, which stand in `decoder` or directly in the model, into `decoder`."""
+    """Puts the settings of the decoder, which stand in `decoder` or directly in the model, into `decoder`.
+
+    And the field that orders the hits into `input_sort_field`.
+    """
+    args = ordered(args, path, notices)
     decoder = args.pop("decoder", None) or {}
     beside = not decoder
     settings = dict(decoder.get("init_args") or {}) if "class_path" in decoder else dict(decoder)

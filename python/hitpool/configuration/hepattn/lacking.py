@@ -13,7 +13,7 @@ _INSTEAD = {
     "common_decoder_dense": "each layer of hitpool's decoder has networks of its own",
     "posenc": "hitpool encodes positions in the input network, not in the decoder",
     "local_strided_attn": "each query of hitpool attends to all hits, or to those of its mask",
-    "dynamic_queries": "hitpool's queries are learned parameters, the same in each event",
+    "dynamic_queries": "hitpool makes queries of hits by an ObjectSeedTask, hepattn by a task of its encoder",
     "unmask_all_false": "a query of hitpool whose mask is empty attends to all hits",
     "intermediate_tasks": "hitpool's decoder asks the tasks in front of each layer for their masks",
     "add_posenc": "hitpool's input network adds the positional encoding to its output",

@@ -51,8 +51,6 @@ PARTS: dict[str, Part] = {
         "hitpool.nn.MaskFormer",
         reshape=arguments.maskformer,
         hints=(
-            "input_sort_field",
-            "sorter",
             "log_attn_mask",
             "raw_variables",
             "record_intermediate_embeddings",
@@ -91,7 +89,7 @@ PARTS: dict[str, Part] = {
     "Encoder": Part(
         "hitpool.nn.Encoder",
         reshape=arguments.layer,
-        hints=("attn_type", "window_size", "window_wrap"),
+        hints=("attn_type",),
         differs={
             "value_residual": False,
             "hybrid_norm": False,
