@@ -289,7 +289,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
                 known["impact"], known["impact_error"] = self.fitted.impact_of(fit)
             if self.hit_posterior:
                 posterior = fit["posterior"].clamp(LEAST_POSTERIOR, 1 - LEAST_POSTERIOR)  # [B, N, M]
-                logits = torch.where(assigned, posterior.logit().to(logits.dtype), logits)
+                logits = torch.where(assigned, (posterior / (1 - posterior)).log().to(logits.dtype), logits)
             return known | ({"logits": logits} if self.revises else {})
 
     def _regress(self, described: dict[str, Tensor]) -> dict[str, Tensor]:
