@@ -16,6 +16,7 @@ from hitpool.export.arrays import Run
 from hitpool.export.deployed import DeployedModel
 from hitpool.export.empty_slots import Results, are_empty, threshold_of, without_empty
 from hitpool.export.metadata import OUTPUTS, TRACK_THRESHOLD
+from hitpool.nn import AmbiguityResolution
 from hitpool.quantity import quantity_of
 
 TOLERANCE = 1e-3
@@ -79,8 +80,9 @@ def expected_of(model: DeployedModel, batches: Iterable[tuple[Tensor, Tensor]]) 
 
     Those are events that differ by more than a fifth of `TOLERANCE` when the network computes in float64, such as
     tracks of few hits that no fit determines; events with a probability within `MARGIN` of the threshold at which a
-    track pools or fits a hit, the decoder attends to a hit or a query, or a slot holds a track; and events with the
-    azimuth of a track within `PHI_MARGIN` of +-pi. What only changes the parameters of a slot without a track does not
+    track pools or fits a hit, the decoder attends to a hit or a query, or a slot holds a track; events in which a hit is
+    about to change its track (`hitpool.nn.AmbiguityResolution.is_close`); and events with the azimuth of a track within
+    `PHI_MARGIN` of +-pi. What only changes the parameters of a slot without a track does not
     count.
 
     Args:
@@ -214,7 +216,14 @@ def _decisions(model: DeployedModel) -> Iterator[_Close]:
     def look(task: nn.Module, inputs: Any, outputs: dict[str, Tensor]) -> None:
         logits.extend((task, logit) for name, logit in outputs.items() if name.endswith("_logit"))
 
+    ambiguous: list[Tensor] = []
+
+    def look_at_claims(resolution: AmbiguityResolution, inputs: Any, outputs: Any) -> None:
+        ambiguous.append(resolution.is_close(*inputs, model.mask_task.pred_threshold, MARGIN))
+
     handles = [task.register_forward_hook(look) for task in network.tasks if isinstance(task, nn.Module)]
+    if network.ambiguity is not None:
+        handles.append(network.ambiguity.register_forward_hook(look_at_claims))
     try:
         yield found
     finally:
@@ -228,6 +237,7 @@ def _decisions(model: DeployedModel) -> Iterator[_Close]:
     revised = [logit for task, logit in logits if task in model.pooling and logit.ndim == 3]
     for task in model.pooling:
         found.in_slots += [_near(logit, task.assignment_threshold).any(-1) for logit in (*masks[-1:], *revised)]
+    found.in_events += ambiguous
 
 
 def _near(logit: Tensor, threshold: float) -> Tensor:

@@ -11,10 +11,9 @@ class AmbiguityResolution(nn.Module):
 
     $$\mathrm{owner}_m = \operatorname{argmax}_{n:\ p_{nm} \geq t} \sum_{m':\ p_{nm'} \geq t} p_{nm'},$$
 
-    so that of two tracks of one particle the better one takes all, and the other is dropped. What is taken from a track
-    gets the probability 0: its hits, or the track itself. Tracks that are not valid claim nothing and stay as they are.
-    It is no part of the training: losses and matching see the
-    tracks as they are before it.
+    so that of two tracks of one particle the better one takes all, and the other is dropped. A track that is dropped,
+    and all hits that a track is not given, get the probability 0: afterwards only valid tracks have hits. It is no part
+    of the training: losses and matching see the tracks as they are before it.
 
     Args:
         least_hits: Hits of a track that is kept.
@@ -53,20 +52,41 @@ class AmbiguityResolution(nn.Module):
         Returns:
             The same with other validities and probabilities of tracks and hits.
         """
-        known = {name: task for task, own in preds.items() for name in own}
-        tracks, hits = preds[known[self.track]], preds[known[self.hits]]
-        valid, prob = tracks[self.track], hits[f"{self.hits}_prob"]
-        claimed = hits[self.hits] & valid.unsqueeze(-1)  # [B, N, M]
-        score = torch.where(claimed, prob, 0.0).sum(-1, keepdim=True)  # [B, N, 1]
-        owner = torch.where(claimed, score, -1.0).argmax(1, keepdim=True)  # [B, 1, M]
+        known = {name: value for own in preds.values() for name, value in own.items()}
+        valid, prob = known[self.track], known[f"{self.hits}_prob"]
+        claimed, score = self._claims(known)
+        owner = score.argmax(1, keepdim=True)  # [B, 1, M]
         number = torch.arange(valid.shape[1], device=valid.device).view(1, -1, 1)
         owned = claimed & (number == owner)
         kept = valid & (owned.sum(-1) >= self.least_hits)  # [B, N]
-        lost = claimed & ~owned
+        given = owned & kept.unsqueeze(-1)
         found = {
             self.track: kept,
-            f"{self.track}_prob": tracks[f"{self.track}_prob"].masked_fill(valid & ~kept, 0),
-            self.hits: hits[self.hits] & ~lost,
-            f"{self.hits}_prob": prob.masked_fill(lost, 0),
+            f"{self.track}_prob": known[f"{self.track}_prob"].masked_fill(valid & ~kept, 0),
+            self.hits: given,
+            f"{self.hits}_prob": torch.where(given, prob, 0.0),
         }
         return {task: {name: found.get(name, value) for name, value in own.items()} for task, own in preds.items()}
+
+    def is_close(self, preds: dict[str, dict[str, Tensor]], threshold: float, margin: float) -> Tensor:
+        """Whether rounding may change which track a hit belongs to, or whether it belongs to any, bool [B].
+
+        Args:
+            preds: As for `forward`.
+            threshold: Probability from which a hit is claimed.
+            margin: By which a probability may change, and the sum of probabilities of a track by ten times as much.
+        """
+        known = {name: value for own in preds.values() for name, value in own.items()}
+        claimed, score = self._claims(known)
+        near = (known[f"{self.hits}_prob"] - threshold).abs() < margin
+        found = (near & known[self.track].unsqueeze(-1)).flatten(1).any(1)
+        if claimed.shape[1] < 2:
+            return found
+        first, second = score.topk(2, dim=1)[0].unbind(1)  # [B, M]
+        return found | ((second >= 0) & (first - second < 10 * margin)).any(1)
+
+    def _claims(self, known: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Which valid track claims which hit, and its sum of hit probabilities, -1 where it does not, [B, N, M]."""
+        claimed = known[self.hits] & known[self.track].unsqueeze(-1)
+        score = torch.where(claimed, known[f"{self.hits}_prob"], 0.0).sum(-1, keepdim=True)
+        return claimed, torch.where(claimed, score, -1.0)
