@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.export import Dim
 
 from hitpool.nn import Encoder
 from hitpool.nn.attention import Attention
@@ -65,3 +66,15 @@ def test_hits_beyond_the_window_have_no_influence() -> None:
 def test_a_window_has_two_halves(size: int) -> None:
     with pytest.raises(ValueError, match=f"window_size must be even and at least 2, got {size}"):
         Encoder(1, 16, num_heads=4, window_size=size)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_an_exported_encoder_takes_any_number_of_hits(wrap: bool) -> None:
+    encoder = Encoder(1, 16, num_heads=4, window_size=4, window_wrap=wrap).eval()
+    example = torch.randn(2, 3, 16), torch.ones(2, 3, dtype=torch.bool)
+    sizes = {0: Dim("events", min=0), 1: Dim("hits", min=0)}
+    program = torch.export.export(encoder, example, dynamic_shapes=(sizes, sizes)).module()
+    for events, hits in ((2, 3), (1, 4), (3, 9), (0, 5), (2, 0), (1, 1), (2, 64)):
+        x = torch.randn(events, hits, 16)
+        valid = torch.arange(hits) < torch.randint(0, hits + 1, (events, 1))
+        torch.testing.assert_close(program(x, valid)[valid], encoder(x, valid)[valid])

@@ -80,8 +80,8 @@ def expected_of(model: DeployedModel, batches: Iterable[tuple[Tensor, Tensor]]) 
 
     Those are events that differ by more than a fifth of `TOLERANCE` when the network computes in float64, such as
     tracks of few hits that no fit determines; events with a probability within `MARGIN` of the threshold at which a
-    track pools or fits a hit, the decoder attends to a hit or a query, or a slot holds a track; events in which a hit is
-    about to change its track (`hitpool.nn.AmbiguityResolution.is_close`); and events with the azimuth of a track within
+    track pools or fits a hit, the decoder attends to a hit or a query, or a slot holds a track; events in which a hit
+    may change its track (`hitpool.nn.AmbiguityResolution.is_close`); and events with the azimuth of a track within
     `PHI_MARGIN` of +-pi. What only changes the parameters of a slot without a track does not
     count.
 

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hitpool.nn.recorded import is_recorded
+
 
 class Window:
     """Blocks of queries and the keys around them, so that memory is linear in the number of hits.
@@ -23,7 +25,7 @@ class Window:
     def __init__(self, valid: Tensor, size: int, wrap: bool) -> None:
         self.events, self.hits = valid.shape
         self.size, half = size, size // 2
-        self.blocks = self.hits // size + 1  # at least one
+        self.blocks = self.hits // size + (2 if is_recorded() else 1)  # a graph for any size must not be for one block
         number = valid.sum(-1).view(-1, 1, 1)  # n, hits of each event [B, 1, 1]
         first = torch.arange(self.blocks, device=valid.device).unsqueeze(-1) * size  # [b, 1]
         query, key = torch.arange(size, device=valid.device), torch.arange(-half, size + half, device=valid.device)
@@ -38,8 +40,12 @@ class Window:
             place = key.clamp(0, self.hits).expand(self.events, -1, -1)
             mask = near & ((key >= 0) & (key < number)).unsqueeze(-2)
         mask = mask & (first + query < number).unsqueeze(-1)  # [B, b, S, K]
-        start = torch.arange(self.events, device=valid.device).view(-1, 1, 1) * (self.hits + size)
+        event = torch.arange(self.events, device=valid.device).view(-1, 1, 1)
+        start = event * (self.hits + 1)  # behind the hits of each event is a row of zeros
+        self.queries = (start + (first + query).clamp(max=self.hits)).flatten()  # [B * b * S]
         self.keys = (start + place).flatten()  # [B * b * K]
+        place = torch.arange(self.hits, device=valid.device)
+        self.places = (event.flatten(1) * (self.blocks * size) + place).flatten()  # [B * M]
         self.mask = mask.flatten(0, 1)  # [B * b, S, K]
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,13 +56,12 @@ class Window:
         """
         heads = projected.shape[3:]
         width = heads[0] * heads[1]
-        filled = pad(projected.flatten(2), (0, 0, 0, self.size))  # [B, M + S, 3 H E]
+        filled = pad(projected.flatten(2), (0, 0, 0, 1)).flatten(0, 1)  # [B * (M + 1), 3 H E]
         queries, around = filled.split([width, 2 * width], dim=-1)
-        inside = queries[:, : self.blocks * self.size].reshape(self.events * self.blocks, self.size, *heads)
-        around = around.flatten(0, 1).index_select(0, self.keys)
-        keys, values = around.reshape(self.events * self.blocks, 2 * self.size, 2, *heads).unbind(2)
+        inside = queries.index_select(0, self.queries).view(-1, self.size, *heads)
+        keys, values = around.index_select(0, self.keys).view(-1, 2 * self.size, 2, *heads).unbind(2)
         return inside, keys, values
 
     def hits_of(self, x: Tensor) -> Tensor:
         """Back from blocks [B * b, S, ...] to hits [B, M, ...]."""
-        return x.reshape(self.events, self.blocks * self.size, *x.shape[2:])[:, : self.hits]
+        return x.flatten(0, 1).index_select(0, self.places).view(self.events, self.hits, *x.shape[2:])
