@@ -60,6 +60,8 @@ def deployed(configuration: str) -> DeployedModel:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+    if network.ambiguity is not None:
+        network.ambiguity.least_hits = 0  # rounding decides on hits where weights are random, and must not on tracks
     for task in network.tasks:
         if hasattr(task, "space"):
             task.space.mean.nan_to_num_(0.0)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hitpool.export.recording import EVENTS, HITS
 from hitpool.nn import AmbiguityResolution, MaskFormer
 
 THRESHOLD = 0.5
@@ -65,6 +66,22 @@ def test_of_two_tracks_of_one_particle_the_better_one_is_left() -> None:
     found = AmbiguityResolution(least_hits=6)(predictions(prob, torch.full((1, 3), 0.9)))
     assert found["validity"]["track_valid"].tolist() == [[True, False, True]]
     assert found["assignment"]["track_hit_valid"].sum(-1).tolist() == [[10, 0, 10]]
+
+
+def test_it_is_the_same_in_standard_operators_of_onnx(as_onnx: Callable) -> None:
+    resolution = AmbiguityResolution(3)
+
+    def resolve(prob: Tensor, track_prob: Tensor) -> tuple[Tensor, ...]:
+        found = resolution(predictions(prob, track_prob))
+        return tuple(found["validity"].values()) + tuple(found["assignment"].values())
+
+    generator = torch.Generator().manual_seed(4)
+    prob, track_prob = torch.rand(50, 6, 17, generator=generator), torch.rand(50, 6, generator=generator)
+    run = as_onnx(resolve, (prob[:2, :, :7], track_prob[:2]), {2: EVENTS, 7: HITS})
+    for events, hits in ((50, 17), (1, 1), (0, 5), (3, 0)):
+        given = prob[:events, :, :hits], track_prob[:events]
+        for got, expected in zip(run(*given), resolve(*given), strict=True):
+            assert torch.equal(got, expected)
 
 
 def test_close_decisions_are_found() -> None:
