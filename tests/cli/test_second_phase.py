@@ -148,6 +148,20 @@ def test_it_can_be_left_out(workplace: Path, capsys: pytest.CaptureFixture) -> N
     assert not trained(workplace / "runs" / "muon" / "version_0" / "ckpts" / "best.ckpt")
 
 
+def test_it_is_made_up_for_from_a_checkpoint_without_a_run(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    main([*FIT, "--name", "without", "--model.refinement.epochs", "0"])
+    first = (workplace / "runs" / "without" / "version_0" / "ckpts" / "last.ckpt").rename(workplace / "mailed.ckpt")
+    capsys.readouterr()
+    main([*FIT, "--name", "with", "--checkpoint", str(first), "--model.refinement.epochs", "5"])
+    assert "nothing was trained: the weights of" in capsys.readouterr().out
+    assert not trained(first)
+    last = workplace / "runs" / "with" / "version_0" / "ckpts" / "last.ckpt"
+    assert trained(last)
+    before, after = (torch.load(path, weights_only=True)["state_dict"] for path in (first, last))
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if "response" not in name)
+    main(["test", "--name", "with", "--checkpoint", "last"])
+
+
 def test_without_assigned_hits_there_is_no_response_of_the_hits(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     main([*FIT, "--model.model.tasks.2.assignment_threshold", "1"])
     assert "the response of the hits is not trained, because no hit is assigned" in capsys.readouterr().out

@@ -154,6 +154,10 @@ class Training:
         if (folder / "last.ckpt").is_file():
             say("there was no validation, so there is no best.ckpt: testing last.ckpt")
             return folder / "last.ckpt"
+        if self.checkpoint is not None:  # of no run that is here
+            self.trainer.save_checkpoint(folder / "last.ckpt")
+            say(f"nothing was trained: the weights of {self.checkpoint} are in {folder / 'last.ckpt'}")
+            return folder / "last.ckpt"
         say("nothing was trained: testing the weights as they are")
         return None
 
