@@ -152,7 +152,7 @@ class SolenoidFit(nn.Module):
             of_tracks, posterior = solenoid_fit(*arguments, threshold=threshold, max_hits=self.max_hits)
         else:
             of_tracks, posterior = self.definition(ready, logits, valid, threshold)
-        return dict(zip(self.gives, [*of_tracks.unbind(-1), posterior], strict=True))
+        return dict(zip(SolenoidFit.gives, [*of_tracks.unbind(-1), posterior], strict=True))
 
     def definition(
         self, hits: Tensor, logits: Tensor, valid: Tensor | None, threshold: float = 0.1
