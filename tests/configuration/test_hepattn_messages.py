@@ -64,7 +64,7 @@ def refusal(content: Any, capsys: pytest.CaptureFixture) -> str:
         ({f"{NETWORK}.pooling": module("Pooling")}, "model.model.pooling is hepattn.models.Pooling, but hitpool pools"),
         ({f"{NETWORK}.encoder_tasks": [module("A")]}, "only those of model.model.tasks: remove it"),
         ({f"{NETWORK}.decoder.posenc": {"analytic": True}}, "in the input network, not in the decoder: remove it"),
-        ({f"{NETWORK}.decoder.dynamic_queries": True}, "the same in each event: set it to false"),
+        ({f"{NETWORK}.decoder.dynamic_queries": True}, "hepattn by a task of its encoder: set it to false"),
         (
             {f"{TASKS}.1.init_args.object_net": module("Dense")},
             "model.model.tasks.1.object_net is hepattn.models.Dense",
