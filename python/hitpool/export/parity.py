@@ -219,7 +219,7 @@ def _decisions(model: DeployedModel) -> Iterator[_Close]:
     ambiguous: list[Tensor] = []
 
     def look_at_claims(resolution: AmbiguityResolution, inputs: Any, outputs: Any) -> None:
-        ambiguous.append(resolution.is_close(*inputs, model.mask_task.pred_threshold, MARGIN))
+        ambiguous.append(resolution.is_close(inputs[0], model.mask_task.pred_threshold, MARGIN))
 
     handles = [task.register_forward_hook(look) for task in network.tasks if isinstance(task, nn.Module)]
     if network.ambiguity is not None:
