@@ -29,7 +29,7 @@ class AmbiguityResolution(nn.Module):
         >>> preds |= {"track_hit_valid": prob >= 0.5, "track_hit_valid_prob": prob}
         >>> resolved = AmbiguityResolution(least_hits=2)({"finding": preds})["finding"]
         >>> resolved["track_hit_valid"].int().tolist(), resolved["track_valid"].tolist()
-        ([[[1, 1, 1, 0], [0, 0, 0, 1]]], [[True, False]])
+        ([[[1, 1, 1, 0], [0, 0, 0, 0]]], [[True, False]])
 
     Source: the greedy resolution of ambiguities in ACTS, of which this is one step for all tracks at once.
     """

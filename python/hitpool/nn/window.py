@@ -37,15 +37,17 @@ class Window:
             once = near & (2 * away <= number) & (2 * away > -number)  # [B, S, K]
             mask = once.unsqueeze(1)
         else:
-            place = key.clamp(0, self.hits).expand(self.events, -1, -1)
-            mask = near & ((key >= 0) & (key < number)).unsqueeze(-2)
-        mask = mask & (first + query < number).unsqueeze(-1)  # [B, b, S, K]
+            seen = (key >= 0) & (key < number)  # [B, b, K]
+            place = torch.where(seen, key, number)
+            mask = near & seen.unsqueeze(-2)
+        query = first + query  # [b, S]
+        own = query < number  # [B, b, S]
+        mask = mask & own.unsqueeze(-1)  # [B, b, S, K]
         event = torch.arange(self.events, device=valid.device).view(-1, 1, 1)
         start = event * (self.hits + 1)  # behind the hits of each event is a row of zeros
-        self.queries = (start + (first + query).clamp(max=self.hits)).flatten()  # [B * b * S]
+        self.queries = (start + torch.where(own, query, number)).flatten()  # [B * b * S]
         self.keys = (start + place).flatten()  # [B * b * K]
-        place = torch.arange(self.hits, device=valid.device)
-        self.places = (event.flatten(1) * (self.blocks * size) + place).flatten()  # [B * M]
+        self.places = torch.arange(self.hits, device=valid.device)
         self.mask = mask.flatten(0, 1)  # [B * b, S, K]
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,4 +66,4 @@ class Window:
 
     def hits_of(self, x: Tensor) -> Tensor:
         """Back from blocks [B * b, S, ...] to hits [B, M, ...]."""
-        return x.flatten(0, 1).index_select(0, self.places).view(self.events, self.hits, *x.shape[2:])
+        return x.reshape(self.events, self.blocks * self.size, *x.shape[2:]).index_select(1, self.places)
