@@ -175,7 +175,7 @@ class SolenoidFit(nn.Module):
         result, posterior = self._fit(tracks)
         spread = posterior.new_zeros(*shape, count + 1)
         spread = spread.scatter(-1, index.unflatten(0, shape), posterior.unflatten(0, shape))[..., :count]
-        return torch.stack([result[name] for name in self.gives[:-1]], dim=-1).unflatten(0, shape), spread
+        return torch.stack([result[name] for name in SolenoidFit.gives[:-1]], dim=-1).unflatten(0, shape), spread
 
     def _is_for_op(self, hits: Tensor, logits: Tensor) -> bool:
         """Whether the compiled op runs on the device, and has no derivative to give."""
