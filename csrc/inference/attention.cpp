@@ -13,7 +13,8 @@ namespace {
 constexpr const char* kOp = "attention";
 constexpr int64_t kGrain = 32768;  // scores per task, below which a thread costs more than it saves
 
-void check_attention(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask) {
+void check_attention(
+    const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, int64_t window) {
   const auto type = query.scalar_type();
   check(type == ScalarType::Double || type == ScalarType::Float, kOp, "query", "dtype float64 or float32", type);
   check(query.dim() == 4, kOp, "query", "shape [B, Q, H, E]", query.sizes());
@@ -26,6 +27,13 @@ void check_attention(const Tensor& query, const Tensor& key, const Tensor& value
         kOp, name, text("shape [B, K, H, E] that fits query [B, Q, H, E] = ", query.sizes()), tensor.sizes());
   }
   check_count(kOp, "key", "keys", key.size(1));
+  check(window >= 0 && window % 2 == 0, kOp, "window", "an even value, 0 for none", window);
+  if (window != 0) {
+    check(query.size(1) == key.size(1), kOp, "query", "the hits of key, because of the window", query.sizes());
+    constexpr const char* expected = "shape [B, 1, K], because of the window";
+    check(mask.has_value(), kOp, "mask", expected, "None");
+    check(mask->dim() == 3 && mask->size(1) == 1, kOp, "mask", expected, mask->sizes());
+  }
   if (!mask.has_value()) return;
   check_bool(kOp, "mask", *mask);
   check(
@@ -44,8 +52,9 @@ cpu::AttentionArray array(const Tensor& tensor) {
 }
 
 Tensor attention(
-    const Tensor& query_in, const Tensor& key_in, const Tensor& value_in, const std::optional<Tensor>& mask_in) {
-  check_attention(query_in, key_in, value_in, mask_in);
+    const Tensor& query_in, const Tensor& key_in, const Tensor& value_in, const std::optional<Tensor>& mask_in,
+    int64_t window, bool wrap) {
+  check_attention(query_in, key_in, value_in, mask_in, window);
   const auto query = contiguous_features(query_in), key = contiguous_features(key_in),
              value = contiguous_features(value_in);
   cpu::AttentionInputs in{};
@@ -53,6 +62,8 @@ Tensor attention(
   in.keys = key.size(1);
   in.heads = query.size(2);
   in.size = query.size(3);
+  in.window = window;
+  in.wrap = wrap;
   in.query = array(query);
   in.key = array(key);
   in.value = array(value);
@@ -72,10 +83,10 @@ Tensor attention(
   const auto run = (in.size == 4 ? sizes.size4 : sizes.size8).forward;
   const int64_t bytes = cpu::attention_forward_scratch(in) * static_cast<int64_t>(query.element_size());
   const int64_t blocks = (in.queries + cpu::kAttentionLanes - 1) / cpu::kAttentionLanes;
-  const int64_t scores = cpu::kAttentionLanes * in.keys * in.heads;
+  const int64_t scores = cpu::kAttentionLanes * cpu::attention_block_keys(in) * in.heads;
   torch::stable::parallel_for(
       0, query.size(0) * blocks, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
-        const auto list = std::make_unique_for_overwrite<int32_t[]>(in.keys);
+        const auto list = std::make_unique_for_overwrite<int32_t[]>(2 * in.keys);
         const auto scratch = std::make_unique_for_overwrite<char[]>(bytes);
         for (int64_t task = begin; task < end; ++task) {
           run(in, to, nullptr, task / blocks, task % blocks * cpu::kAttentionLanes, list.get(), scratch.get());

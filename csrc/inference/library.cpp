@@ -8,7 +8,9 @@ namespace {
 void define(torch::stable::detail::StableLibrary& m) {
   m.def("weighted_pool(Tensor logits, Tensor features, Tensor? valid=None, *, float threshold=0.1) -> Tensor");
   m.def("pseudorapidity(Tensor theta) -> Tensor");
-  m.def("attention(Tensor query, Tensor key, Tensor value, Tensor? mask=None) -> Tensor");
+  m.def(
+      "attention(Tensor query, Tensor key, Tensor value, Tensor? mask=None, int window=0, bool wrap=False) -> "
+      "Tensor");
   m.def(
       "toroid_fit(Tensor hits, Tensor logits, Tensor? valid, float[] geometry, float[] field, Tensor[] table, *, "
       "float threshold=0.1, int max_hits=64) -> (Tensor, Tensor)");

@@ -109,6 +109,13 @@ def attention_calls() -> Iterator[tuple]:
     yield "attention", (query, key, value[:, 1:]), {}
     yield "attention", (query, key, value, mask[:, :5]), {}
     yield "attention", (query.half(), key, value), {}
+    mask = mask[:, :1]
+    for wrap in (False, True):
+        yield "attention", (key, key, value, mask, 6, wrap), {}
+    yield "attention", (key, key, value, mask, 5), {}
+    yield "attention", (query, key, value, mask, 6), {}
+    yield "attention", (key, key, value, None, 6), {}
+    yield "attention", (key, key, value, mask.expand(-1, 21, -1), 6), {}
 
 
 def eta_calls() -> Iterator[tuple]:

@@ -107,6 +107,23 @@ def test_attention(as_onnx, dtype: torch.dtype, rows: int, events: int, hits: in
     assert_close(run(*given), attention(*given), tolerance_of(dtype))
 
 
+@pytest.mark.parametrize(("events", "hits"), SIZES)
+@pytest.mark.parametrize("wrap", [False, True])
+def test_attention_in_window(as_onnx, wrap: bool, events: int, hits: int) -> None:
+    def windowed(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        return attention(query, key, value, mask, 4, wrap)
+
+    def arguments(events: int, hits: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(hits)
+        arrays = torch.randn(3, events, hits, 2, 8, generator=generator)
+        number = torch.randint(0, hits + 1, (events, 1, 1), generator=generator)
+        return [*arrays, torch.arange(hits) < number]
+
+    run = as_onnx(windowed, arguments(3, 7), FREE)
+    given = arguments(events, hits)
+    assert_close(run(*given), windowed(*given), tolerance_of(torch.float32))
+
+
 def test_attention_of_torch(as_onnx) -> None:
     def function(query: Tensor, mask: Tensor) -> Tensor:
         return torch.nn.functional.scaled_dot_product_attention(query, query, query, mask)

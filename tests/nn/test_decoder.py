@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from hitpool.nn import DecoderLayerConfig, MaskFormerDecoder
+from hitpool.tasks import ObjectHitMaskTask
 
 
 class FixedMask(nn.Module):
@@ -70,3 +71,20 @@ def test_tasks_run_in_front_of_each_layer_on_the_learned_queries(hits: Tensor) -
     queries = MaskFormerDecoder(1, 3, DecoderLayerConfig(dim=16, num_heads=4)).queries
     assert list(outputs) == ["layer_0"]
     torch.testing.assert_close(outputs["layer_0"]["mask"]["logit"], queries.sum(-1).expand(2, -1))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_hits_are_projected_again_only_if_they_changed(hits: Tensor, bidirectional: bool) -> None:
+    torch.manual_seed(3)
+    decoder = MaskFormerDecoder(3, 2, DecoderLayerConfig(dim=16, num_heads=4, bidirectional_ca=bidirectional))
+    terms = {"losses": {"mask_bce": 1.0}, "costs": {"mask_bce": 1.0}}
+    names = {"input_hit": "hit", "input_object": "query", "output_object": "track", "target_object": "particle"}
+    task = ObjectHitMaskTask("mask", **names, **terms, dim=16)
+    calls = []
+    task.hit_net.register_forward_hook(lambda *call: calls.append(call))
+    x, outputs = decoder({"hit_embed": hits, "hit_valid": torch.ones(2, 6, dtype=torch.bool)}, nn.ModuleList([task]))
+    final = task(x)["track_hit_logit"]
+    assert len(calls) == (4 if bidirectional else 1)
+    assert len(outputs) == 3
+    expected = task.object_net(x["query_embed"]) @ task.hit_net(x["hit_embed"]).mT
+    torch.testing.assert_close(final, expected)

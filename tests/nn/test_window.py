@@ -47,9 +47,9 @@ def test_window_is_a_mask_of_pairs(numbers: list[int], padding: int, half: int, 
 
 def test_memory_of_a_window_is_linear_in_the_hits() -> None:
     valid = torch.ones(1, 20_000, dtype=torch.bool)
-    window = Window(valid, 128, wrap=True)
-    assert window.mask.numel() == 157 * 128 * 256
-    assert window.keys.numel() == 157 * 256
+    blocks = Window(valid, 128, wrap=True).blocks
+    assert blocks.mask.numel() == 157 * 128 * 256
+    assert blocks.keys.numel() == 157 * 256
 
 
 def test_hits_beyond_the_window_have_no_influence() -> None:

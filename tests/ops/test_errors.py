@@ -123,6 +123,8 @@ BACKWARD = {
         "key": K,
         "value": K,
         "mask": None,
+        "window": 0,
+        "wrap": False,
     },
 }
 POOL, ETA, ATTENTION = BACKWARD

@@ -157,6 +157,32 @@ def fuzz_attention(random: Random) -> int:
     return run_calls(random, attention, attention_by_definition, arrays, [mask])
 
 
+def in_window(mask: Tensor, window: int, wrap: bool) -> Tensor:
+    """Which hits see each other [B, K, K]."""
+    rank = mask.cumsum(-1)  # [B, 1, K]
+    away = (rank - rank.mT).abs()
+    away = torch.minimum(away, mask.sum(-1, keepdim=True) - away) if wrap else away
+    return (away <= window // 2) & mask & mask.mT
+
+
+def fuzz_attention_in_window(random: Random) -> int:
+    events, hits, heads, size = random.integer(1, 10), random.size(), random.integer(1, 4), random.choice([4, 8])
+    dtype, window, wrap = random.choice(DTYPES[:2]), 2 * random.integer(1, 40), random.chance(0.5)
+    mask = random.mask(random.choice([0.1, 0.5, 0.9, 1.1]), events, 1, hits)
+    arrays = [random.choice([0.1, 1, 3]) * random.normal(events, hits, heads, size).to(dtype) for _ in range(3)]
+    if random.chance(0.5):
+        arrays = [random.special(x, ~mask.mT.unsqueeze(-1).expand(x.shape)) for x in arrays]
+
+    def windowed(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        return attention(query, key, value, mask, window, wrap)
+
+    def definition(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        query = torch.where(mask.mT.unsqueeze(-1), query, 0.0)
+        return attention_by_definition(query, key, value, in_window(mask, window, wrap))
+
+    return run_calls(random, windowed, definition, arrays, [mask])
+
+
 def fuzz_pseudorapidity(random: Random) -> int:
     dtype = random.choice(DTYPES)
     shape = [random.integer(1, 40), *(random.size() for _ in range(random.integer(0, 2)))]
@@ -230,7 +256,17 @@ def fuzz_solenoid_fit(random: Random) -> int:
     return len(results) + 1
 
 
-@pytest.mark.parametrize("fuzz", [fuzz_pool, fuzz_attention, fuzz_pseudorapidity, fuzz_toroid_fit, fuzz_solenoid_fit])
+FUZZED = [
+    fuzz_pool,
+    fuzz_attention,
+    fuzz_attention_in_window,
+    fuzz_pseudorapidity,
+    fuzz_toroid_fit,
+    fuzz_solenoid_fit,
+]
+
+
+@pytest.mark.parametrize("fuzz", FUZZED)
 def test_random_calls_equal_the_definition(fuzz):
     threads, calls, seed = torch.get_num_threads(), 0, SEED
     try:

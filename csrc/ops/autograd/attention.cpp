@@ -16,6 +16,11 @@ namespace {
 
 using Mask = std::optional<at::Tensor>;
 
+// Mask of pairs for a window.
+Mask all_pairs(const Mask& mask, int64_t window, bool wrap) {
+  return window == 0 ? mask : std::optional(window_pairs(*mask, window, wrap));
+}
+
 Mask optional(const at::Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; }
 
 // The definition in torch's ops, which builds [B, H, Q, K], and with a mask of its own for each query [B, H, Q, K, E].
@@ -128,8 +133,9 @@ struct Attention {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     if (!grads[0].defined()) return variable_list(3);
     const auto saved = ctx->get_saved_variables();
-    auto [query, key, value] =
-        attention_backward(grads[0], saved[4], saved[5], saved[0], saved[1], saved[2], optional(saved[3]));
+    auto [query, key, value] = attention_backward(
+        grads[0], saved[4], saved[5], saved[0], saved[1], saved[2], optional(saved[3]),
+        ctx->saved_data["window"].toInt(), ctx->saved_data["wrap"].toBool());
     return {query, key, value};
   }
 };
@@ -141,48 +147,61 @@ struct AttentionBackward {
     const auto saved = ctx->get_saved_variables();
     variable_list toward;
     for (int i = 0; i < 3; ++i) toward.push_back(or_zeros(grads[i], saved[i + 1]));
-    return second_gradients(toward, saved[0], saved[1], saved[2], saved[3], optional(saved[4]));
+    const auto mask =
+        all_pairs(optional(saved[4]), ctx->saved_data["window"].toInt(), ctx->saved_data["wrap"].toBool());
+    return second_gradients(toward, saved[0], saved[1], saved[2], saved[3], mask);
   }
 };
 
 std::tuple<at::Tensor, at::Tensor> attention_with_log_sum_autograd(
-    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask, int64_t window,
+    bool wrap) {
   at::Tensor out, log_sum;
   {
     at::AutoDispatchBelowADInplaceOrView guard;
-    std::tie(out, log_sum) = attention_with_log_sum(query, key, value, mask);
+    std::tie(out, log_sum) = attention_with_log_sum(query, key, value, mask, window, wrap);
   }
   if (torch::autograd::compute_requires_grad(query, key, value)) {
-    record<Attention>({out}, {query, key, value}, {query, key, value, mask.value_or(at::Tensor()), out, log_sum});
+    auto& data =
+        record<Attention>({out}, {query, key, value}, {query, key, value, mask.value_or(at::Tensor()), out, log_sum})
+            .saved_data;
+    data["window"] = window;
+    data["wrap"] = wrap;
   }
-  if (has_tangent(query, key, value)) set_tangent(out, attention_by_definition(query, key, value, mask));
+  if (has_tangent(query, key, value))
+    set_tangent(out, attention_by_definition(query, key, value, all_pairs(mask, window, wrap)));
   return {std::move(out), std::move(log_sum)};
 }
 
 at::Tensor attention_autograd(
-    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const Mask& mask, int64_t window,
+    bool wrap) {
   if (torch::autograd::compute_requires_grad(query, key, value) || has_tangent(query, key, value)) {
-    return std::get<0>(attention_with_log_sum_autograd(query, key, value, mask));
+    return std::get<0>(attention_with_log_sum_autograd(query, key, value, mask, window, wrap));
   }
   at::AutoDispatchBelowADInplaceOrView guard;
-  return attention(query, key, value, mask);
+  return attention(query, key, value, mask, window, wrap);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_autograd(
     const at::Tensor& grad, const at::Tensor& out, const at::Tensor& log_sum, const at::Tensor& query,
-    const at::Tensor& key, const at::Tensor& value, const Mask& mask) {
+    const at::Tensor& key, const at::Tensor& value, const Mask& mask, int64_t window, bool wrap) {
   at::Tensor grad_query, grad_key, grad_value;
   {
     at::AutoDispatchBelowADInplaceOrView guard;
-    std::tie(grad_query, grad_key, grad_value) = attention_backward(grad, out, log_sum, query, key, value, mask);
+    std::tie(grad_query, grad_key, grad_value) =
+        attention_backward(grad, out, log_sum, query, key, value, mask, window, wrap);
   }
   if (torch::autograd::compute_requires_grad(grad, query, key, value)) {
-    record<AttentionBackward>(
-        {grad_query, grad_key, grad_value}, {grad, query, key, value},
-        {grad, query, key, value, mask.value_or(at::Tensor())});
+    auto& data = record<AttentionBackward>(
+                     {grad_query, grad_key, grad_value}, {grad, query, key, value},
+                     {grad, query, key, value, mask.value_or(at::Tensor())})
+                     .saved_data;
+    data["window"] = window;
+    data["wrap"] = wrap;
   }
   if (has_tangent(grad, query, key, value)) {
-    const auto definition = gradients_by_definition(grad, query, key, value, mask);
+    const auto definition = gradients_by_definition(grad, query, key, value, all_pairs(mask, window, wrap));
     set_tangent(grad_query, definition[0]);
     set_tangent(grad_key, definition[1]);
     set_tangent(grad_value, definition[2]);

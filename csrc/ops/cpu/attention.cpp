@@ -32,7 +32,7 @@ struct Call {
 
   Call(
       const at::Tensor& query_in, const at::Tensor& key_in, const at::Tensor& value_in,
-      const std::optional<at::Tensor>& mask_in)
+      const std::optional<at::Tensor>& mask_in, int64_t window, bool wrap)
       : query(contiguous_features(query_in)),
         key(contiguous_features(key_in)),
         value(contiguous_features(value_in)),
@@ -47,6 +47,8 @@ struct Call {
     inputs.query = array(query);
     inputs.key = array(key);
     inputs.value = array(value);
+    inputs.window = window;
+    inputs.wrap = wrap;
     if (!mask_in.has_value()) return;
     mask = contiguous_features(*mask_in);
     inputs.mask = mask.const_data_ptr<bool>();
@@ -54,14 +56,14 @@ struct Call {
     inputs.mask_query = mask.size(1) == 1 ? 0 : mask.stride(1);
   }
 
-  // Memory of a task: a list of keys, and numbers.
+  // Memory of a task: lists of keys, and numbers.
   struct Scratch {
     std::unique_ptr<int32_t[]> list;
     std::unique_ptr<char[]> numbers;
   };
   Scratch scratch(int64_t numbers) const {
     return {
-        std::make_unique_for_overwrite<int32_t[]>(inputs.keys),
+        std::make_unique_for_overwrite<int32_t[]>(2 * inputs.keys),
         std::make_unique_for_overwrite<char[]>(numbers * query.element_size())};
   }
 };
@@ -71,7 +73,7 @@ void forward(const Call& call, at::Tensor& out, void* log_sum) {
   const auto run = kernel(call.query).forward;
   void* to = out.mutable_data_ptr();
   const int64_t blocks = at::divup(inputs.queries, cpu::kAttentionLanes);
-  const int64_t scores = cpu::kAttentionLanes * inputs.keys * inputs.heads;
+  const int64_t scores = cpu::kAttentionLanes * cpu::attention_block_keys(inputs) * inputs.heads;
   at::parallel_for(
       0, call.events * blocks, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
         const auto scratch = call.scratch(cpu::attention_forward_scratch(inputs));
@@ -83,18 +85,20 @@ void forward(const Call& call, at::Tensor& out, void* log_sum) {
 }
 
 at::Tensor attention_cpu(
-    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  check_attention(query, key, value, mask);
-  const Call call(query, key, value, mask);
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask,
+    int64_t window, bool wrap) {
+  check_attention(query, key, value, mask, window);
+  const Call call(query, key, value, mask, window, wrap);
   auto out = at::empty(query.sizes(), query.options());
   forward(call, out, nullptr);
   return out;
 }
 
 std::tuple<at::Tensor, at::Tensor> attention_with_log_sum_cpu(
-    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  check_attention(query, key, value, mask);
-  const Call call(query, key, value, mask);
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask,
+    int64_t window, bool wrap) {
+  check_attention(query, key, value, mask, window);
+  const Call call(query, key, value, mask, window, wrap);
   auto out = at::empty(query.sizes(), query.options());
   auto log_sum = at::empty({query.size(0), query.size(2), query.size(1)}, query.options());
   forward(call, out, log_sum.mutable_data_ptr());
@@ -103,9 +107,9 @@ std::tuple<at::Tensor, at::Tensor> attention_with_log_sum_cpu(
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_cpu(
     const at::Tensor& grad_in, const at::Tensor& out_in, const at::Tensor& log_sum_in, const at::Tensor& query,
-    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask) {
-  check_attention_backward(grad_in, out_in, log_sum_in, query, key, value, mask);
-  const Call call(query, key, value, mask);
+    const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& mask, int64_t window, bool wrap) {
+  check_attention_backward(grad_in, out_in, log_sum_in, query, key, value, mask, window);
+  const Call call(query, key, value, mask, window, wrap);
   const auto& inputs = call.inputs;
   const auto grad = grad_in.contiguous(), out = out_in.contiguous(), log_sum = log_sum_in.contiguous();
   auto grad_query = at::empty(query.sizes(), query.options());
@@ -113,7 +117,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward_cpu(
   auto grad_value = at::empty(value.sizes(), value.options());
   void* to[] = {grad_query.mutable_data_ptr(), grad_key.mutable_data_ptr(), grad_value.mutable_data_ptr()};
   const auto run = kernel(query).backward;
-  const int64_t scores = inputs.queries * inputs.keys;
+  const int64_t scores = inputs.queries * cpu::attention_block_keys(inputs);
   at::parallel_for(
       0, call.events * inputs.heads, std::max<int64_t>(1, kGrain / (1 + scores)), [&](int64_t begin, int64_t end) {
         const auto scratch = call.scratch(cpu::attention_backward_scratch(inputs));

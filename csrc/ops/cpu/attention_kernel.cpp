@@ -30,6 +30,39 @@ T scale_of(int size) {
 
 inline bool by_pair(const AttentionInputs& in) { return in.mask != nullptr && in.mask_query != 0; }
 
+// The hits of an event that the mask allows, in their order: `rank` counts them.
+template <class T>
+struct Neighbours {
+  int64_t count, half;
+  bool wrap;
+
+  // Whether the hit of a rank (-1: none) sees those of other ranks.
+  IndexVec<T> sees(IndexVec<T> rank, IndexVec<T> other) const {
+    using Int = typename Vector<T>::Int;
+    IndexVec<T> away = other > rank ? other - rank : rank - other;
+    if (wrap) {
+      const IndexVec<T> around = static_cast<Int>(count) - away;
+      away = around < away ? around : away;
+    }
+    return (away <= static_cast<Int>(half)) & (rank >= 0);
+  }
+
+  // Whether ranks in [low, high) may see some in [begin, end).
+  bool reach(int64_t low, int64_t high, int64_t begin, int64_t end) const {
+    const auto meet = [&](int64_t shift) { return begin + shift < high + half && low - half < end + shift; };
+    return meet(0) || (wrap && (meet(count) || meet(-count)));
+  }
+
+  // Calls body(rank) for the hits that those with ranks in [low, high) may see, each once.
+  template <class Body>
+  void for_each(int64_t low, int64_t high, Body&& body) const {
+    low -= half, high += half;
+    if (!wrap) low = low < 0 ? 0 : low, high = high < count ? high : count;
+    else if (high - low > count) low = 0, high = count;
+    for (int64_t i = low; i < high; ++i) body(i < 0 ? i + count : i < count ? i : i - count);
+  }
+};
+
 // Keys to which some query of [first, last) may attend.
 inline int64_t allowed_keys(const AttentionInputs& in, int64_t event, int64_t first, int64_t last, int32_t* list) {
   int64_t count = 0;
@@ -44,6 +77,31 @@ inline int64_t allowed_keys(const AttentionInputs& in, int64_t event, int64_t fi
   return count;
 }
 
+// Keys behind the `count` allowed ones that some query of [first, first + width) sees, and for each of them one number
+// a query: 0 where it sees the key. Returns how many, and sets the ranks of the queries.
+template <class T, bool kSpecial>
+int64_t near_keys(
+    const AttentionInputs& in, int64_t event, int64_t first, int64_t width, int32_t* list, int64_t count, T* bias,
+    IndexVec<T>& rank) {
+  constexpr int L = lanes<T>;
+  const bool* mask = in.mask + event * in.mask_event;
+  int64_t low = 0, high;
+  while (low < count && list[low] < first) ++low;
+  high = low;
+  for (int l = 0; l < L; ++l) rank[l] = l < width && mask[first + l] ? high++ : -1;
+  if (low == high) return 0;
+  const Neighbours<T> neighbours{count, in.window / 2, in.wrap};
+  int64_t found = 0;
+  neighbours.for_each(low, high, [&](int64_t other) {
+    list[count + found] = list[other];
+    const IndexVec<T> sees = neighbours.sees(rank, IndexVec<T>{} + static_cast<typename Vector<T>::Int>(other));
+    Vec<T> outside = sees ? Vec<T>{} : Vec<T>{} - std::numeric_limits<T>::infinity();
+    if constexpr (!kSpecial) outside = rank < 0 ? Vec<T>{} : outside;  // any finite result, which is not used
+    store<T, T>(bias + found++ * L, outside, L);
+  });
+  return found;
+}
+
 // With a mask of pairs (kPairs) a masked key has weight 0 in the lanes that may not attend to it. That is enough while
 // everything is finite. If a result is not, the kernels run again and put 0 in place of what is masked (kSpecial).
 template <class T, int E, bool kPairs, bool kSpecial>
@@ -54,9 +112,15 @@ bool forward_block(  // false: run again with kSpecial
   constexpr T lowest = std::numeric_limits<T>::lowest(), infinity = std::numeric_limits<T>::infinity();
   const T scale = scale_of<T>(E);
   const int64_t width = in.queries - first < L ? in.queries - first : L;
-  const int64_t count = allowed_keys(in, event, first, first + width, list);
+  int64_t count = allowed_keys(in, event, first, first + width, list);
+  IndexVec<T> rank = {};  // of the queries, -1: attends to nothing
   if constexpr (kPairs) {
-    for (int64_t i = 0; i < count; ++i) {
+    if (in.window != 0) {
+      const int64_t allowed = count;
+      count = near_keys<T, kSpecial>(in, event, first, width, list, allowed, bias, rank);
+      list += allowed;
+    }
+    for (int64_t i = 0; i < count && in.window == 0; ++i) {
       const bool* column = in.mask + event * in.mask_event + first * in.mask_query + list[i];
       for (int l = 0; l < width; ++l) bias[i * L + l] = column[l * in.mask_query] ? 0 : -infinity;
       for (int l = static_cast<int>(width); l < L; ++l) bias[i * L + l] = 0;
@@ -72,7 +136,8 @@ bool forward_block(  // false: run again with kSpecial
     const T* keys = at<T>(in.key, event, 0, head);
     const T* values = at<T>(in.value, event, 0, head);
     V highest = V{} + lowest, sum = {}, total[E] = {};
-    IndexVec<T> asks = V{} == static_cast<T>(kSpecial || count == 0);  // the query may attend to something
+    IndexVec<T> asks = rank >= 0;  // the query may attend to something
+    if (kSpecial || count == 0) asks = IndexVec<T>{};
     for (int64_t begin = 0; begin < count; begin += kKeysPerTile) {
       const int tile = static_cast<int>(count - begin < kKeysPerTile ? count - begin : kKeysPerTile);
       const V before = highest;
@@ -124,7 +189,7 @@ void forward(
     const auto run = [&](auto block) {
       return block(in, static_cast<T*>(out), static_cast<T*>(log_sum), event, first, list, static_cast<T*>(scratch));
     };
-    if (!by_pair(in)) run(forward_block<T, E, false, false>);
+    if (!by_pair(in) && in.window == 0) run(forward_block<T, E, false, false>);
     else if (!run(forward_block<T, E, true, false>)) run(forward_block<T, E, true, true>);
   }
 }
@@ -157,7 +222,7 @@ bool backward_pass(  // false: run again with kSpecial
   constexpr int L = lanes<T>;
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const T scale = scale_of<T>(E), root = scale / static_cast<T>(kLog2e);
-  const bool pairs = by_pair(in);
+  const bool pairs = by_pair(in), window = in.window != 0;
   const int64_t count = allowed_keys(in, event, 0, in.queries, list);
   const int64_t padded = (count + L - 1) / L * L;
   const int64_t stride = attention_padded(in.keys);
@@ -185,8 +250,13 @@ bool backward_pass(  // false: run again with kSpecial
   const T* log_sum = static_cast<const T*>(log_sum_in) + (event * in.heads + head) * in.queries;
   T q_of[kQueriesPerChunk][E], delta[kQueriesPerChunk];
   V dq_of[kQueriesPerChunk][E];
+  const Neighbours<T> neighbours{count, in.window / 2, in.wrap};
+  IndexVec<T> lane;
+  for (int l = 0; l < L; ++l) lane[l] = l;
+  int64_t low = 0, high = 0, rank[kQueriesPerChunk];  // -1: attends to nothing
   for (int64_t first = 0; first < in.queries; first += kQueriesPerChunk) {
     const int chunk = static_cast<int>(in.queries - first < kQueriesPerChunk ? in.queries - first : kQueriesPerChunk);
+    low = high;
     for (int i = 0; i < chunk; ++i) {
       const T* row = at<T>(in.query, event, first + i, head);
       const int64_t place = row_of(first + i);
@@ -196,8 +266,10 @@ bool backward_pass(  // false: run again with kSpecial
         delta[i] += grads[place + e] * outs[place + e];
         dq_of[i][e] = V{};
       }
+      if (window) rank[i] = in.mask[event * in.mask_event + first + i] ? high++ : -1;
     }
     for (int64_t begin = 0; begin < padded; begin += L) {
+      if (window && !neighbours.reach(low, high, begin, begin + L)) continue;
       V k[E], v[E], dk[E], dv[E];
       for (int e = 0; e < E; ++e) {
         k[e] = load<T>(k_of + e * stride + begin, L);
@@ -218,6 +290,13 @@ bool backward_pass(  // false: run again with kSpecial
           }
           if (none<L>(allowed)) continue;
           for (int l = 0; l < L; ++l) outside[l] = allowed[l] ? 0 : -infinity;
+        }
+        if (window) {
+          const IndexVec<T> other = lane + static_cast<typename Vector<T>::Int>(begin);
+          const IndexVec<T> of_query = IndexVec<T>{} + static_cast<typename Vector<T>::Int>(rank[i]);
+          const IndexVec<T> sees = neighbours.sees(of_query, other) & (load<T>(bias + begin, L) == 0);
+          if (bits_where<T>(sees) == 0) continue;
+          outside = sees ? V{} : V{} - infinity;
         }
         V s = outside, dp = V{} - delta[i];
         for (int e = 0; e < E; ++e) s += q_of[i][e] * k[e];
@@ -255,7 +334,7 @@ bool backward_pass(  // false: run again with kSpecial
     }
     next += inside;
   }
-  if (kSpecial || !pairs) return true;
+  if (kSpecial || !(pairs || window)) return true;
   V odd = {};  // NaN where something is not finite
   for (int64_t query = 0; query < in.queries; ++query) {
     const T* row = static_cast<const T*>(grad_query) + row_of(query);

@@ -18,11 +18,20 @@ struct AttentionInputs {
   AttentionArray query, key, value;
   const bool* mask;                // null: everything is allowed
   int64_t mask_event, mask_query;  // distances; mask_query = 0: one row for all queries of an event
+  int64_t window;                  // 0: none; else queries are the keys, mask_query is 0, and a hit sees its neighbours
+  bool wrap;
 };
 
-// Scratch memory of one task, in numbers of the type of the arithmetic; lists hold one int32 per key.
+// The most keys that a block of queries may attend to.
+constexpr int64_t attention_block_keys(const AttentionInputs& in) {
+  const int64_t near = in.window + kAttentionLanes;
+  return in.window != 0 && near < in.keys ? near : in.keys;
+}
+
+// Scratch memory of one task, in numbers of the type of the arithmetic; lists hold two int32 per key.
 constexpr int64_t attention_forward_scratch(const AttentionInputs& in) {
-  return (in.mask != nullptr && in.mask_query != 0 ? in.keys : 0) * kAttentionLanes;
+  const bool pairs = in.window != 0 || (in.mask != nullptr && in.mask_query != 0);
+  return pairs ? attention_block_keys(in) * kAttentionLanes : 0;
 }
 constexpr int64_t attention_padded(int64_t keys) {
   return (keys + kAttentionLanes - 1) / kAttentionLanes * kAttentionLanes;

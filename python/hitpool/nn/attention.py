@@ -49,7 +49,7 @@ class Attention(nn.Module):
         if keys is None:
             projected = self.in_proj(x).unflatten(-1, (3, *self.head))  # [B, Q, 3, H, D/H]
             if window is not None:
-                return self._in_window(projected, window)
+                return self.out_proj(self._in_window(projected, window).flatten(-2))
             q, k, v = projected.unbind(2)  # [B, Q, H, D/H]
         else:
             w_q, w_kv = self.in_proj.weight.split([self.dim, 2 * self.dim])
@@ -59,16 +59,18 @@ class Attention(nn.Module):
         return self.out_proj(self._attend(q, k, v, mask).flatten(-2))
 
     def _in_window(self, projected: Tensor, window: Window) -> Tensor:
-        out = self._attend(*window.split(projected), window.mask)  # [B * b, S, H, D/H]
-        return self.out_proj(window.hits_of(out).flatten(-2))
+        if self._suits(projected):
+            q, k, v = projected.unbind(2)  # [B, M, H, D/H]
+            return attention(q, k, v, window.valid.unsqueeze(1), window.size, window.wrap)
+        blocks = window.blocks
+        return blocks.hits_of(self._attend(*blocks.split(projected), blocks.mask))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        dropout = self.dropout if self.training else 0.0
-        return attention(q, k, v, mask) if self._suits(q) and not dropout else self._torch(q, k, v, mask, dropout)
+        return attention(q, k, v, mask) if self._suits(q) else self._torch(q, k, v, mask)
 
-    @staticmethod
-    def _torch(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    def _torch(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Attention of torch [B, Q, H, D/H], 0 in rows that allow nothing, of which a softmax would be NaN."""
+        dropout = self.dropout if self.training else 0.0
         q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))  # [B, H, Q or K, D/H]
         if mask is None:
             return scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2)
@@ -76,5 +78,7 @@ class Attention(nn.Module):
         out = scaled_dot_product_attention(q, k, v, (mask | empty).unsqueeze(1), dropout_p=dropout)
         return out.transpose(1, 2).masked_fill(empty.unsqueeze(-1), 0)
 
-    def _suits(self, q: Tensor) -> bool:
-        return q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64) and self.head[1] in HEAD_SIZES
+    def _suits(self, x: Tensor) -> bool:
+        """Whether the compiled op takes queries of this device and dtype."""
+        known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and self.head[1] in HEAD_SIZES
+        return known and not (self.training and self.dropout)

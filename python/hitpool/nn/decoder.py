@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,8 +120,8 @@ class MaskFormerDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(decoder_layer_config) for _ in range(num_decoder_layers))
 
     def forward(
-        self, x: dict[str, Tensor], tasks: Iterable[Task], input_name: str = "hit"
-    ) -> tuple[dict[str, Tensor], dict[str, dict]]:
+        self, x: dict[str, Any], tasks: Iterable[Task], input_name: str = "hit"
+    ) -> tuple[dict[str, Any], dict[str, dict]]:
         """Refine the queries.
 
         Args:
@@ -130,13 +131,15 @@ class MaskFormerDecoder(nn.Module):
             input_name: Kind of input that the queries attend to.
 
         Returns:
-            `x` with `query_embed` [B, N, D] and the updated `<input_name>_embed`, and the outputs of the
-            tasks as layer -> task -> name -> tensor, with the layers `layer_0` to `layer_<L-1>`.
+            `x` with `query_embed` [B, N, D], the updated `<input_name>_embed` and, as `<input_name>_projections`, what
+            tasks have computed from these alone, by task; and the outputs of the tasks as layer -> task -> name ->
+            tensor, with the layers `layer_0` to `layer_<L-1>`.
         """
         embed, valid = f"{input_name}_embed", x[f"{input_name}_valid"]
         allowed = valid.unsqueeze(1)  # [B, 1, M]
         if not self.dynamic_queries:
             x = x | {"query_embed": self.queries.expand(valid.shape[0], -1, -1)}  # [B, N, D]
+        x = x | {f"{input_name}_projections": {}}
         outputs: dict[str, dict] = {}
         for index, layer in enumerate(self.layers):
             done: dict[str, dict[str, Tensor]] = {}
@@ -154,6 +157,8 @@ class MaskFormerDecoder(nn.Module):
                 chosen = torch.stack(attend).any(0) & valid.unsqueeze(1)  # [B, N, M]
                 hit_mask = torch.where(chosen.any(-1, keepdim=True), chosen, hit_mask)
             queries, hits = layer(x["query_embed"], x[embed], hit_mask, query_mask)
-            x = x | {"query_embed": queries, embed: hits}
+            if hits is not x[embed]:
+                x = x | {embed: hits, f"{input_name}_projections": {}}
+            x = x | {"query_embed": queries}
             outputs[f"layer_{index}"] = done
         return x, outputs

@@ -1,5 +1,7 @@
 """Attention among neighbours in an order."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -8,11 +10,10 @@ from hitpool.nn.recorded import is_recorded
 
 
 class Window:
-    """Blocks of queries and the keys around them, so that memory is linear in the number of hits.
+    """Which hits see each other: those at most `size` / 2 places apart.
 
-    A block is S = `size` queries in a row and K = 2 S keys, of which a query sees those at most S / 2 places before or
-    behind its own. With `wrap` the first place follows the last one, as for hits in the order of phi; an event of fewer
-    hits than the window then has each of them once.
+    With `wrap` the first place follows the last one, as for hits in the order of phi; an event of fewer hits than the
+    window then has each of them once.
 
     Args:
         valid: bool [B, M], True at the first hits of each event, which are the ordered ones, False behind them.
@@ -20,6 +21,28 @@ class Window:
         wrap: Whether the order is that of an angle.
 
     Source: Beltagy et al., Longformer, section 3.1 (arXiv:2004.05150).
+    """
+
+    def __init__(self, valid: Tensor, size: int, wrap: bool) -> None:
+        self.valid = valid
+        self.size = size
+        self.wrap = wrap
+
+    @cached_property
+    def blocks(self) -> "Blocks":
+        """The window for attention that knows masks only."""
+        return Blocks(self.valid, self.size, self.wrap)
+
+
+class Blocks:
+    """Blocks of queries and the keys around them, so that memory is linear in the number of hits.
+
+    A block is S = `size` queries in a row and K = 2 S keys, of which a query sees those of the window.
+
+    Args:
+        valid: As for `Window`.
+        size: As for `Window`.
+        wrap: As for `Window`.
     """
 
     def __init__(self, valid: Tensor, size: int, wrap: bool) -> None:

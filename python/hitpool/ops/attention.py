@@ -13,6 +13,8 @@ def attention(
     key: Tensor,  # [B, K, H, E]
     value: Tensor,  # [B, K, H, E]
     mask: Tensor | None = None,  # [B, 1 or Q, K]
+    window: int = 0,
+    wrap: bool = False,
 ) -> Tensor:  # [B, Q, H, E]
     """Attention with heads of few features on CPU: softmax(q k^T / sqrt(E)) v for each head.
 
@@ -24,16 +26,21 @@ def attention(
         key: [B, K, H, E].
         value: [B, K, H, E].
         mask: True where attention is allowed, [B, 1 or Q, K] bool; None for everywhere.
+        window: With a number other than 0, which is even, queries and keys are the same hits, and those that the mask
+            [B, 1, K] allows are in an order: each attends to itself and half as many before it and behind it. Memory
+            and time are linear in the number of hits.
+        wrap: The order is that of an angle: the first hits follow the last ones. None is seen twice.
 
     Returns:
         [B, Q, H, E]; 0 for queries that may attend to nothing.
 
     Raises:
         TypeError: no tensor, unsupported dtype, or a tensor that is not dense.
-        ValueError: shapes or devices that do not fit.
+        ValueError: shapes or devices that do not fit, an odd or negative window, or one without a mask [B, 1, K].
 
     Source: Vaswani et al., Attention is all you need, section 3.2 (arXiv:1706.03762); softmax in one pass: Milakov and
-    Gimelshein, Online normalizer calculation for softmax (arXiv:1805.02867).
+    Gimelshein, Online normalizer calculation for softmax (arXiv:1805.02867); windows: Beltagy et al., Longformer,
+    section 3.1 (arXiv:2004.05150).
 
     Example:
         >>> import torch
@@ -45,5 +52,5 @@ def attention(
     """
     if not torch.jit.is_scripting():
         check_tensors("attention", {"query": query, "key": key, "value": value}, {"mask": mask})
-    attended: Tensor = torch.ops.hitpool.attention(query, key, value, mask)
+    attended: Tensor = torch.ops.hitpool.attention(query, key, value, mask, window, wrap)
     return attended

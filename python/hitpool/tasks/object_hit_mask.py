@@ -75,13 +75,19 @@ class ObjectHitMaskTask(Task):
 
     def forward(self, x: dict[str, Any], outputs: dict[str, dict[str, Tensor]] | None = None) -> dict[str, Tensor]:
         objects = self.object_net(self.embeddings(x, self.input_object))  # [B, N, D]
-        hits = self.hit_net(self.embeddings(x, self.input_hit))  # [B, M, D]
+        hits = self._projected_hits(x)  # [B, M, D]
         valid = x[f"{self.input_hit}_valid"]  # [B, M]
         embedded = {f"{self.input_hit}_embed": (hits, "B M D"), f"{self.input_object}_embed": (objects, "B N D")}
         check_shapes(f"task {self.name}", embedded | {f"{self.input_hit}_valid": (valid, "B M")})
         logit = objects @ hits.mT  # [B, N, M]
         padded = ~valid.unsqueeze(-2)  # [B, 1, M]
         return {f"{self.output_object_hit}_logit": logit.masked_fill(padded, torch.finfo(logit.dtype).min)}
+
+    def _projected_hits(self, x: dict[str, Any]) -> Tensor:
+        known: dict[str, Tensor] = x.get(f"{self.input_hit}_projections", {})
+        if self.name not in known:
+            known[self.name] = self.hit_net(self.embeddings(x, self.input_hit))
+        return known[self.name]
 
     def predict(self, outputs: dict[str, Tensor], query_mask: Tensor | None = None, **kwargs: Any) -> dict[str, Tensor]:
         prob = at_least_float32(outputs[f"{self.output_object_hit}_logit"]).sigmoid()  # [B, N, M]

@@ -13,6 +13,7 @@ from hitpool.fits.field import BoxToroid, TabulatedField
 from hitpool.fits.geometry import Geometry
 from hitpool.fits.solenoid import SolenoidFit
 from hitpool.fits.toroid import ToroidFit
+from hitpool.nn.window import Blocks
 
 
 def weighted_pool(logits: Tensor, features: Tensor, valid: Tensor | None = None, *, threshold: float = 0.1) -> Tensor:
@@ -72,7 +73,9 @@ def pseudorapidity(theta: Tensor) -> Tensor:
     return torch.where((wide >= 0) & (wide <= pi), eta, math.nan).to(theta.dtype)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, window: int = 0, wrap: bool = False
+) -> Tensor:
     """`hitpool.ops.attention` with a tensor of all scores.
 
     Args:
@@ -80,10 +83,15 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
         key: [B, K, H, E].
         value: [B, K, H, E].
         mask: bool [B, 1 or Q, K].
+        window: Width of the window; what the mask [B, 1, K] allows then comes first.
+        wrap: Whether it goes around.
 
     Returns:
         [B, Q, H, E].
     """
+    if window and mask is not None:
+        blocks = Blocks(mask.squeeze(1), window, wrap)
+        return blocks.hits_of(attention(*blocks.split(torch.stack([query, key, value], 2)), blocks.mask))
     heads = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
     return scaled_dot_product_attention(*heads, None if mask is None else mask.unsqueeze(1)).transpose(1, 2)
 
