@@ -38,7 +38,8 @@ class Objects:
 def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     """Builds the objects of a configuration, as the command line does, but runs nothing.
 
-    It seeds the random numbers with `seed_everything`, so that a configuration always gives the same weights.
+    It seeds the random numbers with `seed_everything`, so that a configuration always gives the same weights, and sets
+    the process's `matmul_precision`.
     Configurations of hepattn are read as hitpool's, with a warning for what is not used as it stands.
 
     Args:
@@ -55,6 +56,7 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     arguments = configuration.interpret(None, [f"--config={path}"], overrides)
     config = configuration.resolve(arguments)
     configuration.seed(config)
+    configuration.set_matmul_precision(config)
     model, datamodule = configuration.build_model(config), configuration.build_data(config)
     for line in arguments.translation:
         warnings.warn(line, stacklevel=2)

@@ -80,6 +80,18 @@ def test_overrides_reach_every_depth() -> None:
     assert objects.config["model"]["lrs_config"]["max"] == 0.5
 
 
+def test_matmul_precision_is_that_of_the_process() -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        for precision in ("medium", "highest"):
+            load("muon.yaml", {"matmul_precision": precision})
+            assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
+    with pytest.raises(ValueError, match="matmul_precision: expected one of highest, high, medium, got low"):
+        load("muon.yaml", {"matmul_precision": "low"})
+
+
 def test_same_seed_same_weights() -> None:
     first, second, other = (
         load("muon.yaml", {"seed_everything": seed}).model.state_dict()["model.decoder.queries"] for seed in (1, 1, 2)

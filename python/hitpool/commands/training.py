@@ -20,6 +20,7 @@ from hitpool.configuration import (
     build_trainer_options,
     resolve,
     seed,
+    set_matmul_precision,
 )
 from hitpool.configuration.trainer_options import predict_for_acts, predict_into, reports_test
 from hitpool.configuration.trust import foreign
@@ -71,6 +72,7 @@ class Training:
         if self.config.pop("format", None):
             predict_for_acts(self.config["trainer"], Path(output).parent if output else None)
         seed(self.config)
+        set_matmul_precision(self.config)
         samples = self._samples()
         self.model, self.datamodule = build_model(self.config), build_data(self.config)
         options = build_trainer_options(self.config, self.subcommand)

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 from hitpool._lazy import lazily
 
 if TYPE_CHECKING:
-    from hitpool.configuration.building import build_data, build_model, build_trainer, build_trainer_options, seed
+    from hitpool.configuration.building import (
+        build_data,
+        build_model,
+        build_trainer,
+        build_trainer_options,
+        seed,
+        set_matmul_precision,
+    )
     from hitpool.configuration.command_line import Arguments, interpret
     from hitpool.configuration.resolving import resolve
     from hitpool.configuration.stored import RunConfig, stored_configuration
@@ -25,6 +32,7 @@ else:
             "interpret": "hitpool.configuration.command_line",
             "resolve": "hitpool.configuration.resolving",
             "seed": "hitpool.configuration.building",
+            "set_matmul_precision": "hitpool.configuration.building",
             "stored_configuration": "hitpool.configuration.stored",
         },
     )
@@ -41,5 +49,6 @@ __all__ = [
     "interpret",
     "resolve",
     "seed",
+    "set_matmul_precision",
     "stored_configuration",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ProgressBar
@@ -128,6 +129,11 @@ def seed(config: dict[str, Any]) -> None:
     if config["seed_everything"] is not False:
         number = None if config["seed_everything"] is True else config["seed_everything"]
         config["seed_everything"] = seed_everything(number, workers=True)
+
+
+def set_matmul_precision(config: dict[str, Any]) -> None:
+    """Sets the precision of products of float32 matrices for the process; a configuration may be older than the key."""
+    torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
 
 
 def _loggers(given: Any) -> list[Logger]:

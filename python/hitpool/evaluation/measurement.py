@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitpool.config import Objects, load_checkpoint
+from hitpool.configuration import set_matmul_precision
 from hitpool.data import EventDataset, HitDataModule
 from hitpool.evaluation.bound import bound_of_data_set
 from hitpool.evaluation.collector import ParameterCollector, has_parameters, regression
@@ -59,6 +60,7 @@ def measure(
         ValueError: If the data have no such reference, or nothing can be compared.
     """
     objects = load_checkpoint(checkpoint, trust)
+    set_matmul_precision(objects.config)
     _take_data(objects.datamodule, data, hit_eval)
     output = output or _run_directory(checkpoint) / "evaluation"
     report = _report(objects)

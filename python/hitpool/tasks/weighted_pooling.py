@@ -288,7 +288,7 @@ class WeightedPoolingObjectHitRegressionTask(RegressionTask):
             if self.fitted.impact:
                 known["impact"], known["impact_error"] = self.fitted.impact_of(fit)
             if self.hit_posterior:
-                posterior = fit["posterior"].clamp(LEAST_POSTERIOR, 1 - LEAST_POSTERIOR)  # [B, N, M]
+                posterior = fit["posterior"].to(dtype).clamp(LEAST_POSTERIOR, 1 - LEAST_POSTERIOR)  # [B, N, M]
                 logits = torch.where(assigned, (posterior / (1 - posterior)).log().to(logits.dtype), logits)
             return known | ({"logits": logits} if self.revises else {})
 

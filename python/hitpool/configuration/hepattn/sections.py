@@ -8,7 +8,8 @@ from hitpool.configuration.hepattn.notices import Notices, shown
 from hitpool.configuration.hepattn.parts import DATA_MODULES, REPLACED, WRAPPERS, no_equal
 from hitpool.training.samples import PARTS
 
-_UNSET = ("optimizer", "lr_scheduler", "return_predictions")  # that a configuration which Lightning saved lists as null
+# that a configuration which Lightning saved lists as null
+_UNSET = ("optimizer", "lr_scheduler", "return_predictions", "matmul_precision")
 _DATA_HINTS = ("pin_memory", "persistent_workers", "use_smart_batching", "drop_last", "max_hits_per_batch")
 _DATA_ONLY = {"dummy_testing": False}
 _STATION = "spacePoint_stationIndex"
@@ -39,8 +40,6 @@ def translate(config: dict[str, Any], notices: Notices, gpu: bool) -> dict[str, 
             "ckpt_path: hitpool cannot continue a training of hepattn; remove it; its pooled regression can be the"
             " start of a new one, with --model.regression_checkpoint"
         )
-    if config.pop("matmul_precision", None) is not None:
-        notices.hint("matmul_precision")
     config = {name: value for name, value in config.items() if name not in _UNSET or value is not None}
     if isinstance(config.get("data"), dict):
         config["data"] = _data(_flat(config["data"], "data", DATA_MODULES), notices)
