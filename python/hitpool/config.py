@@ -57,7 +57,10 @@ def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Objects:
     config = configuration.resolve(arguments)
     configuration.seed(config)
     configuration.set_matmul_precision(config)
-    model, datamodule = configuration.build_model(config), configuration.build_data(config)
+    with arguments.building("model"):
+        model = configuration.build_model(config)
+    with arguments.building("data"):
+        datamodule = configuration.build_data(config)
     for line in arguments.translation:
         warnings.warn(line, stacklevel=2)
     stored = configuration.RunConfig(config)

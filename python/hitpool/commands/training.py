@@ -74,8 +74,12 @@ class Training:
         seed(self.config)
         set_matmul_precision(self.config)
         samples = self._samples()
-        self.model, self.datamodule = build_model(self.config), build_data(self.config)
-        options = build_trainer_options(self.config, self.subcommand)
+        with arguments.building("model"):
+            self.model = build_model(self.config)
+        with arguments.building("data"):
+            self.datamodule = build_data(self.config)
+        with arguments.building("trainer"):
+            options = build_trainer_options(self.config, self.subcommand)
         _say_how_files_were_read(arguments)
         self.bars = options["enable_progress_bar"] is not False
         self.fast = bool(options["fast_dev_run"])

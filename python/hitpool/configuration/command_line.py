@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ class Arguments:
         if any(f"{path}.".startswith(f"{name}.") or name.startswith(f"{path}.") for name in names):
             return None
         return next((source.path for source in reversed(self.sources) if source.says(path)), None)
+
+    @contextmanager
+    def building(self, section: str) -> Iterator[None]:
+        """Names the file of a section in the errors of its objects, if no option changes it.
+
+        Args:
+            section: model, data or trainer.
+        """
+        try:
+            yield
+        except ValueError as error:
+            if file := self.file_of(section):
+                raise ValueError(f"{file}: {error}") from error
+            raise
 
     def as_in_files(self, line: str) -> str:
         """A message with the paths that the files have, where those of the configuration are others.

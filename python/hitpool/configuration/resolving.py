@@ -45,6 +45,8 @@ def resolve(arguments: Arguments) -> dict[str, Any]:
     parser = _parser(command, sub_configs=arguments.trusted)
     try:
         config = _plain(_parsed(parser, arguments), parser)
+        if _mark_passed_over(arguments.config, config):
+            _parsed(parser, arguments)
     except ArgumentError as error:
         line = _explained(str(error), arguments, parser)
         raise (ArgumentError(None, line) if command else ValueError(line)) from error
@@ -139,6 +141,19 @@ def _parsed(parser: ArgumentParser, arguments: Arguments) -> Namespace:
     _place_loggers(config.trainer.logger)
     _validate(parser, config)
     return config
+
+
+def _mark_passed_over(given: Any, config: Any) -> bool:
+    """Puts a number in place of an empty section that there is not: the parser refuses the number alone."""
+    if isinstance(given, list) and isinstance(config, list):
+        return any(_mark_passed_over(*pair) for pair in zip(given, config, strict=False))
+    if not (isinstance(given, dict) and isinstance(config, dict)):
+        return False
+    for key, value in given.items():
+        if key not in config and value == {} and key not in ("init_args", "dict_kwargs"):
+            given[key] = 0
+            return True
+    return any(_mark_passed_over(value, config[key]) for key, value in given.items() if key in config)
 
 
 def _validate(parser: ArgumentParser, config: Namespace) -> None:
