@@ -207,8 +207,7 @@ def _parser(command: str | None, sub_configs: bool) -> ArgumentParser:
         type=Literal["highest", "high", "medium"],
         default="highest",
         help="Of products of float32 matrices, as torch.set_float32_matmul_precision. high allows TF32 on GPUs, medium "
-        "bfloat16, on CPUs with matrix instructions for it too; AMD processors with AVX-512 are faster with it, "
-        "and as precise.",
+        "bfloat16, on CPUs with matrix instructions for it too.",
     )
     for key, kind in SECTIONS.items():
         parser.add_class_arguments(kind, key, fail_untyped=False, sub_configs=sub_configs)
