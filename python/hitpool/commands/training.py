@@ -78,8 +78,7 @@ class Training:
             self.model = build_model(self.config)
         with arguments.building("data"):
             self.datamodule = build_data(self.config)
-        with arguments.building("trainer"):
-            options = build_trainer_options(self.config, self.subcommand)
+        options = build_trainer_options(self.config, self.subcommand)
         _say_how_files_were_read(arguments)
         self.bars = options["enable_progress_bar"] is not False
         self.fast = bool(options["fast_dev_run"])

@@ -65,7 +65,7 @@ class Arguments:
         """Names the file of a section in the errors of its objects, if no option changes it.
 
         Args:
-            section: model, data or trainer.
+            section: model or data.
         """
         try:
             yield

@@ -300,5 +300,4 @@ class MaskFormer(nn.Module):
 
 def _in_order(x: Tensor, order: Tensor) -> Tensor:
     """Hits [B, M, D] in another order [B, M]."""
-    start = torch.arange(x.shape[0], device=x.device).unsqueeze(-1) * x.shape[1]  # [B, 1]
-    return x.flatten(0, 1).index_select(0, (start + order).flatten()).view_as(x)
+    return x.gather(1, order.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -101,7 +101,9 @@ def _calls_of_tasks(loops: Loops, batches: list[Batch]) -> dict[str, Callable[[]
         last: dict[str, tuple[tuple, dict]] = {}
 
         def keep(task: nn.Module, args: tuple, kwargs: dict, last: dict = last) -> None:
-            last[task.name] = tree_map_only(Tensor, _leaf, (args, kwargs))
+            x, *others = args
+            x = {name: value for name, value in x.items() if name != "hit_projections"}  # it computes them itself
+            last[task.name] = tree_map_only(Tensor, _leaf, ((x, *others), kwargs))
 
         hooks = [task.register_forward_pre_hook(keep, with_kwargs=True) for task in loops.network.tasks]
         loops.train([batch])

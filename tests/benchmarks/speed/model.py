@@ -43,7 +43,7 @@ WITHOUT: dict[str, dict[Callable, Callable]] = {
         torch.ops.hitpool.weighted_pool: lambda logits, features, valid, threshold: expand(logits, features, valid)
     },
     "scaled_dot_product_attention": {  # which the model calls on a GPU in any case
-        torch.ops.hitpool.attention: torch_attention
+        torch.ops.hitpool.attention: lambda query, key, value, mask, *window: torch_attention(query, key, value, mask)
     },
 }
 
