@@ -62,7 +62,7 @@ Tensor attention(
   in.keys = key.size(1);
   in.heads = query.size(2);
   in.size = query.size(3);
-  in.window = window;
+  in.window = std::min(window, 2 * in.keys);  // that sees everything
   in.wrap = wrap;
   in.query = array(query);
   in.key = array(key);

@@ -38,7 +38,7 @@ def test_no_advertisements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capl
             {"num_heads": 5},
             "Attention: dim = 32 is not a multiple of num_heads = 5",
         ),
-        ("data", {"batch_size": 0}, "data"),
+        ("data", {"batch_size": 0}, "data.batch_size: expected at least 1, got 0"),
     ],
 )
 def test_errors_name_the_file(tmp_path: Path, place: str, value: dict[str, object], message: str) -> None:

@@ -107,6 +107,19 @@ def test_a_hit_that_the_mask_leaves_out_gets_zero() -> None:
 
 
 @pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("window", [80, 2**34, 2**63 - 2])
+def test_a_window_larger_than_the_event_is_none(window: int, wrap: bool) -> None:
+    given_arrays, mask = arrays(2, 40, 2, 4, torch.float32), first([40, 13], 40)
+    out = attention(*given_arrays, mask, window, wrap)
+    torch.testing.assert_close(out, definition(*given_arrays, pairs(mask, 1000, wrap)), atol=1e-5, rtol=1e-5)
+    gradients = torch.autograd.grad(out.square().sum(), given_arrays)
+    masked = attention(*given_arrays, mask)  # of hits that are left out, too
+    expected = torch.autograd.grad(masked.square()[mask.squeeze(1)].sum(), given_arrays)
+    for got, want in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
 def test_does_not_depend_on_strides_or_threads(wrap: bool) -> None:
     given_arrays, mask = arrays(3, 200, 4, 8, torch.float32), first([200, 150, 7], 200)
     copies = [x.detach().contiguous().requires_grad_() for x in given_arrays]

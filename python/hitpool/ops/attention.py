@@ -28,7 +28,7 @@ def attention(
         mask: True where attention is allowed, [B, 1 or Q, K] bool; None for everywhere.
         window: With a number other than 0, which is even, queries and keys are the same hits, and those that the mask
             [B, 1, K] allows are in an order: each attends to itself and half as many before it and behind it. Memory
-            and time are linear in the number of hits.
+            and the number of scores are linear in the number of hits.
         wrap: The order is that of an angle: the first hits follow the last ones. None is seen twice.
 
     Returns:

@@ -89,7 +89,8 @@ def attention(
     Returns:
         [B, Q, H, E].
     """
-    if window and mask is not None:
+    if window:
+        assert mask is not None
         blocks = Blocks(mask.squeeze(1), window, wrap)
         return blocks.hits_of(attention(*blocks.split(torch.stack([query, key, value], 2)), blocks.mask))
     heads = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
